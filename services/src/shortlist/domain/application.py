@@ -1,0 +1,91 @@
+"""What an application is, and the states it can be in."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from typing import Any, Literal, NewType
+from uuid import UUID
+
+ApplicationId = NewType("ApplicationId", UUID)
+WorkerId = NewType("WorkerId", UUID)
+PipelineName = NewType("PipelineName", str)
+
+Status = Literal["pending", "scoring", "scored", "failed"]
+FinalStatus = Literal["scored", "failed"]
+ConnectionMode = Literal["perJob", "perWrite"]
+
+DEFAULT_PIPELINE = PipelineName("default")
+ANONYMOUS = "anonymous"
+"""What is shown for a job of the job-server contract, which names no candidate."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewApplication:
+    """A submission that passed the checks of the front door and waits for its commit."""
+
+    id: ApplicationId
+    pipeline: PipelineName
+    candidate: str | None
+    payload: str
+    traceparent: str | None = None
+    idempotency_key: str | None = None
+    body_hash: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A worker's exclusive right to score one application.
+
+    ``attempt`` is the fence: 1 for the first claim ever, one more for each that follows. What
+    the holder writes counts only while no higher attempt exists.
+    """
+
+    application_id: ApplicationId
+    attempt: int
+    candidate: str | None
+    payload: str
+    accepted_at: dt.datetime
+    traceparent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The end of one application: a score (0 to 100), or a reason why there is none."""
+
+    application_id: ApplicationId
+    attempt: int
+    status: FinalStatus
+    score: float | None
+    reason: str | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationView:
+    """One application as its reader sees it. Times are aware, in UTC."""
+
+    id: ApplicationId
+    pipeline: PipelineName
+    candidate: str
+    status: Status
+    attempts: int
+    accepted_at: dt.datetime
+    score: float | None = None
+    reason: str | None = None
+    finished_at: dt.datetime | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether no worker will touch it again (a requeue or a person still may)."""
+        return self.status in ("scored", "failed")
+
+
+def milliseconds_of(application_id: UUID) -> int:
+    """When an id was made, in milliseconds since 1970: the first 48 bits of a UUIDv7 (RFC 9562)."""
+    return application_id.int >> 80
+
+
+def lowest_id_at(milliseconds: int) -> UUID:
+    """The smallest UUIDv7 that could have been made at a time; below it is everything older."""
+    return UUID(int=(max(0, milliseconds) << 80) | (0x7 << 76) | (0x2 << 62))

@@ -1,0 +1,31 @@
+"""How many applications a worker may hold for the connections it was granted (promise 8)."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from shortlist.domain.application import ConnectionMode
+
+
+def slots_for(grant: int, *, overhead: int, concurrency: int, mode: ConnectionMode) -> int:
+    """Applications in flight that a grant allows.
+
+    ``perJob``: one connection each, after ``overhead`` for the worker itself (invariant I1 of
+    ``docs/autoscaling.md``: in flight ≤ grant - k). ``perWrite``: all of them share what is left,
+    as long as that is one connection at least.
+    """
+    spare = grant - overhead
+    if mode == "perJob":
+        return max(0, min(concurrency, spare))
+    if mode == "perWrite":
+        return concurrency if spare >= 1 else 0
+    assert_never(mode)
+
+
+def connections_wanted(*, concurrency: int, overhead: int, mode: ConnectionMode) -> int:
+    """The grant that lets a worker use its whole concurrency."""
+    if mode == "perJob":
+        return concurrency + overhead
+    if mode == "perWrite":
+        return 1 + overhead
+    assert_never(mode)

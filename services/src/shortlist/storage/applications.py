@@ -1,0 +1,142 @@
+"""Applications as they are accepted and as they are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from shortlist.domain.application import (
+    ANONYMOUS,
+    ApplicationId,
+    ApplicationView,
+    NewApplication,
+    PipelineName,
+    Status,
+)
+from shortlist.storage.sql import SQL
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterable, Sequence
+
+    from shortlist.storage.postgres import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Committed as new."""
+
+    id: ApplicationId
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """The idempotency key was used before, with the same body, for this application."""
+
+    id: ApplicationId
+
+
+@dataclass(frozen=True, slots=True)
+class KeyReused:
+    """The idempotency key was used before, with another body."""
+
+
+AcceptOutcome = Accepted | Repeated | KeyReused
+
+
+@dataclass(frozen=True, slots=True)
+class RankedApplication:
+    """One line of a leaderboard."""
+
+    id: ApplicationId
+    candidate: str
+    score: float
+    accepted_at: dt.datetime
+    finished_at: dt.datetime
+
+
+async def accept(connection: Connection, group: Sequence[NewApplication]) -> list[AcceptOutcome]:
+    """Insert a group in one statement, which is one transaction; one outcome each, in order."""
+    columns: list[list[Any]] = [
+        [a.id for a in group],
+        [a.pipeline for a in group],
+        [a.candidate for a in group],
+        [a.payload for a in group],
+        [a.traceparent for a in group],
+    ]
+    if all(a.idempotency_key is None for a in group):
+        await connection.execute(SQL["accept"], *columns)
+        return [Accepted(a.id) for a in group]
+    columns += [[a.idempotency_key for a in group], [a.body_hash for a in group]]
+    inserted = {row["id"] for row in await connection.fetch(SQL["accept_keyed"], *columns)}
+    lost = [a.idempotency_key for a in group if a.id not in inserted]
+    owners = await connection.fetch(SQL["idempotency_owners"], lost) if lost else []
+    by_key = {row["key"]: row for row in owners}
+    return [_outcome(a, inserted, by_key) for a in group]
+
+
+def _outcome(
+    application: NewApplication, inserted: set[UUID], owners: dict[str, Any]
+) -> AcceptOutcome:
+    if application.id in inserted:
+        return Accepted(application.id)
+    owner = owners[application.idempotency_key or ""]
+    if owner["body_hash"] == application.body_hash:
+        return Repeated(owner["application_id"])
+    return KeyReused()
+
+
+async def views(
+    connection: Connection, ids: Iterable[ApplicationId]
+) -> dict[ApplicationId, ApplicationView]:
+    """The truth about some applications; ids that are unknown are left out."""
+    rows = await connection.fetch(SQL["views"], list(ids))
+    return {row["id"]: _view(row) for row in rows}
+
+
+async def recent(connection: Connection, limit: int) -> list[ApplicationView]:
+    """The newest applications, newest first."""
+    return [_view(row) for row in await connection.fetch(SQL["recent"], limit)]
+
+
+async def leaderboard(
+    connection: Connection, pipeline: PipelineName, limit: int
+) -> list[RankedApplication]:
+    """Best first, ties broken by who was accepted first."""
+    rows = await connection.fetch(SQL["leaderboard"], pipeline, limit)
+    return [
+        RankedApplication(
+            id=row["id"],
+            candidate=row["candidate"] or ANONYMOUS,
+            score=row["score"],
+            accepted_at=row["accepted_at"],
+            finished_at=row["finished_at"],
+        )
+        for row in rows
+    ]
+
+
+def _view(row: Any) -> ApplicationView:
+    return ApplicationView(
+        id=row["id"],
+        pipeline=row["pipeline"],
+        candidate=row["candidate"] or ANONYMOUS,
+        status=_status(row["status"], row["attempt"], row["outcome"]),
+        attempts=row["attempt"] or 0,
+        accepted_at=row["accepted_at"],
+        score=row["score"],
+        reason=row["reason"],
+        finished_at=row["finished_at"],
+    )
+
+
+def _status(final: str | None, attempt: int | None, outcome: str | None) -> Status:
+    """A result is final; else the latest attempt is under way, or over, or there is none."""
+    if final == "scored":
+        return "scored"
+    if final == "failed":
+        return "failed"
+    return "pending" if attempt is None or outcome is not None else "scoring"
+
+

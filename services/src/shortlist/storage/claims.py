@@ -1,0 +1,130 @@
+"""Who may score an application, and whose verdict counts.
+
+A claim is a row in ``attempts``. Its number is the fence: a verdict is written only while no
+higher number exists, and only once (``results`` has one row per application). What tells the
+holder alive depends on the mode: in ``perJob`` a session advisory lock on the connection that is
+kept for the whole score; in ``perWrite`` the lease of the worker, which it renews.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shortlist.domain.application import ApplicationId, Claim, PipelineName, Verdict, WorkerId
+from shortlist.failpoints import guarded
+from shortlist.storage import postgres
+from shortlist.storage.sql import SQL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shortlist.storage.postgres import Connection
+
+
+async def claim_held(
+    connection: Connection, application_id: ApplicationId, worker_id: WorkerId
+) -> Claim | None:
+    """Claim one application for as long as this connection lives (``perJob``).
+
+    Lock first, look second: what the previous holder wrote before it unlocked is then seen. None
+    when somebody holds it, it is finished, or it is not due yet; the lock is given back then.
+    """
+    if not await postgres.try_lock(connection, application_id):
+        return None
+    claims = await claim_leased(connection, [application_id], worker_id)
+    if claims:
+        return claims[0]
+    await postgres.unlock(connection, application_id)
+    return None
+
+
+async def claim_leased(
+    connection: Connection, ids: Sequence[ApplicationId], worker_id: WorkerId
+) -> list[Claim]:
+    """Claim what can be claimed of ``ids``, in one statement, until this worker's lease ends."""
+    attempts = {
+        row["application_id"]: row["attempt"]
+        for row in await connection.fetch(SQL["claim"], ids, worker_id)
+    }
+    if not attempts:
+        return []
+    rows = await connection.fetch(SQL["claimed_work"], list(attempts))
+    return [
+        Claim(
+            application_id=row["id"],
+            attempt=attempts[row["id"]],
+            candidate=row["candidate"],
+            payload=row["payload"],
+            accepted_at=row["accepted_at"],
+            traceparent=row["traceparent"],
+        )
+        for row in rows
+    ]
+
+
+async def reclaim(connection: Connection, claim: Claim, worker_id: WorkerId) -> bool:
+    """Hold a claim again, on a new connection after the old one broke (``perJob``).
+
+    False when it is somebody else's by now, or finished.
+    """
+    if not await postgres.try_lock(connection, claim.application_id):
+        return False
+    if await owns(connection, claim, worker_id):
+        return True
+    await postgres.unlock(connection, claim.application_id)
+    return False
+
+
+async def owns(connection: Connection, claim: Claim, worker_id: WorkerId) -> bool:
+    """Whether this worker's claim is still the latest, and nothing was written yet."""
+    return bool(
+        await connection.fetchval(SQL["owns"], claim.application_id, claim.attempt, worker_id)
+    )
+
+
+async def complete(
+    connection: Connection,
+    verdicts: Sequence[Verdict],
+    *,
+    pipeline: PipelineName,
+    worker_id: WorkerId,
+) -> set[ApplicationId]:
+    """Write verdicts, with their audit, in one transaction; returns whose verdict counted.
+
+    The others were claimed by somebody else meanwhile, or are finished: nothing was written.
+    """
+    columns: list[list[Any]] = [
+        [v.application_id for v in verdicts],
+        [v.attempt for v in verdicts],
+        [v.status for v in verdicts],
+        [v.score for v in verdicts],
+        [v.reason for v in verdicts],
+        [v.detail or None for v in verdicts],
+    ]
+    query = SQL["complete" if guarded("fence") else "complete_unfenced"]
+    rows = await connection.fetch(query, *columns, pipeline, worker_id)
+    return {row["application_id"] for row in rows}
+
+
+async def end_attempt(
+    connection: Connection, claim: Claim, worker_id: WorkerId, outcome: str, detail: str
+) -> int | None:
+    """End an attempt without a result: ``errored``, ``throttled`` or ``released``.
+
+    Returns how many attempts of the application ended in an error, this one included; None when
+    the claim was not ours any more (nothing was written).
+    """
+    errors = await connection.fetchval(
+        SQL["end_attempt"], claim.application_id, claim.attempt, worker_id, outcome, detail[:2000]
+    )
+    return None if errors is None else int(errors)
+
+
+async def schedule_retry(
+    connection: Connection,
+    application_id: ApplicationId,
+    pipeline: PipelineName,
+    delay_seconds: float,
+) -> None:
+    """Have maintenance put it back in the line, not before the delay has passed."""
+    await connection.execute(SQL["schedule_retry"], application_id, pipeline, delay_seconds)

@@ -1,0 +1,119 @@
+"""What workers report each second, and what whoever sizes them answers: grants and drains."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from shortlist.domain.application import ConnectionMode, PipelineName, WorkerId
+from shortlist.storage import keys
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from shortlist.storage.redis import Redis
+
+STALE_AFTER_SECONDS = 5.0
+"""A worker whose heartbeat is older has been paused, cut off, or killed: five missed beats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """One worker's state. Counters only grow while the worker lives; times are Unix seconds."""
+
+    worker_id: str
+    at: float
+    started_at: float
+    ready_at: float
+    host: str
+    pid: int
+    mode: ConnectionMode
+    concurrency: int
+    in_flight: int
+    grant: int
+    open_connections: int
+    epoch: int
+    draining: bool
+    busy_seconds: float
+    completed: int
+    failed: int
+    retried: int
+    latency_buckets: list[int] = field(default_factory=list)
+    """Cumulative counts of submit-to-scored seconds, by `telemetry.LATENCY_BUCKETS` (and +Inf)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a worker is told in answer to its heartbeat."""
+
+    grant: int | None
+    """Connections that it may hold; None: nobody sizes it, it keeps what it started with."""
+    epoch: int
+    drain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Connections that one worker may hold, and the epoch in which that was decided."""
+
+    epoch: int
+    connections: int
+
+
+async def beat(redis: Redis, pipeline: PipelineName, heartbeat: Heartbeat) -> Orders:
+    """Report, and read the orders, in one round trip."""
+    worker = heartbeat.worker_id
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.hset(keys.beats(pipeline), worker, msgspec.json.encode(asdict(heartbeat)).decode())
+        pipe.hget(keys.grants(pipeline), worker)
+        pipe.sismember(keys.drain(pipeline), worker)
+        _, grant, drain = await pipe.execute()
+    if grant is None:
+        return Orders(None, 0, bool(drain))
+    decoded = msgspec.json.decode(grant, type=Grant)
+    return Orders(decoded.connections, decoded.epoch, bool(drain))
+
+
+async def leave(redis: Redis, pipeline: PipelineName, worker_id: WorkerId | str) -> None:
+    """A worker is gone for good: nothing of it stays behind."""
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.hdel(keys.beats(pipeline), str(worker_id))
+        pipe.hdel(keys.grants(pipeline), str(worker_id))
+        pipe.srem(keys.drain(pipeline), str(worker_id))
+        await pipe.execute()
+
+
+async def all_beats(redis: Redis, pipeline: PipelineName) -> list[Heartbeat]:
+    """The newest heartbeat of every worker that has not left, stale ones too."""
+    raw = await cast("Awaitable[dict[str, Any]]", redis.hgetall(keys.beats(pipeline)))
+    return [msgspec.json.decode(text, type=Heartbeat) for text in raw.values()]
+
+
+def live(beats: list[Heartbeat], now: float) -> list[Heartbeat]:
+    """Those that are not stale at ``now`` (Unix seconds)."""
+    return [beat for beat in beats if now - beat.at <= STALE_AFTER_SECONDS]
+
+
+async def publish_grants(redis: Redis, pipeline: PipelineName, grants: dict[str, Grant]) -> None:
+    """Tell workers how many connections each may hold."""
+    if grants:
+        encoded = {w: msgspec.json.encode(asdict(g)).decode() for w, g in grants.items()}
+        await cast("Awaitable[int]", redis.hset(keys.grants(pipeline), mapping=encoded))
+
+
+async def all_grants(redis: Redis, pipeline: PipelineName) -> dict[str, Grant]:
+    """Every grant that stands."""
+    raw = await cast("Awaitable[dict[str, Any]]", redis.hgetall(keys.grants(pipeline)))
+    return {worker: msgspec.json.decode(text, type=Grant) for worker, text in raw.items()}
+
+
+async def set_draining(redis: Redis, pipeline: PipelineName, worker_ids: set[str]) -> None:
+    """Make the drain set be exactly these workers."""
+    key = keys.drain(pipeline)
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.delete(key)
+        if worker_ids:
+            pipe.sadd(key, *worker_ids)
+        await pipe.execute()

@@ -1,0 +1,70 @@
+"""Every Redis key that Shortlist uses. Their document is ``docs/redis.md``; a test compares.
+
+All begin with ``sl:``. ``{name}`` is a pipeline's name; the braces of the Redis Cluster hash tag
+are kept in the key itself, so that one pipeline's keys live on one shard.
+"""
+
+from __future__ import annotations
+
+GROUP = "workers"
+"""The consumer group of both streams of each pipeline."""
+
+ENTRY_ID = "id"
+"""Field of a stream entry: the application's id, as text."""
+
+ENTRY_TRACEPARENT = "tp"
+"""Field of a stream entry: the W3C traceparent of the accepting span, when it was sampled."""
+
+ENTRY_PUBLISHED_BY = "by"
+"""Field of a stream entry that did not come from ingest: who put it there."""
+
+EPOCH = "sl:epoch"
+"""String: a random id. Gone means that Redis lost its memory, and all is published again."""
+
+PIPELINES = "sl:pipelines"
+"""Set: pipelines that have workers or entries; what a scaler or a dashboard lists."""
+
+
+def line(pipeline: str) -> str:
+    """Stream: applications as they were accepted."""
+    return f"sl:{{{pipeline}}}:line"
+
+
+def again(pipeline: str) -> str:
+    """Stream: retries, rescues and what was given back; read before `line`."""
+    return f"sl:{{{pipeline}}}:again"
+
+
+def submissions(pipeline: str) -> str:
+    """Counter: applications accepted, ever; monotone until Redis loses its memory."""
+    return f"sl:{{{pipeline}}}:submissions"
+
+
+def beats(pipeline: str) -> str:
+    """Hash: worker id → its newest heartbeat, JSON of `storage.heartbeats.Heartbeat`."""
+    return f"sl:{{{pipeline}}}:beats"
+
+
+def grants(pipeline: str) -> str:
+    """Hash: worker id → ``{"epoch": n, "connections": n}``, written by whoever sizes workers."""
+    return f"sl:{{{pipeline}}}:grants"
+
+
+def drain(pipeline: str) -> str:
+    """Set: ids of workers that are to stop pulling; they resume when taken out."""
+    return f"sl:{{{pipeline}}}:drain"
+
+
+def limiter(pipeline: str) -> str:
+    """String with a time to live: the model asked the whole pipeline to wait until it is gone."""
+    return f"sl:{{{pipeline}}}:pause"
+
+
+def events(application_id: str) -> str:
+    """Pub/sub channel: status changes of one application, JSON."""
+    return f"sl:events:{application_id}"
+
+
+def rate(client: str) -> str:
+    """Counter with a time to live: one client's requests in the running window."""
+    return f"sl:rate:{client}"

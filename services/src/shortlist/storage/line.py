@@ -1,0 +1,220 @@
+"""The line of one pipeline: two Redis streams and a consumer group.
+
+``again`` (retries, rescues, what was given back) is read before ``line`` (newcomers). An entry
+is deleted when it is acknowledged, so the streams hold what waits and what is in flight, nothing
+else. Nothing here is the truth: entries may be lost or doubled, and the claim in Postgres decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+from shortlist.domain.application import ApplicationId, PipelineName
+from shortlist.storage import keys
+from shortlist.storage.redis import Redis, ResponseError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is put on a stream: the application's id, and its trace when one is recorded."""
+
+    application_id: ApplicationId
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An entry that this consumer was given and has not acknowledged."""
+
+    stream: str
+    entry_id: str
+    application_id: ApplicationId
+    traceparent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many entries wait for a worker, and how many are delivered and not acknowledged."""
+
+    waiting: int
+    delivered: int
+
+    @property
+    def total(self) -> int:
+        """Everything that was published and is not done."""
+        return self.waiting + self.delivered
+
+
+class Line:
+    """The line of one pipeline. Every call may raise `storage.redis.REDIS_ERRORS`."""
+
+    def __init__(self, redis: Redis, pipeline: PipelineName) -> None:
+        """``redis``'s time-out must be longer than the longest ``block_seconds`` of `pull`."""
+        self._redis = redis
+        self.pipeline = pipeline
+        self.line = keys.line(pipeline)
+        self.again = keys.again(pipeline)
+
+    async def ensure_group(self) -> None:
+        """Make the streams and their group where they are missing, from the first entry on."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for stream in (self.line, self.again):
+                pipe.xgroup_create(stream, keys.GROUP, id="0", mkstream=True)
+            pipe.sadd(keys.PIPELINES, self.pipeline)
+            replies = await pipe.execute(raise_on_error=False)
+        for reply in replies:
+            if isinstance(reply, Exception) and not str(reply).startswith("BUSYGROUP"):
+                raise reply
+
+    async def publish(self, entries: Sequence[Entry]) -> Depth:
+        """Add newly accepted applications in one round trip; tells the depth after it."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for entry in entries:
+                pipe.xadd(self.line, cast("Any", _fields(entry)))
+            pipe.incrby(keys.submissions(self.pipeline), len(entries))
+            self._ask_depth(pipe)
+            replies = await pipe.execute(raise_on_error=False)
+        for reply in replies[: len(entries) + 1]:
+            if isinstance(reply, Exception):
+                raise reply
+        return _depth(replies[len(entries) + 1 :])
+
+    async def republish(self, entries: Sequence[Entry], *, by: str, first: bool) -> list[str]:
+        """Put entries back, ``first`` before all newcomers or else behind them; their stream ids."""
+        stream = self.again if first else self.line
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for entry in entries:
+                pipe.xadd(stream, cast("Any", _fields(entry) | {keys.ENTRY_PUBLISHED_BY: by}))
+            return cast("list[str]", await pipe.execute())
+
+    async def pull(self, consumer: str, count: int, block_seconds: float) -> list[Delivery]:
+        """Take up to ``count`` entries, those of ``again`` first; waits at most ``block_seconds``.
+
+        May return up to twice ``count`` when both streams get entries in the same moment.
+        """
+        urgent = await self._read(consumer, [self.again], count, None)
+        if urgent:
+            return urgent
+        milliseconds = max(1, int(block_seconds * 1000))
+        return await self._read(consumer, [self.again, self.line], count, milliseconds)
+
+    async def _read(
+        self, consumer: str, streams: list[str], count: int, block: int | None
+    ) -> list[Delivery]:
+        try:
+            reply = await self._redis.xreadgroup(
+                keys.GROUP, consumer, dict.fromkeys(streams, ">"), count=count, block=block
+            )
+        except ResponseError as error:
+            if not str(error).startswith(("NOGROUP", "UNBLOCKED")):
+                raise
+            await self.ensure_group()  # Redis lost its memory
+            return []
+        return [
+            _delivery(stream, entry_id, fields)
+            for stream, entries in cast("list[Any]", reply or [])
+            for entry_id, fields in entries
+        ]
+
+    async def acknowledge(self, deliveries: Iterable[Delivery]) -> None:
+        """Forget entries, in one round trip."""
+        by_stream: dict[str, list[str]] = {}
+        for delivery in deliveries:
+            by_stream.setdefault(delivery.stream, []).append(delivery.entry_id)
+        await self.forget(by_stream)
+
+    async def forget(self, entry_ids: dict[str, list[str]]) -> None:
+        """Acknowledge and delete entries, given by stream."""
+        if not entry_ids:
+            return
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for stream, ids in entry_ids.items():
+                pipe.xack(stream, keys.GROUP, *ids)
+                pipe.xdel(stream, *ids)
+            await pipe.execute()
+
+    async def depth(self) -> Depth:
+        """How many wait and how many are delivered, both streams together."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            self._ask_depth(pipe)
+            return _depth(await pipe.execute(raise_on_error=False))
+
+    async def submissions(self) -> int:
+        """The monotone count of applications that ingest put on the line."""
+        return int(await self._redis.get(keys.submissions(self.pipeline)) or 0)
+
+    async def last_delivered(self, stream: str) -> str | None:
+        """The newest entry id that any consumer was given; None without a group."""
+        try:
+            groups = cast("list[dict[str, Any]]", await self._redis.xinfo_groups(stream))
+        except ResponseError:  # no such key
+            return None
+        return next((g["last-delivered-id"] for g in groups if g["name"] == keys.GROUP), None)
+
+    async def first_waiting(self) -> UUID | None:
+        """The id of the application at the head of the line; None when no newcomer waits."""
+        last = await self.last_delivered(self.line)
+        start = "-" if last is None else f"({last}"
+        entries = cast("list[Any]", await self._redis.xrange(self.line, min=start, max="+", count=1))
+        return UUID(entries[0][1][keys.ENTRY_ID]) if entries else None
+
+    async def oldest_waiting_milliseconds(self) -> int | None:
+        """When the entry at the head was published, in Redis's milliseconds since 1970."""
+        last = await self.last_delivered(self.line)
+        start = "-" if last is None else f"({last}"
+        entries = cast("list[Any]", await self._redis.xrange(self.line, min=start, max="+", count=1))
+        return int(entries[0][0].partition("-")[0]) if entries else None
+
+    async def consumers(self, stream: str) -> dict[str, int]:
+        """Consumer name → entries that it was given and has not acknowledged."""
+        try:
+            infos = cast("list[dict[str, Any]]", await self._redis.xinfo_consumers(stream, keys.GROUP))
+        except ResponseError:
+            return {}
+        return {info["name"]: int(info["pending"]) for info in infos}
+
+    async def forget_consumer(self, stream: str, consumer: str) -> int:
+        """Drop a dead consumer and its entries; Postgres knows what it held. How many there were."""
+        forgotten = 0
+        while True:
+            pending = await self._redis.xpending_range(
+                stream, keys.GROUP, min="-", max="+", count=1000, consumername=consumer
+            )
+            if not pending:
+                break
+            await self.forget({stream: [str(item["message_id"]) for item in pending]})
+            forgotten += len(pending)
+        await self._redis.xgroup_delconsumer(stream, keys.GROUP, consumer)
+        return forgotten
+
+    def _ask_depth(self, pipe: Any) -> None:
+        for stream in (self.line, self.again):
+            pipe.xlen(stream)
+            pipe.xpending(stream, keys.GROUP)
+
+
+def _fields(entry: Entry) -> dict[str, str]:
+    fields = {keys.ENTRY_ID: str(entry.application_id)}
+    if entry.traceparent:
+        fields[keys.ENTRY_TRACEPARENT] = entry.traceparent
+    return fields
+
+
+def _delivery(stream: str, entry_id: str, fields: dict[str, str]) -> Delivery:
+    application_id = ApplicationId(UUID(fields[keys.ENTRY_ID]))
+    return Delivery(stream, entry_id, application_id, fields.get(keys.ENTRY_TRACEPARENT))
+
+
+def _depth(replies: list[Any]) -> Depth:
+    """Read XLEN, XPENDING pairs; a group that is not there yet has delivered nothing."""
+    for reply in replies:
+        if isinstance(reply, Exception) and not isinstance(reply, ResponseError):
+            raise reply
+    lengths = sum(reply for reply in replies[::2] if isinstance(reply, int))
+    delivered = sum(reply["pending"] for reply in replies[1::2] if isinstance(reply, dict))
+    return Depth(waiting=max(0, lengths - delivered), delivered=delivered)

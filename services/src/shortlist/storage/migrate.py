@@ -1,0 +1,66 @@
+"""Brings the schema up to date. Safe to run twice, and by several processes at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from shortlist.storage.postgres import connect
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_MIGRATION_LOCK = 5_872_114_001
+"""Advisory lock that serialises migrations; positive, unlike the locks of ids (UUIDv7's variant
+bits make those negative)."""
+
+
+def _directory() -> Path:
+    """The scripts: inside the installed package, or beside the sources in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "_migrations"
+    return installed if installed.is_dir() else package.parents[1] / "migrations"
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_directory()))
+    return config
+
+
+def head_revision() -> str:
+    """The newest revision that this code knows."""
+    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+
+
+async def migrate(url: str, revision: str = "head") -> tuple[str, str]:
+    """Upgrade to a revision; returns the revision before and after (``""`` for an empty database)."""
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=lambda: connect(url, application_name="shortlist-migrate"),
+        poolclass=NullPool,
+    )
+    try:
+        async with engine.connect() as connection:
+            result = await connection.run_sync(_upgrade, revision)
+            await connection.commit()
+            return result
+    finally:
+        await engine.dispose()
+
+
+def _upgrade(connection: Connection, revision: str) -> tuple[str, str]:
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+    before = MigrationContext.configure(connection).get_current_revision() or ""
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+    after = MigrationContext.configure(connection).get_current_revision() or ""
+    return before, after

@@ -1,0 +1,35 @@
+"""Pipelines that ingest accepts for, and how long each one's line may get."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shortlist.domain.application import PipelineName
+
+if TYPE_CHECKING:
+    from shortlist.storage.postgres import Connection
+
+
+async def capacities(connection: Connection) -> dict[PipelineName, int]:
+    """Pipeline → the most applications that may be accepted and unfinished."""
+    rows = await connection.fetch("SELECT name, line_capacity FROM pipelines")
+    return {PipelineName(row["name"]): row["line_capacity"] for row in rows}
+
+
+async def ensure(connection: Connection, name: PipelineName) -> None:
+    """Make a pipeline known, with the default capacity, if it is not."""
+    await connection.execute(
+        "INSERT INTO pipelines (name) VALUES ($1) ON CONFLICT DO NOTHING", name
+    )
+
+
+async def configure(connection: Connection, name: PipelineName, line_capacity: int) -> None:
+    """Make a pipeline known with this capacity."""
+    await connection.execute(
+        """
+        INSERT INTO pipelines (name, line_capacity) VALUES ($1, $2)
+        ON CONFLICT (name) DO UPDATE SET line_capacity = excluded.line_capacity
+        """,
+        name,
+        line_capacity,
+    )

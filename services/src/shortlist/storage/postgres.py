@@ -1,0 +1,96 @@
+"""Connections to Postgres: how they are opened, and which errors mean that it is not there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import asyncpg
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
+
+CONNECTION_ERRORS: tuple[type[BaseException], ...] = (
+    OSError,  # includes ConnectionError and TimeoutError
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # admin_shutdown, crash_shutdown, cannot_connect_now …
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,  # the connection was closed under us
+    asyncpg.InternalClientError,
+)
+"""What a driver raises when Postgres is away, stopping, starting, full, or cut us off."""
+
+_DEATH_IS_NOTICED = {
+    # A worker's host that vanishes without a FIN: its claims are free after about 2 s.
+    "tcp_keepalives_idle": "1",
+    "tcp_keepalives_interval": "1",
+    "tcp_keepalives_count": "1",
+    "tcp_user_timeout": "2000",
+}
+
+
+async def connect(
+    url: str,
+    *,
+    application_name: str,
+    timeout_seconds: float = 2.0,
+    statement_cache_size: int = 100,
+    settings: dict[str, str] | None = None,
+) -> Connection:
+    """Open one connection, or raise one of `CONNECTION_ERRORS` within ``timeout_seconds``."""
+    connection = await asyncio.wait_for(
+        asyncpg.connect(
+            url.replace("postgresql+asyncpg://", "postgresql://", 1),
+            statement_cache_size=statement_cache_size,
+            server_settings={
+                "application_name": application_name[:63],
+                "timezone": "UTC",
+                "jit": "off",  # every query here is short; compiling it would cost more
+                **_DEATH_IS_NOTICED,
+                **(settings or {}),
+            },
+        ),
+        timeout_seconds,
+    )
+    await connection.set_type_codec(
+        "jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog"
+    )
+    return connection
+
+
+def advisory_key(an_id: UUID) -> int:
+    """The advisory lock that stands for an id: its low 64 bits, signed, as in ``queries.sql``.
+
+    Two ids that share them would only make each wait for the other: 62 of the bits are random.
+    """
+    return int.from_bytes(an_id.bytes[8:], "big", signed=True)
+
+
+async def try_lock(connection: Connection, an_id: UUID) -> bool:
+    """Take the session's advisory lock for an id, if no other session has it."""
+    return bool(await connection.fetchval("SELECT pg_try_advisory_lock($1)", advisory_key(an_id)))
+
+
+async def unlock(connection: Connection, an_id: UUID) -> None:
+    """Give the session's advisory lock back."""
+    await connection.fetchval("SELECT pg_advisory_unlock($1)", advisory_key(an_id))
+
+
+async def close_quickly(connection: Connection, timeout_seconds: float = 1.0) -> None:
+    """Close a connection that may be half dead; never raises, never waits longer than it is told."""
+    if connection.is_closed():
+        return
+    try:
+        await connection.close(timeout=timeout_seconds)
+    except (*CONNECTION_ERRORS, asyncpg.PostgresError):
+        connection.terminate()
+
+
+def row_dict(record: Any) -> dict[str, Any]:
+    """A record as a plain dict, for whoever prints it."""
+    return dict(record.items())

@@ -1,0 +1,44 @@
+"""Clients of Redis or Valkey, 6.2 or newer, and which errors mean that it is not there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import redis.asyncio
+import redis.exceptions
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+if TYPE_CHECKING:
+    Redis: TypeAlias = redis.asyncio.Redis
+else:
+    Redis = redis.asyncio.Redis
+
+REDIS_ERRORS: tuple[type[BaseException], ...] = (
+    OSError,
+    redis.exceptions.ConnectionError,
+    redis.exceptions.TimeoutError,
+    redis.exceptions.BusyLoadingError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.OutOfMemoryError,
+)
+"""What the client raises when Redis is away, loading, full, or demoted."""
+
+ResponseError = redis.exceptions.ResponseError
+
+
+def connect(url: str, *, timeout_seconds: float = 1.0, max_connections: int = 64) -> Redis:
+    """A client that connects when first used, fails fast, and never retries by itself.
+
+    RESP2, so that replies have one shape with every server. Trying again is the caller's
+    decision: what it sends is not always safe to send twice.
+    """
+    return redis.asyncio.Redis.from_url(
+        url,
+        decode_responses=True,
+        protocol=2,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        retry=Retry(NoBackoff(), 0),
+        max_connections=max_connections,
+    )

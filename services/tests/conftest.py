@@ -1,0 +1,78 @@
+"""Real servers for every test: one Postgres and one Redis for each pytest worker.
+
+A test gets an empty database of its own (copied from a migrated template) and an empty Redis.
+Tests that break servers start their own (`tests/acceptance/`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import TYPE_CHECKING
+
+import asyncpg
+import pytest
+import redis as sync_redis
+
+from shortlist.embedded.servers import EmbeddedPostgres, EmbeddedRedis
+from shortlist.storage import migrate, postgres, redis
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres(
+        tmp_path_factory.mktemp("postgres"),
+        # Tests kill processes, not machines: the kernel keeps what was written.
+        settings={"fsync": "off", "max_connections": "300"},
+    )
+    server.start()
+    asyncio.run(migrate.migrate(server.url))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    server = EmbeddedRedis(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def database_url(postgres_server: EmbeddedPostgres) -> AsyncIterator[str]:
+    """An empty, migrated database."""
+    name = f"test_{next(_numbers)}"
+    admin_url = postgres_server.url.replace("/shortlist?", "/postgres?")
+    admin = await asyncpg.connect(admin_url)
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE shortlist STRATEGY file_copy")
+    yield postgres_server.url.replace("/shortlist?", f"/{name}?")
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+@pytest.fixture
+def redis_url(redis_server: EmbeddedRedis) -> Iterator[str]:
+    """An empty Redis."""
+    with sync_redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    yield redis_server.url
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[postgres.Connection]:
+    connection = await postgres.connect(database_url, application_name="test")
+    yield connection
+    await postgres.close_quickly(connection)
+
+
+@pytest.fixture
+async def line_redis(redis_url: str) -> AsyncIterator[redis.Redis]:
+    client = redis.connect(redis_url, timeout_seconds=5)
+    yield client
+    await client.aclose()
