@@ -1,0 +1,173 @@
+"""The HTTP server that every process runs, and the three pages that every one of them has.
+
+``/healthz`` says whether to restart the process, ``/readyz`` whether to send it work, ``/metrics``
+what it measured. The server runs inside the caller's event loop and leaves signals to the caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import structlog
+import uvicorn
+from prometheus_client import REGISTRY
+from prometheus_client.exposition import choose_encoder
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from starlette.requests import Request
+    from starlette.types import ASGIApp
+
+    from shortlist.settings import Settings
+
+_log = structlog.get_logger(__name__)
+
+_CHECK_TIMEOUT_SECONDS = 2.0
+"""A check that has not answered by then has failed; Kubernetes's own default time-out is 1 s."""
+
+_BACKLOG = 2048
+_STARTUP_POLL_SECONDS = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a check found; ``detail`` is shown in the body and must hold no secrets."""
+
+    ok: bool
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+if TYPE_CHECKING:
+    Check = Callable[[], Awaitable[Health]]
+
+
+async def always_ok() -> Health:
+    """The liveness check of a process that lives as long as its event loop turns."""
+    return Health(ok=True)
+
+
+def probe_routes(*, readiness: Check, liveness: Check = always_ok) -> list[Route]:
+    """``/healthz``, ``/readyz``, ``/metrics``; 503 when a check fails, raises or hangs."""
+
+    async def healthz(_: Request) -> Response:
+        return await _answer(liveness)
+
+    async def readyz(_: Request) -> Response:
+        return await _answer(readiness)
+
+    return [
+        Route("/healthz", healthz, methods=["GET"]),
+        Route("/readyz", readyz, methods=["GET"]),
+        Route("/metrics", _metrics, methods=["GET"]),
+    ]
+
+
+def probe_app(*, readiness: Check, liveness: Check = always_ok) -> Starlette:
+    """The whole app of a process that serves nothing else."""
+    return Starlette(routes=probe_routes(readiness=readiness, liveness=liveness))
+
+
+async def _answer(check: Check) -> Response:
+    try:
+        health = await asyncio.wait_for(check(), _CHECK_TIMEOUT_SECONDS)
+    except Exception as error:  # noqa: BLE001 (whatever is wrong, the answer is "not well")
+        health = Health(ok=False, detail={"error": type(error).__name__})
+    status = "ok" if health.ok else "unavailable"
+    return JSONResponse({"status": status, **health.detail}, 200 if health.ok else 503)
+
+
+async def _metrics(request: Request) -> Response:
+    encode, content_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(REGISTRY), media_type=content_type)
+
+
+class HttpServer:
+    """uvicorn inside the running loop; made by `serve`."""
+
+    def __init__(self, server: uvicorn.Server, listener: socket.socket) -> None:
+        """``listener`` is bound and listening; the server owns it from here on."""
+        self._server = server
+        self._listener = listener
+        self.port: int = listener.getsockname()[1]
+        """The port that is really listened on, also when 0 was asked for."""
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Return once connections are accepted."""
+        self._task = asyncio.create_task(self._server.serve([self._listener]), name="http-server")
+        while not self._server.started:
+            if self._task.done():
+                self._task.result()
+                raise RuntimeError("The HTTP server ended before it had started.")
+            await asyncio.sleep(_STARTUP_POLL_SECONDS)
+
+    async def stop(self) -> None:
+        """Accept no more connections, let requests finish within the grace period. Repeatable."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+
+    def abandon(self) -> None:
+        """Make a running `stop` return now, whatever is still being answered."""
+        self._server.force_exit = True
+
+
+@contextlib.asynccontextmanager
+async def serve(
+    app: ASGIApp,
+    settings: Settings,
+    *,
+    protocol: type[asyncio.Protocol] = HttpToolsProtocol,
+    keep_alive_seconds: int = 5,
+) -> AsyncIterator[HttpServer]:
+    """Serve ``app`` on ``settings.host`` and ``settings.port`` for the length of the block.
+
+    Raises `OSError` when the port is taken. At the end of the block requests may finish for
+    ``settings.drain_timeout_seconds``.
+    """
+    config = uvicorn.Config(
+        app,
+        http=protocol,
+        ws="none",
+        lifespan="off",  # what a process opens and closes is read top to bottom in its `run`
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=keep_alive_seconds,
+        timeout_graceful_shutdown=max(1, round(settings.drain_timeout_seconds)),
+    )
+    server = HttpServer(_Server(config), _listen(settings.host, settings.port))
+    await server.start()
+    _log.info("listening", host=settings.host, port=server.port)
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+class _Server(uvicorn.Server):
+    """Signals are the process's business: uvicorn would take them away from it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    is_v6 = ":" in host
+    return socket.create_server(
+        (host, port),
+        family=socket.AF_INET6 if is_v6 else socket.AF_INET,
+        dualstack_ipv6=is_v6 and host == "::",
+        backlog=_BACKLOG,
+    )

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from shortlist import probes
+from shortlist.settings import Settings
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+
+def settings(port: int = 0) -> Settings:
+    return Settings(host="127.0.0.1", port=port)
+
+
+async def well() -> probes.Health:
+    return probes.Health(ok=True, detail={"postgres": "ok"})
+
+
+async def unwell() -> probes.Health:
+    return probes.Health(ok=False, detail={"postgres": "unreachable"})
+
+
+async def broken() -> probes.Health:
+    raise ConnectionError("a secret address")
+
+
+async def test_the_probes_answer_on_the_real_port() -> None:
+    async with (
+        probes.serve(probes.probe_app(readiness=well), settings()) as server,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client,
+    ):
+        assert server.port > 0
+        health = await client.get("/healthz")
+        assert (health.status_code, health.json()) == (200, {"status": "ok"})
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.json()) == (200, {"status": "ok", "postgres": "ok"})
+        metrics = await client.get("/metrics")
+        assert "shortlist_" in metrics.text or "python_info" in metrics.text
+
+
+async def test_a_check_that_fails_or_raises_is_a_503_without_secrets() -> None:
+    app = probes.probe_app(readiness=unwell, liveness=broken)
+    async with (
+        probes.serve(app, settings()) as server,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client,
+    ):
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.json()["status"]) == (503, "unavailable")
+        health = await client.get("/healthz")
+        assert (health.status_code, health.json()) == (
+            503,
+            {"status": "unavailable", "error": "ConnectionError"},
+        )
+
+
+async def test_a_taken_port_is_an_os_error() -> None:
+    app = probes.probe_app(readiness=well)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(OSError, match="in use"),
+    ):
+        async with probes.serve(app, settings(taken.getsockname()[1])):
+            pass
+
+
+async def test_a_request_under_way_finishes_when_the_server_stops() -> None:
+    started, finish = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: Request) -> PlainTextResponse:
+        started.set()
+        await finish.wait()
+        return PlainTextResponse("done")
+
+    app = Starlette(routes=[Route("/slow", slow)])
+    async with (
+        probes.serve(app, settings()) as server,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client,
+    ):
+        answer = asyncio.create_task(client.get("/slow"))
+        await started.wait()
+        stopping = asyncio.create_task(server.stop())
+        await asyncio.sleep(0.3)
+        assert not stopping.done()
+        finish.set()
+        assert (await answer).text == "done"
+        await stopping
