@@ -1,7 +1,281 @@
-"""The command line."""
+"""The command line: one command for each process, and a few for people.
+
+Nothing heavy is imported before a command needs it, so that ``--help`` answers at once. Every
+setting comes from the environment (``shortlist settings``); a flag overrides it. Exit codes: 0
+done, 1 failed (a sentence on stderr says why), 2 a bad flag or setting, 130 stopped before it was
+done.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import sys
+from importlib import import_module
+from pathlib import Path  # noqa: TC003 (typer reads the annotations while running)
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import NoReturn
+
+    from shortlist.settings import Settings
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+app = typer.Typer(
+    name="shortlist",
+    help="Accepts applications in milliseconds, scores them behind a line, ranks them.",
+    epilog="Settings come from the environment; see: shortlist settings",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # they would print local variables, secrets among them
+)
+
+_SERVERS = "Servers"
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(help="Postgres to use. [env: DATABASE_URL]", rich_help_panel=_SERVERS),
+]
+RedisUrl = Annotated[
+    str | None,
+    typer.Option(help="Redis or Valkey to use. [env: REDIS_URL]", rich_help_panel=_SERVERS),
+]
+Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")]
+LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error.")]
+Pipeline = Annotated[str | None, typer.Option(help="The pipeline to serve.")]
+
+
+@app.command(rich_help_panel="One machine")
+def up(  # noqa: PLR0913 (each flag is an argument)
+    *,
+    data: Annotated[
+        Path | None, typer.Option(help="Directory that keeps everything. [default: .shortlist]")
+    ] = None,
+    port: Port = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Worker processes of each pipeline.")
+    ] = None,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--file", "-f", help="ScoringPipeline YAML, as for Kubernetes; may be repeated."
+        ),
+    ] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Fill it with a gentle load.")] = False,
+    database_url: DatabaseUrl = None,
+    redis_url: RedisUrl = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Run all of it on this machine: Postgres, Redis, and every process. Ctrl-C drains."""
+    settings = _settings(
+        port=port, host=host, database_url=database_url, redis_url=redis_url, log_level=log_level
+    )
+    run = import_module("shortlist.embedded.up").run
+    _run(run, settings, data=data, workers=workers, files=file or [], demo=demo)
+
+
+@app.command(rich_help_panel="Processes")
+def ingest(  # noqa: PLR0913 (each flag is an argument)
+    *,
+    host: Host = None,
+    port: Port = None,
+    database_url: DatabaseUrl = None,
+    redis_url: RedisUrl = None,
+    dashboard_url: Annotated[
+        str | None, typer.Option(help="Where pages are passed through to.")
+    ] = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Accept applications over HTTP."""
+    _serve(
+        "ingest", host=host, port=port, database_url=database_url, redis_url=redis_url,
+        dashboard_url=dashboard_url, log_level=log_level,
+    )  # fmt: skip
+
+
+@app.command(rich_help_panel="Processes")
+def worker(  # noqa: PLR0913 (each flag is an argument)
+    *,
+    pipeline: Pipeline = None,
+    concurrency: Annotated[int | None, typer.Option(help="Applications at once.")] = None,
+    connection_mode: Annotated[str | None, typer.Option(help="perJob or perWrite.")] = None,
+    scorer: Annotated[str | None, typer.Option(help="simulated or claude.")] = None,
+    service_seconds: Annotated[
+        float | None, typer.Option(help="simulated: mean time of a score.")
+    ] = None,
+    host: Host = None,
+    port: Port = None,
+    database_url: DatabaseUrl = None,
+    redis_url: RedisUrl = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Score what waits in a pipeline's line."""
+    _serve(
+        "worker", pipeline=pipeline, concurrency=concurrency, connection_mode=connection_mode,
+        scorer=scorer, service_seconds=service_seconds, host=host, port=port,
+        database_url=database_url, redis_url=redis_url, log_level=log_level,
+    )  # fmt: skip
+
+
+@app.command(rich_help_panel="Processes")
+def maintenance(
+    *,
+    host: Host = None,
+    port: Port = None,
+    database_url: DatabaseUrl = None,
+    redis_url: RedisUrl = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Find what got lost on the way, rescue, retry, clean up. One replica leads."""
+    _serve(
+        "maintenance", host=host, port=port, database_url=database_url, redis_url=redis_url,
+        log_level=log_level,
+    )  # fmt: skip
+
+
+@app.command(rich_help_panel="Processes")
+def dashboard(
+    *,
+    host: Host = None,
+    port: Port = None,
+    database_url: DatabaseUrl = None,
+    redis_url: RedisUrl = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Serve the pages that people look at."""
+    _serve(
+        "dashboard", host=host, port=port, database_url=database_url, redis_url=redis_url,
+        log_level=log_level,
+    )  # fmt: skip
+
+
+@app.command(rich_help_panel="Tools")
+def migrate(
+    *,
+    database_url: DatabaseUrl = None,
+    revision: Annotated[str, typer.Option(help="The revision to upgrade to.")] = "head",
+) -> None:
+    """Bring the database's schema up to date."""
+    settings = _settings(database_url=database_url)
+    migrations = import_module("shortlist.storage.migrate")
+    unreachable = import_module("shortlist.storage.postgres").CONNECTION_ERRORS
+    try:
+        url = settings.database_url.get_secret_value()
+        before, after = asyncio.run(migrations.migrate(url, revision))
+    except unreachable as error:
+        fail(f"Postgres at DATABASE_URL cannot be reached: {_reason(error)}")
+    typer.echo(f"{before or 'empty'} -> {after}" if before != after else f"Up to date at {after}.")
+
+
+@app.command(rich_help_panel="Tools")
+def settings(  # noqa: PLR0913 (each flag is an argument)
+    *,
+    output: Annotated[
+        Literal["text", "json", "markdown"],
+        typer.Option("--format", help="For people, for programs, or for docs/settings.md."),
+    ] = "text",
+    host: Host = None,
+    port: Port = None,
+    pipeline: Pipeline = None,
+    database_url: DatabaseUrl = None,
+    redis_url: RedisUrl = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Print every setting, its value (secrets hidden), and where it came from."""
+    report = import_module("shortlist.settings_report")
+    if output == "markdown":
+        typer.echo(report.markdown(), nl=False)
+        return
+    flags = _given(
+        host=host, port=port, pipeline=pipeline, database_url=database_url, redis_url=redis_url,
+        log_level=log_level,
+    )  # fmt: skip
+    show = report.text if output == "text" else report.as_json
+    typer.echo(show(_settings(**flags), frozenset(flags)))
+    for warning in report.warnings():
+        typer.echo(warning, err=True)
+
+
+@app.command(rich_help_panel="Tools")
+def requeue(  # noqa: PLR0913 (each flag is an argument)
+    *,
+    ids: Annotated[list[str] | None, typer.Argument(help="Failed applications, by id.")] = None,
+    all_failed: Annotated[bool, typer.Option("--all-failed", help="All that failed.")] = False,
+    pipeline: Annotated[str | None, typer.Option(help="Only those of this pipeline.")] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="Only those whose reason contains this.")
+    ] = None,
+    database_url: DatabaseUrl = None,
+    redis_url: RedisUrl = None,
+) -> None:
+    """Give failed applications another chance: by id, by filter, or all."""
+    if bool(ids) == bool(all_failed or pipeline or reason):
+        fail("name ids, or choose with --all-failed, --pipeline or --reason.", EXIT_USAGE)
+    settings = _settings(database_url=database_url, redis_url=redis_url)
+    run = import_module("shortlist.maintenance.requeue").run
+    _run(run, settings, ids=ids or [], pipeline=pipeline, reason=reason)
+
+
+@app.command(rich_help_panel="Tools")
+def simulate(
+    *,
+    url: Annotated[str, typer.Option(help="Where ingest listens.")] = "http://127.0.0.1:8000",
+    clients: Annotated[int, typer.Option(min=1, help="Clients side by side.")] = 10,
+    seconds: Annotated[
+        float | None, typer.Option(help="Stop after this time. [default: Ctrl-C]")
+    ] = None,
+) -> None:
+    """Play clients of the job server: three jobs each, polled each second, over and over."""
+    run = import_module("shortlist.simulate").run
+    raise typer.Exit(asyncio.run(run(url=url, clients=clients, seconds=seconds)))
+
 
 def main() -> None:
-    """Placeholder until the processes are here."""
+    """Run the command that the arguments name."""
+    app()
+
+
+def fail(sentence: str, code: int = EXIT_FAILED) -> NoReturn:
+    """Say in one sentence what went wrong, and exit."""
+    typer.echo(f"shortlist: {sentence}", err=True)
+    raise typer.Exit(code)
+
+
+def _settings(**flags: Any) -> Settings:
+    """Settings from the environment, overridden by the flags that were given."""
+    report = import_module("shortlist.settings_report")
+    try:
+        return report.load(_given(**flags))  # type: ignore[no-any-return]
+    except report.BadSettingsError as error:
+        fail(str(error), EXIT_USAGE)
+
+
+def _given(**flags: Any) -> dict[str, Any]:
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def _serve(process: str, **flags: Any) -> NoReturn:
+    """Run one process until it is told to stop."""
+    settings = _settings(**flags)
+    _run(import_module(f"shortlist.{process}.main").run, settings)
+
+
+def _run(run: Callable[..., Awaitable[int]], settings: Settings, **arguments: Any) -> NoReturn:
+    uvloop = import_module("uvloop")
+    raise typer.Exit(uvloop.run(run(settings, **arguments)))
+
+
+def _reason(error: BaseException) -> str:
+    """An error in a few words; some have a name and no message."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+if __name__ == "__main__":
+    sys.exit(main())  # type: ignore[func-returns-value]

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shortlist import settings_report
+from shortlist.settings import Settings
+
+PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
+
+
+def test_the_page_of_settings_is_current() -> None:
+    assert PAGE.read_text(encoding="utf-8") == settings_report.markdown(), (
+        "run: uv run shortlist settings --format markdown > docs/settings.md"
+    )
+
+
+def test_every_section_of_the_page_begins_at_a_setting() -> None:
+    assert set(settings_report.SECTIONS) <= set(Settings.model_fields)
+
+
+def test_every_setting_says_what_it_means() -> None:
+    assert [n for n, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://ada:hunter2@db/shortlist?password=hunter2")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-hunter2")
+    settings = settings_report.load({})
+    for shown in (settings_report.text(settings), settings_report.as_json(settings)):
+        assert "hunter2" not in shown
+        assert "ada" in shown
+
+
+def test_a_value_says_where_it_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHORTLIST_PORT", "9000")
+    settings = settings_report.load({"host": "::1"})
+    sources = {
+        name: settings_report.source(settings, name, frozenset({"host"}))
+        for name in ("host", "port", "concurrency")
+    }
+    assert sources == {"host": "flag", "port": "environment", "concurrency": "default"}
+
+
+def test_a_bad_value_is_named_by_the_variable_or_flag_that_set_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SHORTLIST_PORT", "secret-looking")
+    with pytest.raises(settings_report.BadSettingsError) as caught:
+        settings_report.load({"concurrency": 0})
+    assert "SHORTLIST_PORT: " in str(caught.value)
+    assert "--concurrency: " in str(caught.value)
+    assert "secret-looking" not in str(caught.value)
+
+
+def test_a_misspelt_variable_is_pointed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHORTLIST_PROT", "9000")
+    assert settings_report.warnings() == [
+        "shortlist: SHORTLIST_PROT is set but is no setting. Did you mean SHORTLIST_PORT?"
+    ]
