@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from shortlist.domain.application import PipelineName
+from shortlist.storage import keys, limiter
+
+if TYPE_CHECKING:
+    from shortlist.storage.redis import Redis
+
+DEFAULT = PipelineName("default")
+
+
+async def test_a_pipeline_is_not_paused_until_somebody_pauses_it(line_redis: Redis) -> None:
+    assert await limiter.paused_for(line_redis, DEFAULT) == 0
+    await limiter.pause(line_redis, DEFAULT, 30)
+    assert 20 < await limiter.paused_for(line_redis, DEFAULT) <= 30
+
+
+async def test_a_pause_is_one_pipelines_own(line_redis: Redis) -> None:
+    await limiter.pause(line_redis, DEFAULT, 30)
+    assert await limiter.paused_for(line_redis, PipelineName("other")) == 0
+
+
+async def test_a_pause_is_lengthened_and_never_shortened(line_redis: Redis) -> None:
+    await limiter.pause(line_redis, DEFAULT, 60)
+    await limiter.pause(line_redis, DEFAULT, 5)
+    assert await limiter.paused_for(line_redis, DEFAULT) > 40
+    await limiter.pause(line_redis, DEFAULT, 120)
+    assert await limiter.paused_for(line_redis, DEFAULT) > 100
+
+
+async def test_many_pauses_at_once_leave_the_longest(line_redis: Redis) -> None:
+    await asyncio.gather(*(limiter.pause(line_redis, DEFAULT, s) for s in range(1, 60)))
+    assert await limiter.paused_for(line_redis, DEFAULT) > 40
+
+
+async def test_a_pause_ends_by_itself(line_redis: Redis) -> None:
+    await limiter.pause(line_redis, DEFAULT, 0.05)
+    async with asyncio.timeout(10):
+        while (seconds := await limiter.paused_for(line_redis, DEFAULT)) > 0:
+            await asyncio.sleep(seconds)
+    assert not await line_redis.exists(keys.limiter(DEFAULT))
+
+
+async def test_an_absurd_pause_is_bounded(line_redis: Redis) -> None:
+    await limiter.pause(line_redis, DEFAULT, 1e12)
+    assert await limiter.paused_for(line_redis, DEFAULT) <= limiter.LONGEST_PAUSE_SECONDS
+
+
+async def test_asking_for_no_pause_makes_none(line_redis: Redis) -> None:
+    await limiter.pause(line_redis, DEFAULT, 0)
+    await limiter.pause(line_redis, DEFAULT, -1)
+    assert not await line_redis.exists(keys.limiter(DEFAULT))
