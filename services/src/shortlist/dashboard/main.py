@@ -1,0 +1,72 @@
+"""The dashboard process: opens what it needs, serves, and ends on SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from shortlist import probes, telemetry
+from shortlist.dashboard.app import build_app
+from shortlist.dashboard.reader import Reader
+from shortlist.storage import postgres, redis
+from shortlist.storage.pool import ConnectionPool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shortlist.settings import Settings
+    from shortlist.storage.postgres import Connection
+
+_CONNECTIONS = 2  # one to read with; another while a broken one is being closed
+
+_log = structlog.get_logger(__name__)
+
+
+async def run(settings: Settings) -> int:
+    """Serve until told to stop; the exit code. A second signal stops without waiting."""
+    telemetry.configure_logging(settings, "dashboard")
+    pool = ConnectionPool(partial(_connect, settings), _CONNECTIONS)
+    client = redis.connect(settings.redis_url.get_secret_value())
+    reader = Reader(pool, client)
+    app = build_app(reader, probes.probe_routes(readiness=partial(_readiness, reader)))
+    stop = asyncio.Event()
+    try:
+        async with probes.serve(app, settings) as server:
+            _on_signals(stop, server.abandon)
+            await stop.wait()
+            _log.info("stopping")
+    except OSError as error:
+        _log.error("cannot_listen", port=settings.port, error=str(error))
+        return 1
+    finally:
+        await pool.close()
+        await client.aclose()
+    return 0
+
+
+async def _connect(settings: Settings) -> Connection:
+    return await postgres.connect(
+        settings.database_url.get_secret_value(),
+        application_name="shortlist-dashboard",
+        statement_cache_size=0 if settings.pgbouncer else 100,
+    )
+
+
+async def _readiness(reader: Reader) -> probes.Health:
+    """Ready when Postgres answers; without Redis the page is still worth showing."""
+    snapshot = await reader.snapshot()
+    return probes.Health(ok=True, detail={"redis": snapshot.figures is not None})
+
+
+def _on_signals(stop: asyncio.Event, abandon: Callable[[], None]) -> None:
+    def received() -> None:
+        if stop.is_set():
+            abandon()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, received)

@@ -1,0 +1,118 @@
+"""Reads what the page shows, at most once a second however many people look.
+
+Postgres is needed; Redis is not: without it the figures are missing and the rows still there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shortlist.storage import applications, heartbeats, pipelines
+from shortlist.storage.line import Line
+from shortlist.storage.redis import REDIS_ERRORS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from shortlist.domain.application import ApplicationView, PipelineName
+    from shortlist.storage.pool import ConnectionPool
+    from shortlist.storage.postgres import Connection
+    from shortlist.storage.redis import Redis
+
+RECENT_LIMIT = 50
+"""Rows on the page."""
+
+MAX_AGE_SECONDS = 0.9
+"""What was read is shown for so long; a little less than the page's second between two looks."""
+
+READ_TIMEOUT_SECONDS = 1.5
+"""A Postgres that has not answered by then counts as away (promise 4 asks for an answer in 2 s)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The line and the workers of all pipelines together, as Redis tells them."""
+
+    waiting: int
+    in_flight: int
+    workers: int
+    slots: int
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What was true at ``read_at``; ``figures`` is None while Redis does not answer."""
+
+    read_at: dt.datetime
+    recent: list[ApplicationView]
+    figures: Figures | None
+
+
+class Reader:
+    """Shares one read between all who look at the same time."""
+
+    def __init__(self, pool: ConnectionPool, redis: Redis) -> None:
+        """``pool`` needs one connection."""
+        self._pool = pool
+        self._redis = redis
+        self._reading: asyncio.Task[Snapshot] | None = None
+        self._started = float("-inf")
+
+    async def snapshot(self) -> Snapshot:
+        """The newest snapshot. Raises `storage.postgres.CONNECTION_ERRORS` without Postgres."""
+        if self._reading is None or self._is_old(self._reading):
+            self._started = time.monotonic()
+            self._reading = asyncio.create_task(self._read())
+        return await asyncio.shield(self._reading)  # one who leaves must not stop the others
+
+    def _is_old(self, reading: asyncio.Task[Snapshot]) -> bool:
+        return reading.done() and time.monotonic() - self._started >= MAX_AGE_SECONDS
+
+    async def _read(self) -> Snapshot:
+        async with asyncio.timeout(READ_TIMEOUT_SECONDS), self._pool.connection() as connection:
+            recent, names = await _read_truth(connection)
+        return Snapshot(dt.datetime.now(dt.UTC), recent, await self._figures(names))
+
+    async def _figures(self, names: Iterable[PipelineName]) -> Figures | None:
+        try:
+            return _sum([await self._figures_of(name) for name in names])
+        except REDIS_ERRORS:
+            return None
+
+    async def _figures_of(self, pipeline: PipelineName) -> Figures:
+        depth = await Line(self._redis, pipeline).depth()
+        beats = await heartbeats.all_beats(self._redis, pipeline)
+        live = heartbeats.live(beats, time.time())
+        return Figures(
+            waiting=depth.waiting,
+            in_flight=sum(beat.in_flight for beat in live),
+            workers=len(live),
+            slots=sum(beat.concurrency for beat in live),
+            connections=sum(beat.open_connections for beat in live),
+        )
+
+
+async def _read_truth(
+    connection: Connection,
+) -> tuple[list[ApplicationView], list[PipelineName]]:
+    try:
+        recent = await applications.recent(connection, RECENT_LIMIT)
+        return recent, list(await pipelines.capacities(connection))
+    except (TimeoutError, asyncio.CancelledError):
+        connection.terminate()  # it may be in the middle of a reply: of no use to the next
+        raise
+
+
+def _sum(parts: list[Figures]) -> Figures:
+    return Figures(
+        waiting=sum(part.waiting for part in parts),
+        in_flight=sum(part.in_flight for part in parts),
+        workers=sum(part.workers for part in parts),
+        slots=sum(part.slots for part in parts),
+        connections=sum(part.connections for part in parts),
+    )

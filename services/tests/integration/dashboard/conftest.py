@@ -1,0 +1,45 @@
+"""A dashboard over real servers."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+from support.dashboard import Applicants, a_heartbeat
+from uuid_utils.compat import uuid7
+
+from shortlist.dashboard.app import build_app
+from shortlist.dashboard.reader import Reader
+from shortlist.domain.application import DEFAULT_PIPELINE, ApplicationId, WorkerId
+from shortlist.storage import heartbeats, line, postgres, redis, workers
+from shortlist.storage.pool import ConnectionPool
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.applications import Starlette
+
+
+@pytest.fixture
+async def applicants(db: postgres.Connection) -> Applicants:
+    worker = WorkerId(uuid7())
+    await workers.enrol(db, worker, DEFAULT_PIPELINE, "perWrite")
+    return Applicants(db, worker)
+
+
+@pytest.fixture
+async def dashboard(database_url: str, line_redis: redis.Redis) -> AsyncIterator[Starlette]:
+    connect = partial(postgres.connect, database_url, application_name="test-dashboard")
+    pool = ConnectionPool(connect, 2)
+    yield build_app(Reader(pool, line_redis))
+    await pool.close()
+
+
+@pytest.fixture
+async def busy_line(line_redis: redis.Redis) -> None:
+    """Three entries wait; one live worker holds two applications."""
+    default = line.Line(line_redis, DEFAULT_PIPELINE)
+    await default.ensure_group()
+    await default.publish([line.Entry(ApplicationId(uuid7())) for _ in range(3)])
+    await heartbeats.beat(line_redis, DEFAULT_PIPELINE, a_heartbeat(in_flight=2))
