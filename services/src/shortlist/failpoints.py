@@ -35,7 +35,6 @@ Guard = Literal[
     "durable_accept",  # answer 202 only after the commit
     "sweep",  # find what is neither finished, held, scheduled nor in the line
     "fence",  # only the latest attempt may write, and only once
-    "claim",  # claim before scoring
     "resume",  # take the claim again when its connection broke
     "line_capacity",  # 429 when the line is full
     "commit_timeout",  # 503 when Postgres does not answer

@@ -83,7 +83,8 @@ class Settings(BaseSettings):
         100, ge=1, description="Requests that a client may send at once before the rate counts."
     )
     trust_forwarded_for: bool = Field(
-        False, description="Tell clients apart by X-Forwarded-For (only behind a proxy that sets it)."
+        False,
+        description="Tell clients apart by X-Forwarded-For: for use behind a proxy.",
     )
     idempotency_hours: float = Field(
         24.0, gt=0, description="How long an Idempotency-Key is remembered."
@@ -116,11 +117,12 @@ class Settings(BaseSettings):
 
     # --- scorer
     scorer: Literal["simulated", "claude"] = Field("simulated", description="Who scores.")
-    service_seconds: float = Field(
-        1.5, ge=0, description="simulated: mean time of a score."
-    )
+    service_seconds: float = Field(1.5, ge=0, description="simulated: mean time of a score.")
     service_cv: float = Field(
-        0.0, ge=0, le=10, description="simulated: its spread (sd ÷ mean) as a lognormal; 0: constant."
+        0.0,
+        ge=0,
+        le=10,
+        description="simulated: its spread (sd ÷ mean), lognormal; 0: constant.",
     )
     anthropic_api_key: SecretStr | None = Field(
         None,

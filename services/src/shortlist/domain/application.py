@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass, field
-from typing import Any, Literal, NewType
+from typing import TYPE_CHECKING, Any, Literal, NewType
 from uuid import UUID
+
+if TYPE_CHECKING:
+    import datetime as dt
 
 ApplicationId = NewType("ApplicationId", UUID)
 WorkerId = NewType("WorkerId", UUID)

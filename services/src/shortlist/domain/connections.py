@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
-from shortlist.domain.application import ConnectionMode
+if TYPE_CHECKING:
+    from shortlist.domain.application import ConnectionMode
 
 
 def slots_for(grant: int, *, overhead: int, concurrency: int, mode: ConnectionMode) -> int:

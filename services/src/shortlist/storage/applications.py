@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from shortlist.domain.application import (
     ANONYMOUS,
@@ -19,6 +18,7 @@ from shortlist.storage.sql import SQL
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable, Sequence
+    from uuid import UUID
 
     from shortlist.storage.postgres import Connection
 
@@ -138,5 +138,3 @@ def _status(final: str | None, attempt: int | None, outcome: str | None) -> Stat
     if final == "failed":
         return "failed"
     return "pending" if attempt is None or outcome is not None else "scoring"
-
-

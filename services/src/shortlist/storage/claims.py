@@ -106,25 +106,38 @@ async def complete(
     return {row["application_id"] for row in rows}
 
 
+async def errors(connection: Connection, application_id: ApplicationId) -> int:
+    """How many attempts of an application ended in an error."""
+    return int(await connection.fetchval(SQL["errors"], application_id))
+
+
 async def end_attempt(
-    connection: Connection, claim: Claim, worker_id: WorkerId, outcome: str, detail: str
-) -> int | None:
+    connection: Connection,
+    claim: Claim,
+    pipeline: PipelineName,
+    worker_id: WorkerId,
+    *,
+    outcome: str,
+    detail: str,
+    retry_seconds: float | None,
+) -> bool:
     """End an attempt without a result: ``errored``, ``throttled`` or ``released``.
 
-    Returns how many attempts of the application ended in an error, this one included; None when
-    the claim was not ours any more (nothing was written).
+    In the same transaction it is scheduled to be tried again after ``retry_seconds``; with None
+    the caller puts it back in the line itself. False when the claim was not ours any more:
+    nothing was written.
     """
-    errors = await connection.fetchval(
-        SQL["end_attempt"], claim.application_id, claim.attempt, worker_id, outcome, detail[:2000]
-    )
-    return None if errors is None else int(errors)
-
-
-async def schedule_retry(
-    connection: Connection,
-    application_id: ApplicationId,
-    pipeline: PipelineName,
-    delay_seconds: float,
-) -> None:
-    """Have maintenance put it back in the line, not before the delay has passed."""
-    await connection.execute(SQL["schedule_retry"], application_id, pipeline, delay_seconds)
+    async with connection.transaction():
+        ended = await connection.fetchval(
+            SQL["end_attempt"],
+            claim.application_id,
+            claim.attempt,
+            worker_id,
+            outcome,
+            detail[:2000],
+        )
+        if ended and retry_seconds is not None:
+            await connection.execute(
+                SQL["schedule_retry"], claim.application_id, pipeline, retry_seconds
+            )
+        return bool(ended)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from shortlist.domain.application import ConnectionMode, PipelineName, WorkerId
+from shortlist.domain.application import ConnectionMode  # noqa: TC001 (decoding reads it)
 from shortlist.storage import keys
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from shortlist.domain.application import PipelineName, WorkerId
     from shortlist.storage.redis import Redis
 
 STALE_AFTER_SECONDS = 5.0
@@ -66,7 +67,7 @@ async def beat(redis: Redis, pipeline: PipelineName, heartbeat: Heartbeat) -> Or
     """Report, and read the orders, in one round trip."""
     worker = heartbeat.worker_id
     async with redis.pipeline(transaction=False) as pipe:
-        pipe.hset(keys.beats(pipeline), worker, msgspec.json.encode(asdict(heartbeat)).decode())
+        pipe.hset(keys.beats(pipeline), worker, msgspec.json.encode(asdict(heartbeat)))
         pipe.hget(keys.grants(pipeline), worker)
         pipe.sismember(keys.drain(pipeline), worker)
         _, grant, drain = await pipe.execute()
@@ -99,8 +100,8 @@ def live(beats: list[Heartbeat], now: float) -> list[Heartbeat]:
 async def publish_grants(redis: Redis, pipeline: PipelineName, grants: dict[str, Grant]) -> None:
     """Tell workers how many connections each may hold."""
     if grants:
-        encoded = {w: msgspec.json.encode(asdict(g)).decode() for w, g in grants.items()}
-        await cast("Awaitable[int]", redis.hset(keys.grants(pipeline), mapping=encoded))
+        encoded: dict[Any, Any] = {w: msgspec.json.encode(asdict(g)) for w, g in grants.items()}
+        await redis.hset(keys.grants(pipeline), mapping=encoded)
 
 
 async def all_grants(redis: Redis, pipeline: PipelineName) -> dict[str, Grant]:

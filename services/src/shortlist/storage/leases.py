@@ -11,13 +11,13 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from shortlist.failpoints import guarded
 from shortlist.storage.sql import SQL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from uuid import UUID
 
     from shortlist.storage.postgres import Connection
 
@@ -45,9 +45,7 @@ async def take(connection: Connection, name: str, holder: UUID, seconds: float) 
 async def leading(connection: Connection, lease: Lease) -> AsyncIterator[None]:
     """A transaction that only the leader can run. Raises `NotLeadingError` before its body."""
     async with connection.transaction():
-        ours = await connection.fetchval(
-            SQL["assert_lease"], lease.name, lease.holder, lease.term
-        )
+        ours = await connection.fetchval(SQL["assert_lease"], lease.name, lease.holder, lease.term)
         if not ours and guarded("leader_fence"):
             raise NotLeadingError(lease.name)
         yield
@@ -56,7 +54,10 @@ async def leading(connection: Connection, lease: Lease) -> AsyncIterator[None]:
 async def give_up(connection: Connection, lease: Lease) -> None:
     """End the lease now, so that the next leader need not wait for it to run out."""
     await connection.execute(
-        "UPDATE leases SET expires_at = clock_timestamp() WHERE name = $1 AND holder = $2 AND term = $3",
+        """
+        UPDATE leases SET expires_at = clock_timestamp()
+        WHERE name = $1 AND holder = $2 AND term = $3
+        """,
         lease.name,
         lease.holder,
         lease.term,

@@ -85,7 +85,7 @@ class Line:
         return _depth(replies[len(entries) + 1 :])
 
     async def republish(self, entries: Sequence[Entry], *, by: str, first: bool) -> list[str]:
-        """Put entries back, ``first`` before all newcomers or else behind them; their stream ids."""
+        """Put entries back, ``first`` before all newcomers, or else behind them; stream ids."""
         stream = self.again if first else self.line
         async with self._redis.pipeline(transaction=False) as pipe:
             for entry in entries:
@@ -121,6 +121,21 @@ class Line:
             for entry_id, fields in entries
         ]
 
+    async def delivered_to(self, consumer: str) -> list[Delivery]:
+        """What this consumer was given and has not acknowledged, if it still exists."""
+        deliveries: list[Delivery] = []
+        for stream in (self.again, self.line):
+            try:
+                reply = await self._redis.xreadgroup(keys.GROUP, consumer, {stream: "0"})
+            except ResponseError:  # no group: Redis lost its memory
+                await self.ensure_group()
+                continue
+            for _, entries in cast("list[Any]", reply or []):
+                gone = [entry_id for entry_id, fields in entries if not fields]
+                await self.forget({stream: gone} if gone else {})
+                deliveries += [_delivery(stream, e, fields) for e, fields in entries if fields]
+        return deliveries
+
     async def acknowledge(self, deliveries: Iterable[Delivery]) -> None:
         """Forget entries, in one round trip."""
         by_stream: dict[str, list[str]] = {}
@@ -151,35 +166,37 @@ class Line:
     async def last_delivered(self, stream: str) -> str | None:
         """The newest entry id that any consumer was given; None without a group."""
         try:
-            groups = cast("list[dict[str, Any]]", await self._redis.xinfo_groups(stream))
+            groups = await self._redis.xinfo_groups(stream)
         except ResponseError:  # no such key
             return None
         return next((g["last-delivered-id"] for g in groups if g["name"] == keys.GROUP), None)
 
     async def first_waiting(self) -> UUID | None:
         """The id of the application at the head of the line; None when no newcomer waits."""
-        last = await self.last_delivered(self.line)
-        start = "-" if last is None else f"({last}"
-        entries = cast("list[Any]", await self._redis.xrange(self.line, min=start, max="+", count=1))
-        return UUID(entries[0][1][keys.ENTRY_ID]) if entries else None
+        head = await self._head()
+        return head and UUID(head[1][keys.ENTRY_ID])
 
     async def oldest_waiting_milliseconds(self) -> int | None:
         """When the entry at the head was published, in Redis's milliseconds since 1970."""
+        head = await self._head()
+        return head and int(head[0].partition("-")[0])
+
+    async def _head(self) -> tuple[str, dict[str, str]] | None:
         last = await self.last_delivered(self.line)
         start = "-" if last is None else f"({last}"
-        entries = cast("list[Any]", await self._redis.xrange(self.line, min=start, max="+", count=1))
-        return int(entries[0][0].partition("-")[0]) if entries else None
+        reply = await self._redis.xrange(self.line, min=start, max="+", count=1)
+        return cast("tuple[str, dict[str, str]]", reply[0]) if reply else None
 
     async def consumers(self, stream: str) -> dict[str, int]:
         """Consumer name → entries that it was given and has not acknowledged."""
         try:
-            infos = cast("list[dict[str, Any]]", await self._redis.xinfo_consumers(stream, keys.GROUP))
+            infos = await self._redis.xinfo_consumers(stream, keys.GROUP)
         except ResponseError:
             return {}
         return {info["name"]: int(info["pending"]) for info in infos}
 
     async def forget_consumer(self, stream: str, consumer: str) -> int:
-        """Drop a dead consumer and its entries; Postgres knows what it held. How many there were."""
+        """Drop a dead consumer and its entries (how many): Postgres knows what it held."""
         forgotten = 0
         while True:
             pending = await self._redis.xpending_range(

@@ -41,7 +41,7 @@ def head_revision() -> str:
 
 
 async def migrate(url: str, revision: str = "head") -> tuple[str, str]:
-    """Upgrade to a revision; returns the revision before and after (``""`` for an empty database)."""
+    """Upgrade to a revision; returns the one before (``""``: an empty database) and after."""
     engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=lambda: connect(url, application_name="shortlist-migrate"),

@@ -83,7 +83,7 @@ class ConnectionPool:
             await self._wait()
 
     async def release(self, connection: Connection) -> None:
-        """Take a lent connection back; it is closed when it is broken, in a transaction, or too many."""
+        """Take a lent connection back; closed when broken, in a transaction, or too many."""
         usable = not connection.is_closed() and not connection.is_in_transaction()
         if usable and not self._closed and self._open <= self._limit:
             self._idle.append(connection)

@@ -82,7 +82,7 @@ async def unlock(connection: Connection, an_id: UUID) -> None:
 
 
 async def close_quickly(connection: Connection, timeout_seconds: float = 1.0) -> None:
-    """Close a connection that may be half dead; never raises, never waits longer than it is told."""
+    """Close a connection that may be half dead; never raises, never waits for longer."""
     if connection.is_closed():
         return
     try:

@@ -70,7 +70,9 @@ ORDER BY r.score DESC, a.id
 -- name: claim
 -- Claims what may be claimed of $1 (ids) for worker $2, as the next attempt of each. The caller in
 -- mode perJob holds the session lock of each id already; here the lock of the transaction keeps a
--- perJob holder's work out of a perWrite worker's hands (one's own locks never conflict).
+-- perJob holder's work out of a perWrite worker's hands (one's own locks never conflict). A worker
+-- may claim again what it claimed itself: the reply to its first try may have got lost. It must not
+-- ask for what it is scoring.
 INSERT INTO attempts (application_id, attempt, worker_id)
 SELECT a.id, coalesce(t.attempt, 0) + 1, $2
 FROM applications a
@@ -83,7 +85,7 @@ WHERE a.id = ANY($1::uuid[])
   AND NOT EXISTS (SELECT FROM retries e WHERE e.application_id = a.id AND e.due_at > now())
   AND NOT EXISTS (
       SELECT FROM workers w
-      WHERE w.id = t.worker_id AND t.outcome IS NULL AND w.lease_expires_at > clock_timestamp())
+      WHERE w.id = t.worker_id AND w.id <> $2 AND t.outcome IS NULL AND w.lease_expires_at > clock_timestamp())
   AND pg_try_advisory_xact_lock(('x' || right(replace(a.id::text, '-', ''), 16))::bit(64)::bigint)
 ON CONFLICT DO NOTHING
 RETURNING application_id, attempt
@@ -93,16 +95,16 @@ RETURNING application_id, attempt
 SELECT id, candidate, payload, accepted_at, traceparent FROM applications WHERE id = ANY($1::uuid[])
 
 -- name: owns
--- Whether worker $3 still holds application $1 by attempt $2: no later attempt, no result.
+-- Whether attempt $2 of application $1 by worker $3 is still the latest, and open.
 SELECT EXISTS (
     SELECT FROM attempts WHERE application_id = $1 AND attempt = $2 AND worker_id = $3 AND outcome IS NULL)
    AND NOT EXISTS (SELECT FROM attempts WHERE application_id = $1 AND attempt > $2)
-   AND NOT EXISTS (SELECT FROM results WHERE application_id = $1)
 
 -- name: complete
 -- Writes verdicts, each guarded by its fence: the writer's attempt exists, is the latest, and no
 -- result is there yet. Result and audit in one transaction. $1 ids, $2 attempts, $3 statuses,
--- $4 scores, $5 reasons, $6 details, $7 pipeline, $8 worker. Returns whose verdict counted.
+-- $4 scores, $5 reasons, $6 details, $7 pipeline, $8 worker. Returns whose verdict counted, now or
+-- when the same was sent before: a commit whose answer got lost may be repeated.
 WITH input AS (
     SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::float8[], $5::text[], $6::jsonb[])
         AS i (id, attempt, status, score, reason, detail)
@@ -120,6 +122,10 @@ WITH input AS (
     SELECT application_id, status, 'worker:' || $8::text, attempt FROM written
 )
 SELECT application_id FROM written
+UNION ALL
+SELECT r.application_id FROM input i
+JOIN results r ON r.application_id = i.id AND r.attempt = i.attempt
+JOIN attempts t ON t.application_id = i.id AND t.attempt = i.attempt AND t.worker_id = $8
 
 -- name: complete_unfenced
 -- `complete` without its guard, for the off-switch test of promise 2: whoever comes last wins.
@@ -140,12 +146,15 @@ SELECT application_id FROM written
 
 -- name: end_attempt
 -- An attempt ends without a result: $1 id, $2 attempt, $3 worker, $4 outcome, $5 why. Only the
--- holder of the latest attempt may say so, once. Returns how often it failed and was abandoned.
+-- holder of the latest attempt may say so, once.
 UPDATE attempts t SET outcome = $4, detail = $5
 WHERE application_id = $1 AND attempt = $2 AND worker_id = $3 AND outcome IS NULL
   AND NOT EXISTS (SELECT FROM attempts n WHERE n.application_id = $1 AND n.attempt > $2)
-RETURNING (SELECT count(*) FROM attempts e WHERE e.application_id = $1 AND e.outcome = 'errored'
-             AND e.attempt < $2) + ($4 = 'errored')::int AS errors
+RETURNING true
+
+-- name: errors
+-- How many attempts of application $1 ended in an error.
+SELECT count(*) FROM attempts WHERE application_id = $1 AND outcome = 'errored'
 
 -- name: schedule_retry
 -- To be tried again $3 seconds from now. $1 id, $2 pipeline.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shortlist.domain.application import ConnectionMode, PipelineName, WorkerId
 from shortlist.storage import postgres
 from shortlist.storage.sql import SQL
 
 if TYPE_CHECKING:
+    from shortlist.domain.application import ConnectionMode, PipelineName, WorkerId
     from shortlist.storage.postgres import Connection
 
 LEASE_SECONDS = 3.0
@@ -18,10 +18,13 @@ keeps promise 3 (being scored again within 5 s), and three renewals may fail."""
 
 async def enrol(
     connection: Connection, worker_id: WorkerId, pipeline: PipelineName, mode: ConnectionMode
-) -> None:
-    """Be known; also after a break of the connection. ``perJob`` holds the worker's lock on it."""
-    if mode == "perJob":
-        await postgres.try_lock(connection, worker_id)
+) -> bool:
+    """Be known; also after a break of the connection. ``perJob`` holds the worker's lock on it.
+
+    False when Postgres has not noticed yet that the former connection is gone: try again soon.
+    """
+    if mode == "perJob" and not await postgres.try_lock(connection, worker_id):
+        return False
     await connection.execute(
         """
         INSERT INTO workers (id, pipeline, lease_expires_at)
@@ -32,10 +35,11 @@ async def enrol(
         pipeline,
         None if mode == "perJob" else LEASE_SECONDS,
     )
+    return True
 
 
 async def renew(connection: Connection, worker_id: WorkerId) -> bool:
-    """Extend the lease of a perWrite worker; False when it was declared dead and must enrol anew."""
+    """Extend a perWrite worker's lease; False: it was declared dead, and must enrol anew."""
     renewed = await connection.fetchval(
         """
         UPDATE workers SET lease_expires_at = clock_timestamp() + make_interval(secs => $2)

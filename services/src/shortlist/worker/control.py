@@ -1,0 +1,167 @@
+"""Keeps everybody informed that this worker lives, and obeys what it is told in return.
+
+To Postgres: a connection of the worker's own, with its lock (perJob) or its lease (perWrite).
+To Redis: a heartbeat each second, answered by the grant and by orders to drain. A smaller grant
+is obeyed in the order: fewer slots, let the excess finish, close the surplus, then acknowledge
+the epoch; so whoever grants never counts a connection as free that is still open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from shortlist import telemetry
+from shortlist.domain.connections import slots_for
+from shortlist.failpoints import guarded
+from shortlist.storage import heartbeats, limiter, postgres, workers
+from shortlist.storage.redis import REDIS_ERRORS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from shortlist.storage.pool import ConnectionPool
+    from shortlist.storage.postgres import Connection
+    from shortlist.storage.redis import Redis
+    from shortlist.worker.slots import Slots
+    from shortlist.worker.state import WorkerState
+
+log = structlog.get_logger(__name__)
+
+BEAT_SECONDS = 1.0
+_REENROL_SECONDS = 0.1
+
+
+class Control:
+    """One worker's ties to Postgres and to whoever sizes it."""
+
+    def __init__(
+        self,
+        state: WorkerState,
+        slots: Slots,
+        pool: ConnectionPool,
+        redis: Redis,
+        open_connection: Callable[[], Awaitable[Connection]],
+    ) -> None:
+        """``open_connection`` opens the connection of the worker itself (k of the budget)."""
+        self._state = state
+        self._slots = slots
+        self._pool = pool
+        self._redis = redis
+        self._open_connection = open_connection
+        self._connection: Connection | None = None
+        self.last_turn = time.monotonic()
+        """When both loops last went round; liveness watches it."""
+
+    @property
+    def open_connections(self) -> int:
+        """Every Postgres connection of this worker."""
+        return self._pool.open + (self._connection is not None)
+
+    @property
+    def enrolled(self) -> bool:
+        """Whether Postgres knows that this worker lives."""
+        return self._connection is not None and not self._connection.is_closed()
+
+    async def enrol(self) -> None:
+        """Be known to Postgres; raises `CONNECTION_ERRORS` when it is away."""
+        stale, self._connection = self._connection, None
+        if stale is not None:
+            await postgres.close_quickly(stale)
+        self._connection = await self._open_connection()
+        while not await workers.enrol(  # noqa: ASYNC110 (there is no event to wait for)
+            self._connection, self._state.worker_id, self._state.pipeline, self._state.mode
+        ):
+            await asyncio.sleep(_REENROL_SECONDS)  # Postgres alone knows, and does not tell
+
+    async def stay_enrolled(self) -> None:
+        """Each second: renew, or be known anew after a break. Runs until cancelled."""
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            try:
+                async with asyncio.timeout(workers.LEASE_SECONDS - BEAT_SECONDS):
+                    await self._renew()
+            except postgres.CONNECTION_ERRORS as error:
+                log.warning("postgres_unavailable", doing="staying enrolled", error=repr(error))
+                if self._connection is not None:
+                    self._connection.terminate()
+
+    async def _renew(self) -> None:
+        connection = self._connection
+        if connection is None or connection.is_closed():
+            await self.enrol()
+        elif self._state.mode == "perJob":
+            await connection.execute("SELECT 1")
+        elif not await workers.renew(connection, self._state.worker_id):
+            await self.enrol()
+
+    async def keep_beating(self) -> None:
+        """Each second: report, read the orders, obey. Runs until cancelled."""
+        while True:
+            self.last_turn = time.monotonic()
+            try:
+                await self.beat()
+            except REDIS_ERRORS as error:
+                log.warning("redis_unavailable", doing="beating", error=repr(error))
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def beat(self) -> None:
+        """One heartbeat and its answer."""
+        state = self._state
+        heartbeat = state.heartbeat(
+            now=time.time(),
+            in_flight=self._slots.taken,
+            open_connections=self.open_connections,
+        )
+        orders = await heartbeats.beat(self._redis, state.pipeline, heartbeat)
+        paused_seconds = await limiter.paused_for(self._redis, state.pipeline)
+        state.paused_until = time.time() + paused_seconds if paused_seconds > 0 else 0.0
+        if orders.drain != state.ordered_to_drain:
+            log.info("drain_ordered" if orders.drain else "drain_cancelled")
+            state.ordered_to_drain = orders.drain
+            self._slots.resize(self._slots.limit)  # wakes the puller, which looks again
+        if orders.grant is not None:
+            await self.obey_grant(orders.grant, orders.epoch)
+        self._observe()
+
+    async def obey_grant(self, grant: int, epoch: int) -> None:
+        """Keep to a grant: slots first, then connections; acknowledge once it is true."""
+        state = self._state
+        if grant != state.grant:
+            log.info("granted", connections=grant, before=state.grant, epoch=epoch)
+        state.grant = grant
+        limit = slots_for(
+            grant, overhead=state.overhead, concurrency=state.concurrency, mode=state.mode
+        )
+        if not guarded("grant_limit"):
+            limit = state.concurrency
+        self._slots.resize(limit)
+        await self._pool.resize(max(0, grant - state.overhead))
+        if self.open_connections <= grant:
+            state.epoch = epoch
+
+    async def leave(self) -> None:
+        """Say goodbye to both; failures do not matter, the silence says the same later."""
+        try:
+            async with asyncio.timeout(2):
+                await heartbeats.leave(self._redis, self._state.pipeline, self._state.worker_id)
+        except REDIS_ERRORS as error:
+            log.warning("redis_unavailable", doing="leaving", error=repr(error))
+        if self._connection is None:
+            return
+        try:
+            async with asyncio.timeout(2):
+                await workers.leave(self._connection, self._state.worker_id)
+        except postgres.CONNECTION_ERRORS as error:
+            log.warning("postgres_unavailable", doing="leaving", error=repr(error))
+        await postgres.close_quickly(self._connection)
+
+    def _observe(self) -> None:
+        state = self._state
+        telemetry.IN_FLIGHT.labels(state.pipeline).set(self._slots.taken)
+        telemetry.WORKER_SLOTS.labels(state.pipeline).set(self._slots.limit)
+        telemetry.CONNECTIONS_OPEN.labels("worker").set(self.open_connections)
+        telemetry.CONNECTIONS_GRANTED.labels("worker").set(state.grant)

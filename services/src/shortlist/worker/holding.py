@@ -1,0 +1,355 @@
+"""The right to score one application, in both connection modes, behind one interface.
+
+``HeldOnConnection`` (perJob) keeps a connection for the whole score; its session lock is the
+claim's life. When the connection breaks, it takes the claim again on a new one at once: nobody
+else has claimed it in between as long as its attempt is still the latest, so the score that is
+under way goes on. ``HeldByLease`` (perWrite) borrows connections for milliseconds, many
+applications at once in one statement; the worker's lease is the claim's life.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import structlog
+
+from shortlist.batching import Batcher
+from shortlist.failpoints import guarded
+from shortlist.storage import claims, postgres
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from shortlist.domain.application import ApplicationId, Claim, PipelineName, Verdict, WorkerId
+    from shortlist.storage.pool import ConnectionPool
+    from shortlist.storage.postgres import Connection
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+_RECONNECT_CEILING_SECONDS = 1.0
+
+
+class ClaimLostError(Exception):
+    """Somebody else scores it by now, or it is finished: write nothing, acknowledge, forget."""
+
+
+class Hold(Protocol):
+    """A claim that this worker holds now."""
+
+    claim: Claim
+
+    async def complete(self, verdict: Verdict) -> None:
+        """Write the verdict; `ClaimLostError` when it did not count."""
+        ...
+
+    async def errors(self) -> int:
+        """Attempts of this application that ended in an error before this one."""
+        ...
+
+    async def end(self, outcome: str, detail: str, retry_seconds: float | None) -> None:
+        """End the attempt without a verdict, to be tried again after a while (None: at once)."""
+        ...
+
+
+class Holder(Protocol):
+    """Gets claims, in one of the two modes."""
+
+    def hold(
+        self, application_id: ApplicationId, on_loss: Callable[[], None]
+    ) -> AbstractAsyncContextManager[Hold | None]:
+        """Claim for the length of a block; the block gets None when the claim is refused.
+
+        ``on_loss`` is called when the claim is lost while it is held: stop scoring.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who claims."""
+
+    worker_id: WorkerId
+    pipeline: PipelineName
+
+
+async def persistently(operation: Callable[[], Awaitable[T]], what: str) -> T:
+    """Do it until Postgres answers; full jitter between the tries. Cancel to give up.
+
+    Only for operations that may be done twice.
+    """
+    failures = 0
+    while True:
+        try:
+            return await operation()
+        except postgres.CONNECTION_ERRORS as error:
+            failures += 1
+            log.warning("postgres_unavailable", doing=what, error=repr(error), failures=failures)
+            ceiling = min(_RECONNECT_CEILING_SECONDS, 0.05 * 2 ** min(failures, 10))
+            await asyncio.sleep(random.uniform(0, ceiling))  # noqa: S311 (spreads load)
+
+
+class HeldOnConnection:
+    """One claim and the connection that it lives on (``perJob``)."""
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        identity: Identity,
+        connection: Connection,
+        claim: Claim,
+        on_loss: Callable[[], None],
+    ) -> None:
+        """``connection`` holds the session lock of the claim's application."""
+        self.claim = claim
+        self._pool = pool
+        self._identity = identity
+        self._connection: Connection | None = connection
+        self._on_loss = on_loss
+        self._resuming: asyncio.Task[bool] | None = None
+        self._lost = False
+        connection.add_termination_listener(self._connection_broke)
+
+    async def complete(self, verdict: Verdict) -> None:
+        """Write on the connection that holds the claim; once more on a new one if it breaks."""
+
+        async def write(connection: Connection) -> bool:
+            counted = await claims.complete(
+                connection,
+                [verdict],
+                pipeline=self._identity.pipeline,
+                worker_id=self._identity.worker_id,
+            )
+            return bool(counted)
+
+        if not await self._on_held_connection(write):
+            raise ClaimLostError
+
+    async def errors(self) -> int:
+        """Attempts that ended in an error before this one."""
+
+        async def read(connection: Connection) -> int:
+            return await claims.errors(connection, self.claim.application_id)
+
+        return await self._on_held_connection(read)
+
+    async def end(self, outcome: str, detail: str, retry_seconds: float | None) -> None:
+        """End the attempt on the connection that holds the claim."""
+
+        async def write(connection: Connection) -> bool:
+            return await claims.end_attempt(
+                connection,
+                self.claim,
+                self._identity.pipeline,
+                self._identity.worker_id,
+                outcome=outcome,
+                detail=detail,
+                retry_seconds=retry_seconds,
+            )
+
+        if not await self._on_held_connection(write):
+            raise ClaimLostError
+
+    async def release(self) -> None:
+        """Unlock and give the connection back. The verdict, if there is one, is committed."""
+        if self._resuming is not None:
+            self._resuming.cancel()
+            await asyncio.gather(self._resuming, return_exceptions=True)
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        connection.remove_termination_listener(self._connection_broke)
+        try:
+            if not connection.is_closed():
+                await postgres.unlock(connection, self.claim.application_id)
+        except postgres.CONNECTION_ERRORS:
+            connection.terminate()  # the lock goes with it
+        finally:
+            await self._pool.release(connection)
+
+    async def _on_held_connection(self, operation: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run it where the claim lives; when that breaks, where it lives next."""
+        while True:
+            if self._resuming is not None:
+                await asyncio.shield(self._resuming)
+            if self._lost or self._connection is None:
+                raise ClaimLostError
+            try:
+                return await operation(self._connection)
+            except postgres.CONNECTION_ERRORS as error:
+                log.warning("connection_lost_while_writing", error=repr(error))
+                self._connection.terminate()
+                self._connection_broke(self._connection)
+
+    def _connection_broke(self, _: Any) -> None:
+        if self._connection is None or self._resuming is not None or self._lost:
+            return
+        self._resuming = asyncio.get_running_loop().create_task(self._resume())
+        self._resuming.add_done_callback(self._resumed)
+
+    def _resumed(self, task: asyncio.Task[bool]) -> None:
+        self._resuming = None
+        if task.cancelled():
+            return
+        self._lost = not task.result()
+        if self._lost:
+            self._on_loss()
+
+    async def _resume(self) -> bool:
+        """Hold the claim again; False when it is not ours any more."""
+        broken, self._connection = self._connection, None
+        if broken is not None:
+            await self._pool.release(broken)
+        if not guarded("resume"):
+            return False
+
+        async def reclaim() -> bool:
+            connection = await self._pool.acquire()
+            try:
+                if not await claims.reclaim(connection, self.claim, self._identity.worker_id):
+                    await self._pool.release(connection)
+                    return False
+            except BaseException:
+                connection.terminate()
+                await self._pool.release(connection)
+                raise
+            connection.add_termination_listener(self._connection_broke)
+            self._connection = connection
+            return True
+
+        return await persistently(reclaim, "taking a claim again")
+
+
+class ConnectionHolder:
+    """Gets claims that live on a connection each (``perJob``)."""
+
+    def __init__(self, pool: ConnectionPool, identity: Identity) -> None:
+        """``pool`` has a connection for every application in flight."""
+        self._pool = pool
+        self._identity = identity
+
+    @asynccontextmanager
+    async def hold(
+        self, application_id: ApplicationId, on_loss: Callable[[], None]
+    ) -> AsyncIterator[HeldOnConnection | None]:
+        """Claim for the length of a block."""
+
+        async def claim() -> tuple[Connection, Claim] | None:
+            connection = await self._pool.acquire()
+            try:
+                claimed = await claims.claim_held(
+                    connection, application_id, self._identity.worker_id
+                )
+            except BaseException:
+                connection.terminate()  # what it may have locked goes with it
+                await self._pool.release(connection)
+                raise
+            if claimed is None:
+                await self._pool.release(connection)
+                return None
+            return connection, claimed
+
+        got = await persistently(claim, "claiming")
+        if got is None:
+            yield None
+            return
+        held = HeldOnConnection(self._pool, self._identity, *got, on_loss)
+        try:
+            yield held
+        finally:
+            await asyncio.shield(asyncio.ensure_future(held.release()))
+
+
+class HeldByLease:
+    """One claim of a worker whose lease is renewed elsewhere (``perWrite``)."""
+
+    def __init__(self, holder: LeaseHolder, claim: Claim) -> None:
+        """``holder`` writes for all claims of this worker."""
+        self.claim = claim
+        self._holder = holder
+
+    async def complete(self, verdict: Verdict) -> None:
+        """Write together with whatever else is ready now."""
+        if not await self._holder.completing.submit(verdict):
+            raise ClaimLostError
+
+    async def errors(self) -> int:
+        """Attempts that ended in an error before this one."""
+
+        async def read(connection: Connection) -> int:
+            return await claims.errors(connection, self.claim.application_id)
+
+        return await self._holder.on_some_connection(read, "counting errors")
+
+    async def end(self, outcome: str, detail: str, retry_seconds: float | None) -> None:
+        """End the attempt."""
+
+        async def write(connection: Connection) -> bool:
+            return await claims.end_attempt(
+                connection,
+                self.claim,
+                self._holder.identity.pipeline,
+                self._holder.identity.worker_id,
+                outcome=outcome,
+                detail=detail,
+                retry_seconds=retry_seconds,
+            )
+
+        if not await self._holder.on_some_connection(write, "ending an attempt"):
+            raise ClaimLostError
+
+
+class LeaseHolder:
+    """Gets claims that live by the worker's lease, many in one statement (``perWrite``)."""
+
+    def __init__(self, pool: ConnectionPool, identity: Identity) -> None:
+        """``pool`` needs one connection at least; two let claiming and completing overlap."""
+        self._pool = pool
+        self.identity = identity
+        self._claiming = Batcher(self._claim_all)
+        self.completing = Batcher(self._complete_all)
+
+    @asynccontextmanager
+    async def hold(
+        self, application_id: ApplicationId, on_loss: Callable[[], None]
+    ) -> AsyncIterator[HeldByLease | None]:
+        """Claim for the length of a block."""
+        del on_loss  # a lease that ran out is noticed by the fence, when the verdict is written
+        claim = await self._claiming.submit(application_id)
+        yield None if claim is None else HeldByLease(self, claim)
+
+    async def on_some_connection(
+        self, operation: Callable[[Connection], Awaitable[T]], what: str
+    ) -> T:
+        """Run it until Postgres answers."""
+
+        async def run() -> T:
+            async with self._pool.connection() as connection:
+                return await operation(connection)
+
+        return await persistently(run, what)
+
+    async def _claim_all(self, ids: list[ApplicationId]) -> list[Claim | None]:
+        async def claim(connection: Connection) -> list[Claim]:
+            return await claims.claim_leased(connection, ids, self.identity.worker_id)
+
+        claimed = {c.application_id: c for c in await self.on_some_connection(claim, "claiming")}
+        # popped, so that an id that was delivered twice is scored once
+        return [claimed.pop(application_id, None) for application_id in ids]
+
+    async def _complete_all(self, verdicts: list[Verdict]) -> list[bool]:
+        async def write(connection: Connection) -> list[bool]:
+            counted = await claims.complete(
+                connection,
+                verdicts,
+                pipeline=self.identity.pipeline,
+                worker_id=self.identity.worker_id,
+            )
+            return [v.application_id in counted for v in verdicts]
+
+        return await self.on_some_connection(write, "completing")

@@ -1,0 +1,207 @@
+"""Puts one worker together, runs it, and stops it without losing anything."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+from uuid_utils.compat import uuid7
+
+from shortlist import probes, telemetry
+from shortlist.domain.application import PipelineName, WorkerId
+from shortlist.domain.connections import connections_wanted, slots_for
+from shortlist.domain.retry import RetryPolicy
+from shortlist.failpoints import guarded
+from shortlist.storage import pipelines, postgres, redis
+from shortlist.storage.line import Line
+from shortlist.storage.pool import ConnectionPool
+from shortlist.worker.control import BEAT_SECONDS, Control
+from shortlist.worker.holding import ConnectionHolder, Identity, LeaseHolder, persistently
+from shortlist.worker.outbox import Outbox
+from shortlist.worker.puller import BLOCK_SECONDS, Puller
+from shortlist.worker.runner import Runner
+from shortlist.worker.scorers import make_scorer
+from shortlist.worker.slots import Slots
+from shortlist.worker.state import WorkerState
+
+if TYPE_CHECKING:
+    from shortlist.settings import Settings
+    from shortlist.worker.holding import Holder
+
+log = structlog.get_logger(__name__)
+
+_STALE_SECONDS = 10 * BEAT_SECONDS
+
+
+async def run(settings: Settings) -> int:
+    """Work until SIGTERM or SIGINT; a second one stops at once. Returns the exit code."""
+    telemetry.configure_logging(settings, "worker")
+    stop_tracing = telemetry.configure_tracing(settings, "worker")
+    stop, stop_now = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, _on_signal, stop, stop_now)
+    worker = Worker(settings)
+    try:
+        return await worker.run(stop, stop_now)
+    finally:
+        stop_tracing()
+
+
+def _on_signal(stop: asyncio.Event, stop_now: asyncio.Event) -> None:
+    if stop.is_set() or not guarded("graceful_drain"):
+        stop_now.set()
+    stop.set()
+
+
+class Worker:
+    """One worker: its parts, in the order in which they are started and stopped."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Nothing is opened before `run`."""
+        self._settings = settings
+        mode = settings.connection_mode
+        grant = settings.initial_grant or connections_wanted(
+            concurrency=settings.concurrency, overhead=settings.connection_overhead, mode=mode
+        )
+        self._state = WorkerState(
+            worker_id=WorkerId(uuid7()),
+            pipeline=PipelineName(settings.pipeline),
+            mode=mode,
+            concurrency=settings.concurrency,
+            overhead=settings.connection_overhead,
+            grant=grant,
+            started_at=time.time(),
+        )
+        self._slots = Slots(
+            slots_for(
+                grant,
+                overhead=settings.connection_overhead,
+                concurrency=settings.concurrency,
+                mode=mode,
+            )
+        )
+        open_connection = partial(
+            postgres.connect,
+            settings.database_url.get_secret_value(),
+            application_name=f"shortlist-worker {self._state.worker_id}",
+            statement_cache_size=0 if settings.pgbouncer else 100,
+        )
+        self._pool = ConnectionPool(open_connection, max(0, grant - settings.connection_overhead))
+        redis_url = settings.redis_url.get_secret_value()
+        self._redis = redis.connect(redis_url)
+        self._pulling_redis = redis.connect(redis_url, timeout_seconds=BLOCK_SECONDS + 2)
+        self._line = Line(self._redis, self._state.pipeline)
+        self._outbox = Outbox(self._redis, self._line)
+        self._control = Control(self._state, self._slots, self._pool, self._redis, open_connection)
+        self._scorer = make_scorer(settings)
+        self._runner = Runner(
+            state=self._state,
+            slots=self._slots,
+            holder=self._holder(),
+            scorer=self._scorer,
+            line=self._line,
+            outbox=self._outbox,
+            redis=self._redis,
+            policy=RetryPolicy(max_attempts=settings.max_attempts),
+            score_timeout_seconds=settings.score_timeout_seconds,
+        )
+        self._puller = Puller(
+            self._state,
+            self._slots,
+            Line(self._pulling_redis, self._state.pipeline),
+            self._outbox,
+            self._runner.start,
+            self._runner.is_known,
+        )
+
+    async def run(self, stop: asyncio.Event, stop_now: asyncio.Event) -> int:
+        """Serve the line until told to stop."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._close)
+            app = probes.probe_app(readiness=self._readiness, liveness=self._liveness)
+            await stack.enter_async_context(probes.serve(app, self._settings))
+            work = asyncio.create_task(self._serve_line(stop))
+            emergency = asyncio.create_task(stop_now.wait())
+            await asyncio.wait({work, emergency}, return_when=asyncio.FIRST_COMPLETED)
+            emergency.cancel()
+            if work.done():
+                work.result()
+                return 0
+            log.warning("stopped_at_once", held=self._runner.deliveries)
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            return 1
+
+    async def _serve_line(self, stop: asyncio.Event) -> None:
+        enrolling = asyncio.create_task(persistently(self._enrol, "enrolling"))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({enrolling, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not enrolling.done():
+            enrolling.cancel()
+            return
+        enrolling.result()
+        self._state.ready_at = time.time()
+        log.info("ready", worker=str(self._state.worker_id), mode=self._state.mode)
+        background = [
+            asyncio.create_task(self._control.stay_enrolled(), name="enrolment"),
+            asyncio.create_task(self._control.keep_beating(), name="heartbeat"),
+            asyncio.create_task(self._puller.run(), name="puller"),
+        ]
+        try:
+            await asyncio.wait({stopping, *background}, return_when=asyncio.FIRST_COMPLETED)
+            for task in background:
+                if task.done():
+                    task.result()  # none of them ends by itself: it broke, and so do we
+            await self._drain(background[-1])
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await self._control.leave()
+
+    async def _enrol(self) -> None:
+        await self._control.enrol()
+        async with self._pool.connection() as connection:
+            await pipelines.ensure(connection, self._state.pipeline)
+
+    async def _drain(self, pulling: asyncio.Task[None]) -> None:
+        """Pull no more; finish what is held, or give it back when the grace is over."""
+        self._state.stopping = True
+        log.info("draining", held=self._runner.deliveries)
+        deadline = time.monotonic() + self._settings.drain_timeout_seconds
+        self._runner.take_no_more()
+        # Its last read ends by itself: cancelled, it could take entries along that nobody sees.
+        await asyncio.wait([pulling], timeout=BLOCK_SECONDS + 0.5)
+        given_back = await self._runner.finish(deadline - time.monotonic())
+        await self._outbox.flush()
+        log.info("drained", given_back=given_back)
+
+    async def _close(self) -> None:
+        await self._pool.close()
+        await self._scorer.close()
+        await self._redis.aclose()
+        await self._pulling_redis.aclose()
+
+    def _holder(self) -> Holder:
+        identity = Identity(self._state.worker_id, self._state.pipeline)
+        if self._state.mode == "perJob":
+            return ConnectionHolder(self._pool, identity)
+        return LeaseHolder(self._pool, identity)
+
+    async def _readiness(self) -> probes.Health:
+        ready = self._control.enrolled and not self._state.stopping
+        return probes.Health(
+            ok=ready,
+            detail={"worker": str(self._state.worker_id), "draining": not self._state.may_pull},
+        )
+
+    async def _liveness(self) -> probes.Health:
+        """Not alive once the heartbeat loop stopped turning; a dead server is no reason to die."""
+        silent_seconds = time.monotonic() - self._control.last_turn
+        return probes.Health(ok=silent_seconds < _STALE_SECONDS)

@@ -1,0 +1,70 @@
+"""Tells Redis what happened: acknowledgements and status changes, many in one round trip.
+
+Nobody waits for it, and nothing is lost with it: an entry whose acknowledgement did not arrive
+is delivered again, its claim is refused because the application is finished, and it is
+acknowledged then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from shortlist.storage import events
+from shortlist.storage.redis import REDIS_ERRORS
+
+if TYPE_CHECKING:
+    from shortlist.domain.application import ApplicationId, Status
+    from shortlist.storage.line import Delivery, Line
+    from shortlist.storage.redis import Redis
+
+log = structlog.get_logger(__name__)
+
+
+class Outbox:
+    """Sends what gathered while the last sending ran."""
+
+    def __init__(self, redis: Redis, line: Line) -> None:
+        """``line`` is where the deliveries came from."""
+        self._redis = redis
+        self._line = line
+        self._acknowledged: list[Delivery] = []
+        self._changes: list[tuple[ApplicationId, Status]] = []
+        self._sending: asyncio.Task[None] | None = None
+        self.unacknowledged = False
+        """An acknowledgement was dropped: the worker's own pending entries need a look."""
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """The line may forget this entry."""
+        self._acknowledged.append(delivery)
+        self._wake()
+
+    def announce(self, application_id: ApplicationId, status: Status) -> None:
+        """Watchers may want to know."""
+        self._changes.append((application_id, status))
+        self._wake()
+
+    async def flush(self) -> None:
+        """Wait until everything said so far was sent, or dropped because Redis is away."""
+        while self._sending is not None:
+            await asyncio.wait([self._sending])
+
+    def _wake(self) -> None:
+        if self._sending is None:
+            self._sending = asyncio.get_running_loop().create_task(self._send())
+
+    async def _send(self) -> None:
+        try:
+            while self._acknowledged or self._changes:
+                acknowledged, self._acknowledged = self._acknowledged, []
+                changes, self._changes = self._changes, []
+                try:
+                    await self._line.acknowledge(acknowledged)
+                    await events.announce(self._redis, changes)
+                except REDIS_ERRORS as error:
+                    self.unacknowledged = True
+                    log.warning("redis_unavailable", doing="acknowledging", error=repr(error))
+        finally:
+            self._sending = None

@@ -1,0 +1,87 @@
+"""Takes from the line what there are slots for, and not more.
+
+Entries that were delivered to this worker and got lost on the way (Redis was away when they
+were sent or acknowledged) are found again among its own pending entries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from shortlist.failpoints import failpoint
+from shortlist.storage.redis import REDIS_ERRORS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shortlist.storage.line import Delivery, Line
+    from shortlist.worker.outbox import Outbox
+    from shortlist.worker.slots import Slots
+    from shortlist.worker.state import WorkerState
+
+log = structlog.get_logger(__name__)
+
+BLOCK_SECONDS = 1.0
+_MAX_PULL = 500
+_IDLE_SECONDS = 0.2
+_BACKOFF_SECONDS = 0.5
+
+
+class Puller:
+    """Feeds deliveries to ``start``, which begins to work on each and returns at once."""
+
+    def __init__(
+        self,
+        state: WorkerState,
+        slots: Slots,
+        line: Line,
+        outbox: Outbox,
+        start: Callable[[Delivery], None],
+        is_known: Callable[[Delivery], bool],
+    ) -> None:
+        """``is_known`` tells whether a delivery is being worked on by this worker."""
+        self._state = state
+        self._slots = slots
+        self._line = line
+        self._outbox = outbox
+        self._start = start
+        self._is_known = is_known
+        self._look_back = False
+
+    async def run(self) -> None:
+        """Pull until the worker stops; survives anything that Redis does."""
+        while not self._state.stopping:
+            try:
+                await self._turn()
+            except REDIS_ERRORS as error:
+                log.warning("redis_unavailable", doing="pulling", error=repr(error))
+                self._look_back = True
+                await asyncio.sleep(random.uniform(0, _BACKOFF_SECONDS))  # noqa: S311
+
+    async def _turn(self) -> None:
+        free = await self._slots.wait_free()
+        pause = self._state.paused_until - time.time()
+        if pause > 0 or not self._state.may_pull:
+            await asyncio.sleep(min(_IDLE_SECONDS, pause) if pause > 0 else _IDLE_SECONDS)
+            return
+        if self._look_back or self._outbox.unacknowledged:
+            await self._recover()
+            return
+        consumer = str(self._state.worker_id)
+        for delivery in await self._line.pull(consumer, min(free, _MAX_PULL), BLOCK_SECONDS):
+            self._start(delivery)
+        await failpoint("worker.after_pull")
+
+    async def _recover(self) -> None:
+        """Start what was delivered to us and never reached us, or was never acknowledged."""
+        self._outbox.unacknowledged = False
+        await self._outbox.flush()
+        for delivery in await self._line.delivered_to(str(self._state.worker_id)):
+            if not self._is_known(delivery):
+                self._start(delivery)
+        self._look_back = False

@@ -1,0 +1,309 @@
+"""One application's path through a worker: claim, score, complete, acknowledge."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import TYPE_CHECKING, Literal, assert_never
+
+import structlog
+
+from shortlist import telemetry
+from shortlist.domain.application import ApplicationId, Verdict
+from shortlist.domain.retry import FailureKind, GiveUp, RetryPolicy, TryAgain, decide_retry
+from shortlist.domain.scoring import (
+    PermanentScoringError,
+    Score,
+    Scorer,
+    ScoringError,
+    TemporaryScoringError,
+    Throttled,
+)
+from shortlist.failpoints import failpoint
+from shortlist.storage import limiter
+from shortlist.storage.line import Entry
+from shortlist.storage.redis import REDIS_ERRORS
+from shortlist.worker.holding import ClaimLostError
+
+if TYPE_CHECKING:
+    from shortlist.storage.line import Delivery, Line
+    from shortlist.storage.redis import Redis
+    from shortlist.worker.holding import Hold, Holder
+    from shortlist.worker.outbox import Outbox
+    from shortlist.worker.slots import Slots
+    from shortlist.worker.state import WorkerState
+
+log = structlog.get_logger(__name__)
+
+Interruption = Literal["lost", "drained"]
+
+
+class Interrupted(Exception):  # noqa: N818 (not an error)
+    """Scoring was cut short: the claim was lost, or the grace period is over."""
+
+    def __init__(self, why: Interruption) -> None:
+        """Keep why."""
+        super().__init__(why)
+        self.why = why
+
+
+class Runner:
+    """Works on many deliveries at once, as many as there are slots."""
+
+    def __init__(
+        self,
+        *,
+        state: WorkerState,
+        slots: Slots,
+        holder: Holder,
+        scorer: Scorer,
+        line: Line,
+        outbox: Outbox,
+        redis: Redis,
+        policy: RetryPolicy,
+        score_timeout_seconds: float,
+    ) -> None:
+        """Everything that one application meets on its way."""
+        self._state = state
+        self._slots = slots
+        self._holder = holder
+        self._scorer = scorer
+        self._line = line
+        self._outbox = outbox
+        self._redis = redis
+        self._policy = policy
+        self._score_timeout_seconds = score_timeout_seconds
+        self._tasks: dict[asyncio.Task[None], Delivery] = {}
+        self._ids: set[ApplicationId] = set()
+        self._scoring: dict[ApplicationId, _Scoring] = {}
+        self._draining = False
+
+    @property
+    def deliveries(self) -> int:
+        """Deliveries being worked on, those that wait for a slot included."""
+        return len(self._tasks)
+
+    def is_known(self, delivery: Delivery) -> bool:
+        """Whether this very delivery is being worked on."""
+        return delivery in self._tasks.values()
+
+    def start(self, delivery: Delivery) -> None:
+        """Begin to work on a delivery. A second one of the same application is dropped."""
+        if delivery.application_id in self._ids:
+            self._outbox.acknowledge(delivery)
+            return
+        self._ids.add(delivery.application_id)
+        task = asyncio.create_task(self._run(delivery))
+        self._tasks[task] = delivery
+        task.add_done_callback(self._done)
+
+    def take_no_more(self) -> None:
+        """Give back what is not claimed yet, and whatever else is delivered from now on."""
+        self._draining = True
+        self._slots.let_all_in()
+
+    async def finish(self, grace_seconds: float) -> int:
+        """Let everything end; what has not by the end of the grace is given back. How many were."""
+        if self._tasks and grace_seconds > 0:
+            await asyncio.wait(self._tasks, timeout=grace_seconds)
+        interrupted = [s for s in self._scoring.values() if s.interrupt("drained")]
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        return len(interrupted)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        delivery = self._tasks.pop(task)
+        self._ids.discard(delivery.application_id)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("runner_failed", exc_info=error, application=str(delivery.application_id))
+
+    async def _run(self, delivery: Delivery) -> None:
+        await self._slots.take()
+        try:
+            if self._draining:
+                await self._give_back(delivery)
+                return
+            with telemetry.process_span(
+                self._state.pipeline,
+                delivery.application_id,
+                delivery.traceparent,
+                self._state.worker_id,
+            ):
+                await self._work(delivery)
+        finally:
+            self._slots.give_back()
+
+    async def _work(self, delivery: Delivery) -> None:
+        scoring = _Scoring()
+        async with self._holder.hold(delivery.application_id, scoring.lose) as hold:
+            if hold is None:
+                self._outbox.acknowledge(delivery)  # finished, or a live worker has it
+                return
+            self._scoring[delivery.application_id] = scoring
+            try:
+                await failpoint("worker.after_claim")
+                self._outbox.announce(delivery.application_id, "scoring")
+                await self._score_and_complete(hold, scoring)
+            except Interrupted as interruption:
+                await self._interrupted(hold, delivery, interruption.why)
+                return
+            except ClaimLostError:
+                telemetry.FENCED.labels(self._state.pipeline).inc()
+                log.info("claim_lost", application=str(delivery.application_id))
+            finally:
+                del self._scoring[delivery.application_id]
+            await failpoint("worker.after_complete")
+        self._outbox.acknowledge(delivery)
+        await failpoint("worker.after_acknowledge")
+
+    async def _score_and_complete(self, hold: Hold, scoring: _Scoring) -> None:
+        try:
+            score = await self._score(hold, scoring)
+        except ScoringError as error:
+            await self._failed_attempt(hold, error)
+            return
+        await failpoint("worker.before_complete")
+        claim = hold.claim
+        await self._complete(
+            hold,
+            Verdict(claim.application_id, claim.attempt, "scored", score.value, None, score.detail),
+        )
+
+    async def _score(self, hold: Hold, scoring: _Scoring) -> Score:
+        started = time.time()
+        ticket = id(scoring)
+        self._state.busy_since[ticket] = started
+        try:
+            with telemetry.score_span(type(self._scorer).__name__):
+                return await scoring.run(
+                    self._scorer, hold.claim.payload, self._score_timeout_seconds
+                )
+        finally:
+            del self._state.busy_since[ticket]
+            seconds = time.time() - started
+            self._state.busy_seconds += seconds
+            telemetry.SCORE_SECONDS.labels(self._state.pipeline).observe(seconds)
+
+    async def _complete(self, hold: Hold, verdict: Verdict) -> None:
+        with telemetry.database_span("complete"):
+            await hold.complete(verdict)
+        latency = time.time() - hold.claim.accepted_at.timestamp()
+        self._state.finished(verdict.status, latency)
+        telemetry.COMPLETED.labels(self._state.pipeline, verdict.status).inc()
+        telemetry.SUBMIT_TO_SCORED_SECONDS.labels(self._state.pipeline).observe(latency)
+        self._outbox.announce(verdict.application_id, verdict.status)
+
+    async def _failed_attempt(self, hold: Hold, error: ScoringError) -> None:
+        """Retry later or give up, as the policy says."""
+        chance = random.random()  # noqa: S311 (spreads load)
+        if isinstance(error, Throttled):
+            await self._pause(error.retry_after_seconds)
+            decision = decide_retry(
+                "throttled",
+                errors=0,
+                abandoned=0,
+                chance=chance,
+                policy=self._policy,
+                retry_after_seconds=error.retry_after_seconds,
+            )
+            outcome = "throttled"
+        else:
+            kind: FailureKind = (
+                "permanent" if isinstance(error, PermanentScoringError) else "temporary"
+            )
+            errors = await hold.errors() + 1
+            decision = decide_retry(
+                kind, errors=errors, abandoned=0, chance=chance, policy=self._policy
+            )
+            outcome = "errored"
+        await self._act(hold, decision, outcome, str(error))
+
+    async def _act(
+        self, hold: Hold, decision: TryAgain | GiveUp, outcome: str, reason: str
+    ) -> None:
+        claim = hold.claim
+        telemetry.ATTEMPTS_ENDED.labels(self._state.pipeline, outcome).inc()
+        if isinstance(decision, GiveUp):
+            log.warning("failed", application=str(claim.application_id), reason=reason)
+            await self._complete(
+                hold,
+                Verdict(claim.application_id, claim.attempt, "failed", None, reason or outcome),
+            )
+        elif isinstance(decision, TryAgain):
+            self._state.retried += 1
+            await hold.end(outcome, reason, decision.delay_seconds)
+            self._outbox.announce(claim.application_id, "pending")
+        else:
+            assert_never(decision)
+
+    async def _pause(self, seconds: float) -> None:
+        """Stop the whole pipeline's pulling for a while; this worker's at once."""
+        self._state.paused_until = max(self._state.paused_until, time.time() + seconds)
+        try:
+            await limiter.pause(self._redis, self._state.pipeline, seconds)
+        except REDIS_ERRORS as error:
+            log.warning("redis_unavailable", doing="pausing", error=repr(error))
+
+    async def _interrupted(self, hold: Hold, delivery: Delivery, why: Interruption) -> None:
+        if why == "lost":
+            telemetry.FENCED.labels(self._state.pipeline).inc()
+            self._outbox.acknowledge(delivery)
+        elif why == "drained":
+            telemetry.ATTEMPTS_ENDED.labels(self._state.pipeline, "released").inc()
+            try:
+                await hold.end("released", "the worker stopped", None)
+            except ClaimLostError:
+                self._outbox.acknowledge(delivery)
+                return
+            self._outbox.announce(hold.claim.application_id, "pending")
+            await self._give_back(delivery)
+        else:
+            assert_never(why)
+
+    async def _give_back(self, delivery: Delivery) -> None:
+        """Put it before all newcomers; if Redis is away, maintenance finds it."""
+        entry = Entry(delivery.application_id, delivery.traceparent)
+        try:
+            await self._line.republish([entry], by="drain", first=True)
+        except REDIS_ERRORS as error:
+            log.warning("redis_unavailable", doing="giving back", error=repr(error))
+            return
+        self._outbox.acknowledge(delivery)
+
+
+class _Scoring:
+    """A call of the scorer that can be interrupted, and only it: never a write."""
+
+    def __init__(self) -> None:
+        self._deadline: asyncio.Timeout | None = None
+        self._why: Interruption | None = None
+
+    def lose(self) -> None:
+        """The claim is gone."""
+        self.interrupt("lost")
+
+    def interrupt(self, why: Interruption) -> bool:
+        """Cut the call short if it runs, or as soon as it starts. Whether it had not ended."""
+        if self._deadline is None:
+            self._why = self._why or why
+            return False
+        if self._deadline.expired():
+            return False
+        self._why = self._why or why
+        self._deadline.reschedule(asyncio.get_running_loop().time())
+        return True
+
+    async def run(self, scorer: Scorer, payload: str, timeout_seconds: float) -> Score:
+        """Score; raises `Interrupted`, or a `ScoringError` (a time-out is a temporary one)."""
+        if self._why is not None:
+            raise Interrupted(self._why)
+        try:
+            async with asyncio.timeout(timeout_seconds) as self._deadline:
+                return await scorer.score(payload)
+        except TimeoutError:
+            if self._why is not None:
+                raise Interrupted(self._why) from None
+            raise TemporaryScoringError(f"no score after {timeout_seconds:g} s") from None
+        finally:
+            self._deadline = None
