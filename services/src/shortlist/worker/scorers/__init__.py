@@ -1,0 +1,26 @@
+"""The scorers: what turns a payload into a score. One file each; `make_scorer` picks one."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shortlist.domain.scoring import Scorer
+    from shortlist.settings import Settings
+
+
+def make_scorer(settings: Settings) -> Scorer:
+    """The scorer that the settings name; the caller closes it."""
+    if settings.scorer == "claude":
+        # The SDK takes 0.5 s to import, which a simulated worker need not wait for.
+        from shortlist.worker.scorers.claude import ClaudeScorer  # noqa: PLC0415
+
+        return ClaudeScorer(settings)
+    from shortlist.worker.scorers.simulated import SimulatedScorer  # noqa: PLC0415
+
+    return SimulatedScorer(
+        settings.service_seconds,
+        settings.service_cv,
+        random.Random(),  # noqa: S311 (service times are no secret)
+    )
