@@ -134,7 +134,7 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("anthropic_base_url", "ANTHROPIC_BASE_URL"),
         description="claude: another server that speaks the Messages API.",
     )
-    model: str = Field("claude-sonnet-4-5", description="claude: the model.")
+    model: str = Field("claude-sonnet-5-5", description="claude: the model.")
     model_timeout_seconds: float = Field(60.0, gt=0, description="claude: time for one reply.")
 
     # --- maintenance

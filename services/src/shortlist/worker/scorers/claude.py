@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from shortlist.settings import Settings
 
-MAX_TOKENS = 4096
+MAX_TOKENS = 8192
 """Of a reply. A score and two sentences take 150; the rest is room for a model that thinks."""
 
 BEST_SCORE = 100
@@ -85,7 +85,8 @@ OUTPUT_CONFIG: OutputConfigParam = {
         },
     }
 }
-"""Structured output takes no bounds on numbers; `_assessment` checks them on arrival."""
+"""Structured output, not a forced tool call, which models from Sonnet 5.5 on refuse. It takes no
+bounds on numbers; `_assessment` checks them on arrival."""
 
 
 class _Usage(msgspec.Struct):
@@ -209,8 +210,8 @@ def pace_seconds(
     """Seconds between starts that make what is left of each limit last until it is full again.
 
     Reads ``anthropic-ratelimit-<requests, tokens, input-tokens, output-tokens>-<limit, remaining,
-    reset>`` (Anthropic, "Rate limits: response headers"). The two counts are what one request costs.
-    0 while no limit has less than `SCARCE_SHARE` left, and for headers that are missing or malformed.
+    reset>`` (Anthropic, "Rate limits: response headers"). The two counts are what one request
+    costs. 0 while no limit has less than `SCARCE_SHARE` left, and without well-formed headers.
     """
     costs = {
         "requests": 1,
