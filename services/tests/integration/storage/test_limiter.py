@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from shortlist.domain.application import PipelineName
 from shortlist.storage import keys, limiter
+from support.waiting import until
 
 if TYPE_CHECKING:
     from shortlist.storage.redis import Redis
@@ -38,9 +39,11 @@ async def test_many_pauses_at_once_leave_the_longest(line_redis: Redis) -> None:
 
 async def test_a_pause_ends_by_itself(line_redis: Redis) -> None:
     await limiter.pause(line_redis, DEFAULT, 0.05)
-    async with asyncio.timeout(10):
-        while (seconds := await limiter.paused_for(line_redis, DEFAULT)) > 0:
-            await asyncio.sleep(seconds)
+
+    async def over() -> bool:
+        return await limiter.paused_for(line_redis, DEFAULT) == 0
+
+    await until(over, within_seconds=10, what="the pause is over")
     assert not await line_redis.exists(keys.limiter(DEFAULT))
 
 
