@@ -1,0 +1,189 @@
+"""What may be lost is a little time: rates stay above 80 % while things die or hold on."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import statistics
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, get_args
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from shortlist.domain.application import (
+    DEFAULT_PIPELINE,
+    ApplicationId,
+    ConnectionMode,
+    NewApplication,
+)
+from shortlist.storage import applications, postgres, redis
+from shortlist.storage.line import Entry, Line
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from support.ledger import Ledger
+    from support.place import Place, Running
+    from support.stack import Service
+
+MODES = get_args(ConnectionMode)
+LEAST_SHARE = 0.8
+
+
+async def workers_killed_regularly(
+    place: Place, mode: str, *, every_seconds: float, for_seconds: float, **settings: object
+) -> None:
+    """Completions while one worker after the other is killed, against what the living could do.
+
+    That is the seconds in which workers were ready, times the rate of one that nobody kills,
+    measured before in the same run.
+    """
+    workers, concurrency, service_seconds, before_seconds = 3, 4, 0.4, 6.0
+    async with place.running(
+        "worker", "worker", "worker", "maintenance", connection_mode=mode,
+        concurrency=concurrency, service_seconds=service_seconds, **settings,
+    ) as run:  # fmt: skip
+        per_second = workers * concurrency / service_seconds
+        await run.ledger.submit(int(1.2 * per_second * (before_seconds + for_seconds)), at_once=50)
+        rate_of_one = await _rate(run.ledger, before_seconds) / workers
+        done = await run.ledger.scored()
+        alive_seconds = await _kill_in_turn(
+            run.others[:workers], every_seconds=every_seconds, for_seconds=for_seconds
+        )
+        share = (await run.ledger.scored() - done) / (alive_seconds * rate_of_one)
+        print(f"{mode}: {share:.0%} of what the living could do")  # noqa: T201 (the figure)
+        assert share >= LEAST_SHARE, f"only {share:.0%} of what the living could do"
+        await run.ledger.settle(within_seconds=30)
+
+
+async def _rate(ledger: Ledger, seconds: float) -> float:
+    """Completions per second, over a stretch of time."""
+    before, started = await ledger.scored(), time.monotonic()
+    await asyncio.sleep(seconds)  # the length of a measurement
+    return (await ledger.scored() - before) / (time.monotonic() - started)
+
+
+async def _kill_in_turn(
+    workers: list[Service], *, every_seconds: float, for_seconds: float
+) -> float:
+    """Worker-seconds in which workers were ready, while one is killed at each turn."""
+    started, away_seconds = time.monotonic(), 0.0
+    for turn, victim in enumerate(itertools.cycle(workers)):
+        if time.monotonic() - started >= for_seconds:
+            break
+        killed = time.monotonic()
+        victim.kill()
+        await victim.succeeded(turn // len(workers) + 1)
+        await victim.ready()
+        away_seconds += time.monotonic() - killed
+        await asyncio.sleep(max(0.0, killed + every_seconds - time.monotonic()))  # the period
+    return (time.monotonic() - started) * len(workers) - away_seconds
+
+
+@pytest.mark.quiet
+@pytest.mark.parametrize("mode", MODES)
+async def test_killing_a_worker_now_and_then_costs_little(place: Place, mode: str) -> None:
+    await workers_killed_regularly(place, mode, every_seconds=5, for_seconds=10)
+
+
+@pytest.mark.slow
+@pytest.mark.quiet
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_worker_killed_every_10_s_for_two_minutes_costs_little(
+    place: Place, mode: str
+) -> None:
+    await workers_killed_regularly(place, mode, every_seconds=10, for_seconds=120)
+
+
+async def old_snapshot_held(place: Place, *, count: int, chunk: int, **settings: object) -> None:
+    """A transaction that is older than everything stays open while chunk after chunk is scored.
+
+    Chunks go in by the statements that ingest uses, a thousand at once, so that what is timed is
+    the claiming and completing.
+    """
+    async with place.running(
+        "worker", "maintenance", connection_mode="perWrite", service_seconds=0, concurrency=200,
+        **settings,
+    ) as run:  # fmt: skip
+        await _score_chunk(place, run, chunk)  # caches are warm, plans are made
+        without = [await _score_chunk(place, run, chunk) for _ in range(3)]
+        async with _snapshot(place):
+            rates = [await _score_chunk(place, run, chunk) for _ in range(count // chunk)]
+        last = statistics.median(rates[-3:])
+        share = last / statistics.median(without)
+        print(  # noqa: T201 (the figures)
+            f"per second, before: {_figures(without)}; with the snapshot: {_figures(rates)};"
+            f" the last three against before: {share:.0%}"
+        )
+        assert share >= LEAST_SHARE, f"slower: {share:.0%} of the rate without the snapshot"
+        await run.ledger.settle(within_seconds=30)
+
+
+def _figures(rates: list[float]) -> str:
+    return " ".join(f"{rate:.0f}" for rate in rates)
+
+
+@asynccontextmanager
+async def _snapshot(place: Place) -> AsyncIterator[None]:
+    """A report, a backup, or somebody's forgotten session: it sees the past until it ends."""
+    connection = await postgres.connect(place.database_url, application_name="snapshot")
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        await connection.fetchval("SELECT count(*) FROM applications")
+        yield
+    await connection.close()
+
+
+async def _score_chunk(place: Place, run: Running, count: int) -> float:
+    """Applications per second, from the first accepted to the last scored."""
+    chunk = [
+        NewApplication(ApplicationId(uuid7()), DEFAULT_PIPELINE, f"c{n}", f"chunk-{n}")
+        for n in range(count)
+    ]
+    started = time.monotonic()
+    await _feed(place, chunk)
+    run.ledger.accepted.update((a.id, a.payload) for a in chunk)
+
+    async def done() -> bool:
+        scored = "SELECT count(*) = $2 FROM results WHERE application_id >= $1"
+        return bool(await run.ledger.value(scored, chunk[0].id, count))
+
+    await until(done, within_seconds=120, what=f"{count} applications are scored")
+    return count / (time.monotonic() - started)
+
+
+async def _feed(place: Place, chunk: list[NewApplication]) -> None:
+    connection = await postgres.connect(place.database_url, application_name="feed")
+    client = redis.connect(place.redis_url, timeout_seconds=10)
+    line = Line(client, DEFAULT_PIPELINE)
+    for start in range(0, len(chunk), 1000):
+        group = chunk[start : start + 1000]
+        await applications.accept(connection, group)
+        await line.publish([Entry(a.id) for a in group])
+    await connection.close()
+    await client.aclose()
+
+
+@pytest.mark.quiet
+async def test_an_old_snapshot_does_not_slow_the_line_down(place: Place) -> None:
+    await old_snapshot_held(place, count=12_000, chunk=2_000)
+
+
+@pytest.mark.slow
+@pytest.mark.quiet
+@pytest.mark.timeout(1200)
+async def test_a_snapshot_held_for_200_000_applications_does_not_slow_the_line_down(
+    place: Place,
+) -> None:
+    await old_snapshot_held(place, count=200_000, chunk=10_000)
+
+
+@pytest.mark.quiet
+async def test_off_switch_rows_that_change_with_each_claim_slow_the_line_down(
+    place: Place,
+) -> None:
+    with pytest.raises(AssertionError, match=r"^slower: "):
+        await old_snapshot_held(place, count=12_000, chunk=2_000, guards_off="snapshot_safe")

@@ -1,0 +1,257 @@
+"""Shortlist as real processes that a test may break, and that are replaced when they die.
+
+A `Stack` does what Kubernetes or ``shortlist up`` would: it starts processes, waits until they are
+ready, and starts a successor for each that dies, on the same port and without the failpoints that
+killed it. It leaves nothing behind (`support.reaper`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Self
+
+import aiohttp
+
+from support import reaper
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+Role = Literal["ingest", "worker", "maintenance"]
+
+_READY_SECONDS = 60.0  # a start takes about one second of a core; tests share two
+_LOOK_SECONDS = 0.05
+_LOG_TAIL_CHARACTERS = 3_000
+
+_ports = itertools.count(20_000 + os.getpid() % 10_000)
+"""Below the ephemeral ports, so that no client's own port is ever in a server's way."""
+
+
+def free_port() -> int:
+    """A port on which nobody listens, and that nobody is given by chance."""
+    for port in _ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+    raise AssertionError("unreachable: the count never ends")
+
+
+@dataclass
+class Service:
+    """One process and its successors: same role, same port, same settings."""
+
+    role: Role
+    name: str
+    environment: dict[str, str]
+    directory: Path
+    port: int = field(default_factory=free_port)
+    wanted: bool = True
+    """Whether a successor is started when it dies."""
+    deaths: list[int] = field(default_factory=list)
+    """Exit codes of those that died though they were wanted; minus the signal's number."""
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs (a stopped one does)."""
+        return self.process.poll() is None
+
+    @property
+    def log(self) -> str:
+        """All that it and its predecessors said."""
+        return self._log_path.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def _log_path(self) -> Path:
+        return self.directory / f"{self.name}.log"
+
+    def spawn(self) -> None:
+        """Start a process."""
+        with self._log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "shortlist", self.role],
+                env=self.environment | {"SHORTLIST_PORT": str(self.port)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        reaper.entrust(self.process.pid)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process, if it still runs."""
+        if self.alive:
+            self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """Die at once. A successor follows if one is wanted."""
+        self.signal(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """Stop, as a machine that swaps or a VM that migrates."""
+        self.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Go on."""
+        self.signal(signal.SIGCONT)
+
+    def terminate(self) -> None:
+        """Be asked to end; no successor."""
+        self.wanted = False
+        self.signal(signal.SIGTERM)
+
+    def remove(self) -> None:
+        """Die at once; no successor."""
+        self.wanted = False
+        self.kill()
+
+    async def exit_code(self, within_seconds: float) -> int:
+        """How it ended; minus the signal's number when one killed it."""
+
+        async def ended() -> bool:
+            return not self.alive
+
+        await until(ended, within_seconds=within_seconds, what=f"{self.name} ends")
+        assert self.process.returncode is not None
+        return int(self.process.returncode)
+
+    async def succeeded(self, times: int, within_seconds: float = 10.0) -> None:
+        """Wait until its successor was started, for the n-th time."""
+
+        async def look() -> bool:
+            return len(self.deaths) >= times
+
+        await until(look, within_seconds=within_seconds, what=f"{self.name} has a successor")
+
+    async def ready(self, within_seconds: float = _READY_SECONDS) -> None:
+        """Wait until ``/readyz`` says so."""
+
+        async def look() -> bool:
+            assert self.alive or self.deaths, f"{self.name} did not start: {self.tail()}"
+            return await status_of(f"{self.url}/readyz") == 200
+
+        await until(
+            look, within_seconds=within_seconds, what=f"{self.name} is ready: {self.tail()}"
+        )
+
+    def tail(self) -> str:
+        """The end of its log."""
+        return self.log[-_LOG_TAIL_CHARACTERS:]
+
+    def bury(self) -> None:
+        """End it now, whatever state it is in, and wait for that."""
+        self.remove()
+        self.process.wait()
+        reaper.forget(self.process.pid)
+
+
+async def status_of(url: str, timeout_seconds: float = 5.0) -> int | None:
+    """The status of a GET; None when there was no answer."""
+    timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as reply:
+            return reply.status
+    except (aiohttp.ClientError, OSError):
+        return None
+
+
+class Stack:
+    """Processes around one Postgres database and one Redis; an async context manager."""
+
+    def __init__(
+        self, directory: Path, database_url: str, redis_url: str, **settings: object
+    ) -> None:
+        """``settings`` are for all processes: ``service_seconds=0.1`` and so on."""
+        self.directory = directory
+        self.database_url = database_url
+        self.services: list[Service] = []
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url,
+            "SHORTLIST_HOST": "127.0.0.1",
+            **_variables(settings),
+        }
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def start(self, role: Role, *, wait: bool = True, **settings: object) -> Service:
+        """Start a process and wait until it is ready; ``settings`` are for this one."""
+        name = f"{role}-{len(self.services)}"
+        service = Service(role, name, self._environment | _variables(settings), self.directory)
+        service.spawn()
+        self.services.append(service)
+        if wait:
+            await service.ready()
+        return service
+
+    async def start_all(self, *roles: Role) -> list[Service]:
+        """Start processes side by side and wait until all are ready."""
+        services = [await self.start(role, wait=False) for role in roles]
+        await self.ready()
+        return services
+
+    async def ready(self) -> None:
+        """Wait until every process that runs is ready."""
+        await asyncio.gather(*(service.ready() for service in self.services if service.wanted))
+
+    def assert_no_crash(self) -> None:
+        """Kills are the tests' doing; whatever else ends a process by itself is a bug."""
+        crashed = [s for s in self.services if any(d != -signal.SIGKILL for d in s.deaths)]
+        assert not crashed, "crashed: " + "\n".join(f"{s.name}: {s.tail()}" for s in crashed)
+
+    async def __aenter__(self) -> Self:
+        self._keeper = asyncio.create_task(self._keep())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._keeper is not None
+        self._keeper.cancel()
+        for service in self.services:
+            service.bury()
+        if error is not None:
+            for service in self.services:
+                print(f"--- {service.name}, died {service.deaths}\n{service.tail()}")  # noqa: T201 (pytest shows it when the test fails)
+        else:
+            self.assert_no_crash()
+
+    async def _keep(self) -> None:
+        """Replace the dead, for ever."""
+        while True:
+            for service in self.services:
+                if service.wanted and not service.alive:
+                    _succeed(service)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _succeed(service: Service) -> None:
+    assert service.process.returncode is not None
+    service.deaths.append(service.process.returncode)
+    reaper.forget(service.process.pid)
+    service.environment.pop("SHORTLIST_FAILPOINTS", None)
+    service.spawn()
+
+
+def _variables(settings: dict[str, object]) -> dict[str, str]:
+    return {f"SHORTLIST_{name.upper()}": str(value) for name, value in settings.items()}
