@@ -76,7 +76,7 @@ async def test_candidate_text_is_data_that_cannot_leave_its_string(api: Messages
     assert "\n" not in body["messages"][0]["content"]
     assert attack not in body["system"]
     assert body["output_config"]["format"]["type"] == "json_schema"
-    assert request["headers"]["x-api-key"] == "sk-local"
+    assert request["headers"]["authorization"] == "Bearer sk-local"
 
 
 @pytest.mark.parametrize("kind", ["throttled", "overloaded"])
