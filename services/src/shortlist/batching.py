@@ -31,7 +31,8 @@ class Batcher(Generic[Item, Result]):
         self._overlap = overlap
         self._max_batch = max_batch
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
-        self._running: set[asyncio.Task[None]] = set()
+        self._running = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def waiting(self) -> int:
@@ -42,18 +43,25 @@ class Batcher(Generic[Item, Result]):
         """Queue an item; the future has its result when its batch is done."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if len(self._running) < self._overlap:
+        if self._running < self._overlap:
+            self._running += 1
             task = asyncio.create_task(self._drain())
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return future
 
     async def join(self) -> None:
         """Wait until nothing waits or runs."""
-        while self._running:
-            await asyncio.wait(self._running)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def _drain(self) -> None:
+        try:
+            await self._run_batches()
+        finally:
+            self._running -= 1  # before anybody else runs: who submits next must start a new one
+
+    async def _run_batches(self) -> None:
         while self._waiting:
             count = min(len(self._waiting), self._max_batch)
             batch = [self._waiting.popleft() for _ in range(count)]

@@ -30,6 +30,7 @@ from shortlist.worker.slots import Slots
 from shortlist.worker.state import WorkerState
 
 if TYPE_CHECKING:
+    from shortlist.domain.scoring import Scorer
     from shortlist.settings import Settings
     from shortlist.worker.holding import Holder
 
@@ -62,8 +63,8 @@ def _on_signal(stop: asyncio.Event, stop_now: asyncio.Event) -> None:
 class Worker:
     """One worker: its parts, in the order in which they are started and stopped."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Nothing is opened before `run`."""
+    def __init__(self, settings: Settings, scorer: Scorer | None = None) -> None:
+        """Nothing is opened before `run`. ``scorer``: another one than the settings name."""
         self._settings = settings
         mode = settings.connection_mode
         grant = settings.initial_grant or connections_wanted(
@@ -99,7 +100,7 @@ class Worker:
         self._line = Line(self._redis, self._state.pipeline)
         self._outbox = Outbox(self._redis, self._line)
         self._control = Control(self._state, self._slots, self._pool, self._redis, open_connection)
-        self._scorer = make_scorer(settings)
+        self._scorer = scorer or make_scorer(settings)
         self._runner = Runner(
             state=self._state,
             slots=self._slots,

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+_PAUSE_LOOK_SECONDS = 0.2
+
 Interruption = Literal["lost", "drained"]
 
 
@@ -121,6 +123,7 @@ class Runner:
     async def _run(self, delivery: Delivery) -> None:
         await self._slots.take()
         try:
+            await self._until_unpaused()
             if self._draining:
                 await self._give_back(delivery)
                 return
@@ -133,6 +136,11 @@ class Runner:
                 await self._work(delivery)
         finally:
             self._slots.give_back()
+
+    async def _until_unpaused(self) -> None:
+        """Wait while the model wants to be left alone: this was pulled before it said so."""
+        while not self._draining and (pause := self._state.paused_until - time.time()) > 0:
+            await asyncio.sleep(min(pause, _PAUSE_LOOK_SECONDS))
 
     async def _work(self, delivery: Delivery) -> None:
         scoring = _Scoring()

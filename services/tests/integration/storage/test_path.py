@@ -35,10 +35,22 @@ async def test_an_application_is_accepted_claimed_completed_and_read(db: Connect
     assert claim.attempt == 1
     assert (await applications.views(db, [application.id]))[application.id].status == "scoring"
     verdict = Verdict(application.id, 1, "scored", 50.0)
-    assert await claims.complete(db, [verdict], pipeline=DEFAULT, worker_id=worker) == {application.id}
+    assert await claims.complete(db, [verdict], pipeline=DEFAULT, worker_id=worker) == {
+        application.id
+    }
     view = (await applications.views(db, [application.id]))[application.id]
     assert (view.status, view.score) == ("scored", 50.0)
-    assert await claims.complete(db, [verdict], pipeline=DEFAULT, worker_id=worker) == set()
+
+
+async def test_a_verdict_whose_answer_got_lost_may_be_sent_again(db: Connection) -> None:
+    application, worker = new(), WorkerId(uuid4())
+    await applications.accept(db, [application])
+    await claims.claim_held(db, application.id, worker)
+    verdict = Verdict(application.id, 1, "scored", 50.0)
+    for _ in range(2):
+        counted = await claims.complete(db, [verdict], pipeline=DEFAULT, worker_id=worker)
+        assert counted == {application.id}
+    assert await db.fetchval("SELECT count(*) FROM audit_log") == 1
 
 
 async def test_a_leased_claim_is_exclusive_while_its_workers_lease_runs(db: Connection) -> None:

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shortlist.storage import migrate, postgres, schema
+
+if TYPE_CHECKING:
+    from shortlist.embedded.servers import EmbeddedPostgres
+    from shortlist.storage.postgres import Connection
+
+
+async def test_the_code_needs_the_newest_revision(db: Connection) -> None:
+    assert migrate.head_revision() == schema.NEEDED
+    assert await schema.revision(db) == schema.NEEDED
+    assert schema.suffices(schema.NEEDED)
+
+
+async def test_an_empty_database_does_not_suffice(postgres_server: EmbeddedPostgres) -> None:
+    url = postgres_server.url.replace("/shortlist?", "/postgres?")
+    connection = await postgres.connect(url, application_name="test")
+    assert not schema.suffices(await schema.revision(connection))
+    await connection.close()

@@ -1,0 +1,23 @@
+"""Real workers inside the test's event loop, against real servers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.bench import Bench
+
+if TYPE_CHECKING:
+    from shortlist.storage.postgres import Connection
+    from shortlist.storage.redis import Redis
+
+
+@pytest.fixture
+def bench(db: Connection, line_redis: Redis, database_url: str, redis_url: str) -> Bench:
+    return Bench(db, line_redis, database_url, redis_url)
+
+
+@pytest.fixture(params=["perJob", "perWrite"])
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
