@@ -139,8 +139,11 @@ class Runner:
 
     async def _until_unpaused(self) -> None:
         """Wait while the model wants to be left alone: this was pulled before it said so."""
-        while not self._draining and (pause := self._state.paused_until - time.time()) > 0:
-            await asyncio.sleep(min(pause, _PAUSE_LOOK_SECONDS))
+        while not self._draining:  # noqa: ASYNC110 (the end of a pause is a time, not an event)
+            pause_seconds = self._state.paused_until - time.time()
+            if pause_seconds <= 0:
+                return
+            await asyncio.sleep(min(pause_seconds, _PAUSE_LOOK_SECONDS))
 
     async def _work(self, delivery: Delivery) -> None:
         scoring = _Scoring()

@@ -14,7 +14,7 @@ from shortlist.storage import claims, heartbeats, postgres
 from support.scripted import Scripted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from support.bench import Bench, RunningWorker
 
@@ -60,7 +60,7 @@ async def scored_after_every_backend_was_terminated(bench: Bench, mode: str) -> 
     assert {view.attempts for view in views} == {1}
 
 
-async def until_locked_again(bench: Bench, ids: list[object]) -> None:
+async def until_locked_again(bench: Bench, ids: Sequence[object]) -> None:
     async with asyncio.timeout(10):
         while len(ids) > await bench.db.fetchval(
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid >= 1 << 31"
