@@ -61,7 +61,7 @@ def limiter(pipeline: str) -> str:
 
 
 def events(application_id: str) -> str:
-    """Pub/sub channel: status changes of one application, JSON."""
+    """Pub/sub channel: each new status of one application, as text."""
     return f"sl:events:{application_id}"
 
 

@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from support.dashboard import Applicants, a_heartbeat
 from uuid_utils.compat import uuid7
 
 from shortlist.dashboard.app import build_app
@@ -14,6 +13,7 @@ from shortlist.dashboard.reader import Reader
 from shortlist.domain.application import DEFAULT_PIPELINE, ApplicationId, WorkerId
 from shortlist.storage import heartbeats, line, postgres, redis, workers
 from shortlist.storage.pool import ConnectionPool
+from support.dashboard import Applicants, a_heartbeat
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.applications import Starlette
+
     from support.dashboard import Applicants
 
 SCRIPT = "<script>alert(1)</script>"

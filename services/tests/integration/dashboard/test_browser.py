@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.applications import Starlette
+
     from support.dashboard import Applicants
 
 pytestmark = pytest.mark.browser
