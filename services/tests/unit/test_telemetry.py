@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+import structlog
+from opentelemetry import trace
+from prometheus_client.metrics import MetricWrapperBase
+
+from shortlist import telemetry
+from shortlist.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Output = Callable[[], str]
+
+REPOSITORY = Path(__file__).parents[3]
+PAGE = REPOSITORY / "docs" / "metrics.md"
+SOURCES = REPOSITORY / "services" / "src" / "shortlist"
+ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| (.+?) \| (.+?) \| (.+) \|$", re.MULTILINE)
+
+SECRET = "what the candidate wrote"
+
+
+def metrics() -> dict[str, MetricWrapperBase]:
+    """Constant's name → metric."""
+    return {n: m for n, m in vars(telemetry).items() if isinstance(m, MetricWrapperBase)}
+
+
+def row(metric: MetricWrapperBase) -> tuple[str, str, str, str]:
+    (family,) = metric.describe()
+    name = family.name + ("_total" if family.type == "counter" else "")
+    labels = ", ".join(f"`{label}`" for label in metric._labelnames) or "-"
+    return name, family.type, labels, family.documentation
+
+
+def test_the_page_of_metrics_lists_each_metric_as_it_is() -> None:
+    page = [(n, t, labels, meaning) for n, t, labels, _, meaning in ROW.findall(PAGE.read_text())]
+    assert page == [row(metric) for metric in metrics().values()]
+
+
+def test_every_metric_has_a_base_unit_or_counts_something() -> None:
+    for metric in metrics().values():
+        name, kind, _, meaning = row(metric)
+        assert name.startswith("shortlist_")
+        assert not name.endswith(("_ms", "_millis", "_minutes", "_kb"))
+        assert kind != "histogram" or name.endswith(("_seconds", "_size"))
+        assert meaning.endswith(".")
+
+
+@pytest.fixture
+def output(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
+    """What was logged; the standard library's loggers are put back afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield lambda: capsys.readouterr().out
+    root.handlers = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def lines(output: Output) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in output().splitlines()]
+
+
+def test_a_log_line_is_json_that_says_which_process_wrote_it(output: Output) -> None:
+    telemetry.configure_logging(Settings(), "ingest")
+    structlog.get_logger().info("listening", port=8000)
+    (line,) = lines(output)
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {"event": "listening", "level": "info", "process": "ingest", "port": 8000}
+
+
+def test_messages_below_the_level_are_not_written(output: Output) -> None:
+    telemetry.configure_logging(Settings.model_validate({"log_level": "warning"}), "ingest")
+    structlog.get_logger().info("quiet")
+    logging.getLogger("anything").info("quiet")
+    assert output() == ""
+
+
+@pytest.mark.parametrize("name", ["uvicorn.error", "asyncpg", "shortlist.anything"])
+def test_the_standard_librarys_loggers_take_the_same_way(output: Output, name: str) -> None:
+    telemetry.configure_logging(Settings(), "ingest")
+    logging.getLogger(name).warning("%d sheep", 3)
+    (line,) = lines(output)
+    assert (line["event"], line["logger"], line["process"]) == ("3 sheep", name, "ingest")
+
+
+def test_a_client_librarys_requests_are_not_logged_at_info(output: Output) -> None:
+    telemetry.configure_logging(Settings(), "worker")
+    logging.getLogger("httpx").info("HTTP Request: POST")
+    assert output() == ""
+
+
+@pytest.mark.parametrize("key", sorted(telemetry.WITHHELD_KEYS))
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_what_a_candidate_wrote_is_withheld(output: Output, key: str, log_format: str) -> None:
+    telemetry.configure_logging(Settings.model_validate({"log_format": log_format}), "worker")
+    structlog.get_logger().warning("odd", **{key: SECRET})
+    text = output()
+    assert "odd" in text
+    assert SECRET not in text
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+@pytest.mark.parametrize("by", ["structlog", "logging"])
+def test_an_exception_tells_its_places_but_neither_values_nor_what_postgres_quotes(
+    output: Output, log_format: str, by: str
+) -> None:
+    telemetry.configure_logging(Settings.model_validate({"log_format": log_format}), "worker")
+
+    def write(payload: str) -> None:
+        raise ValueError(f"violates check\nDETAIL:  Failing row contains ({payload})")
+
+    def fail(payload: str) -> None:
+        try:
+            write(payload)
+        except ValueError as error:
+            raise RuntimeError("could not write") from error
+
+    try:
+        fail(SECRET)
+    except RuntimeError:
+        log = structlog.get_logger() if by == "structlog" else logging.getLogger("x")
+        log.exception("failed")
+    text = output()
+    assert SECRET not in text
+    for told in ("failed", "could not write", "violates check", "test_telemetry.py", "ValueError"):
+        assert told in text
+
+
+def test_a_line_inside_a_span_carries_its_ids(output: Output) -> None:
+    telemetry.configure_logging(Settings(), "ingest")
+    context = trace.SpanContext(0xABC, 0xDEF, is_remote=False)
+    with trace.use_span(trace.NonRecordingSpan(context)):
+        structlog.get_logger().info("inside")
+    structlog.get_logger().info("outside")
+    inside, outside = lines(output)
+    assert inside["trace_id"] == f"{0xABC:032x}"
+    assert inside["span_id"] == f"{0xDEF:016x}"
+    assert "trace_id" not in outside
+
+
+@pytest.mark.usefixtures("output")
+def test_output_that_cannot_be_written_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    class FullDisk(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sys, "stdout", FullDisk())
+    telemetry.configure_logging(Settings(), "worker")
+    structlog.get_logger().info("lost")
+    logging.getLogger("x").warning("lost")
+
+
+def test_without_an_endpoint_nothing_is_traced() -> None:
+    stop = telemetry.configure_tracing(Settings(), "ingest")
+    sampled = f"00-{1:032x}-{1:016x}-01"
+    nothing = telemetry.request_span("POST", "/applications", sampled)
+    with nothing, telemetry.send_span("default", uuid4()) as span:
+        assert span is trace.INVALID_SPAN
+        assert telemetry.current_traceparent() is None
+        assert telemetry.database_span("claim") is nothing
+        assert telemetry.score_span("simulated") is nothing
+        assert telemetry.chat_span("claude") is nothing
+    assert telemetry.process_span("default", uuid4(), sampled, uuid4()) is nothing
+    stop()
+
+
+def test_the_endpoint_is_a_base_url_or_the_whole_path() -> None:
+    for endpoint in ("http://c:4318", "http://c:4318/", "http://c:4318/v1/traces"):
+        assert telemetry._traces_url(endpoint) == "http://c:4318/v1/traces"
