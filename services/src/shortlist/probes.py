@@ -146,7 +146,7 @@ async def serve(
         timeout_keep_alive=keep_alive_seconds,
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout_seconds)),
     )
-    server = HttpServer(_Server(config), _listen(settings.host, settings.port))
+    server = HttpServer(_Server(config), _listener(settings))
     await server.start()
     _log.info("listening", host=settings.host, port=server.port)
     try:
@@ -161,6 +161,13 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def _listener(settings: Settings) -> socket.socket:
+    """The socket that a supervisor holds for us across our deaths, or one of our own."""
+    if settings.listen_fd is not None:
+        return socket.socket(fileno=settings.listen_fd)
+    return _listen(settings.host, settings.port)
 
 
 def _listen(host: str, port: int) -> socket.socket:

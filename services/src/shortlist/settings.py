@@ -41,6 +41,11 @@ class Settings(BaseSettings):
     )
     host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 (in a pod: all)
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    listen_fd: int | None = Field(
+        None,
+        ge=3,
+        description="A listening socket that was inherited, to serve on instead of host and port.",
+    )
     dashboard_url: str | None = Field(
         None, description="Where the dashboard listens; ingest passes pages through to it."
     )

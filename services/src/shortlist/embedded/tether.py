@@ -1,0 +1,66 @@
+"""Runs a command as an ordinary user, or tied to its parent's life, or both.
+
+    python -I -S tether.py [--ordinary-user] [--die-with PID SIGNAL] -- COMMAND...
+
+Run as a script of its own, with the standard library only: it becomes the command (same process)
+within a few milliseconds. ``--die-with``: the kernel sends SIGNAL to the command when its parent,
+which must be PID, dies, however it dies; kill -9 included. ``--ordinary-user``: root's process
+becomes user 1000 of a new user namespace, because Postgres refuses to be root.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+_CLONE_NEWUSER = 0x10000000
+_PR_SET_PDEATHSIG = 1
+_ORDINARY_ID = 1000
+
+EXIT_NO_NAMESPACE = 125
+"""The system does not permit a user namespace."""
+
+
+def main(arguments: list[str]) -> None:
+    """Do what the flags say, then become the command."""
+    split = arguments.index("--")
+    flags, command = arguments[:split], arguments[split + 1 :]
+    if "--ordinary-user" in flags:
+        become_ordinary_user()
+    if "--die-with" in flags:  # after the namespace: entering one may undo this
+        at = flags.index("--die-with")
+        die_with_parent(int(flags[at + 1]), int(flags[at + 2]))
+    os.execvp(command[0], command)  # noqa: S606 (no shell is the point)
+
+
+def become_ordinary_user() -> None:
+    """Enter a user namespace in which we are user 1000; files stay root's outside."""
+    user, group = os.geteuid(), os.getegid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    try:
+        _checked(libc.unshare(_CLONE_NEWUSER))
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/gid_map").write_text(f"{_ORDINARY_ID} {group} 1")
+        Path("/proc/self/uid_map").write_text(f"{_ORDINARY_ID} {user} 1")
+    except OSError as error:
+        sys.stderr.write(f"no user namespace: {error}\n")
+        sys.exit(EXIT_NO_NAMESPACE)
+
+
+def _checked(outcome: int) -> None:
+    if outcome != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def die_with_parent(parent: int, signal_number: int) -> None:
+    """Ask the kernel to send us the signal when the parent dies; it may be dead already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal_number)
+    if os.getppid() != parent:
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
