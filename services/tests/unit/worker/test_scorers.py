@@ -10,7 +10,7 @@ import pytest
 from shortlist.domain.scoring import Throttled, score_of_payload
 from shortlist.settings import Settings
 from shortlist.worker.scorers import make_scorer
-from shortlist.worker.scorers.claude import Pacer, pace_seconds, retry_after_seconds
+from shortlist.worker.scorers.claude import Pacer, pace_seconds
 from shortlist.worker.scorers.simulated import SimulatedScorer, draw_seconds
 
 NOW = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
@@ -41,25 +41,6 @@ def test_service_times_have_the_mean_and_the_spread_that_were_asked_for(cv: floa
     times = [draw_seconds(1.5, cv, chance) for _ in range(200_000)]
     assert statistics.fmean(times) == pytest.approx(1.5, rel=0.03)
     assert statistics.stdev(times) / statistics.fmean(times) == pytest.approx(cv, rel=0.15)
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("7", 7.0),
-        ("0.5", 0.5),
-        ("Sun, 22 Nov 2026 12:00:30 GMT", 30.0),
-        ("Sun, 22 Nov 2026 11:00:00 GMT", 0.0),
-        ("-3", 0.0),
-        ("1e9", 3600.0),
-        ("inf", 15.0),
-        ("nan", 15.0),
-        ("soon", 15.0),
-        ("", 15.0),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date_and_bounded(value: str, seconds: float) -> None:
-    assert retry_after_seconds({"retry-after": value}, NOW) == seconds
 
 
 def limits(name: str, limit: int, remaining: int, reset: str) -> dict[str, str]:

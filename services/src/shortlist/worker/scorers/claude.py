@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
-import math
 import time
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +18,7 @@ import anthropic
 import msgspec
 
 from shortlist import telemetry
+from shortlist.domain.retry_after import retry_after_seconds
 from shortlist.domain.scoring import (
     PermanentScoringError,
     Score,
@@ -242,7 +241,13 @@ def scoring_error(error: anthropic.APIStatusError, now: dt.datetime) -> ScoringE
     if _out_of_money(error):
         return Throttled(why, OUT_OF_MONEY_SECONDS)
     if error.status_code in _THROTTLING:
-        return Throttled(why, retry_after_seconds(error.response.headers, now))
+        seconds = retry_after_seconds(
+            error.response.headers.get("retry-after"),
+            now,
+            default_seconds=THROTTLED_SECONDS,
+            longest_seconds=LONGEST_RETRY_AFTER_SECONDS,
+        )
+        return Throttled(why, seconds)
     if error.status_code in _PASSING or error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return TemporaryScoringError(why)
     return PermanentScoringError(why)
@@ -270,21 +275,6 @@ def _reason(error: anthropic.APIStatusError) -> str:
         f"request {error.request_id}" if error.request_id else "",
     )
     return "; ".join(part for part in parts if part)
-
-
-def retry_after_seconds(headers: Mapping[str, str], now: dt.datetime) -> float:
-    """``retry-after`` in seconds or as a date (RFC 9110, 10.2.3); a default without one."""
-    value = headers.get("retry-after", "")
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(value) - now).total_seconds()
-        except (ValueError, TypeError):
-            return THROTTLED_SECONDS
-    if not math.isfinite(seconds):
-        return THROTTLED_SECONDS
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)
 
 
 def _message(payload: str) -> MessageParam:
