@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import asyncpg
 
 from shortlist.domain.application import (
     ANONYMOUS,
@@ -45,6 +48,10 @@ class KeyReused:
 AcceptOutcome = Accepted | Repeated | KeyReused
 
 
+class LateError(Exception):
+    """Postgres came to it after the deadline. Nothing was inserted."""
+
+
 @dataclass(frozen=True, slots=True)
 class RankedApplication:
     """One line of a leaderboard."""
@@ -56,23 +63,49 @@ class RankedApplication:
     finished_at: dt.datetime
 
 
-async def accept(connection: Connection, group: Sequence[NewApplication]) -> list[AcceptOutcome]:
-    """Insert a group in one statement, which is one transaction; one outcome each, in order."""
-    columns: list[list[Any]] = [
+async def accept(
+    connection: Connection, group: Sequence[NewApplication], *, before: dt.datetime | None = None
+) -> list[AcceptOutcome]:
+    """Insert a group in one statement, which is one transaction; one outcome each, in order.
+
+    May be repeated when the connection broke under it: what was committed is not inserted again.
+    Raises `LateError` when Postgres, by its own clock, comes to it only after ``before``.
+    """
+    columns: list[Any] = [
         [a.id for a in group],
         [a.pipeline for a in group],
         [a.candidate for a in group],
         [a.payload for a in group],
         [a.traceparent for a in group],
+        before,
     ]
     if all(a.idempotency_key is None for a in group):
-        await connection.execute(SQL["accept"], *columns)
+        await _insert(connection, columns)
         return [Accepted(a.id) for a in group]
     columns += [[a.idempotency_key for a in group], [a.body_hash for a in group]]
-    inserted = {row["id"] for row in await connection.fetch(SQL["accept_keyed"], *columns)}
+    return await _insert_keyed(connection, group, columns)
+
+
+async def _insert(connection: Connection, columns: list[Any]) -> None:
+    with suppress(asyncpg.UniqueViolationError):  # an earlier try was committed after all
+        if await connection.execute(SQL["accept"], *columns) == "INSERT 0 0":
+            raise LateError
+
+
+async def _insert_keyed(
+    connection: Connection, group: Sequence[NewApplication], columns: list[Any]
+) -> list[AcceptOutcome]:
+    try:
+        inserted = {row["id"] for row in await connection.fetch(SQL["accept_keyed"], *columns)}
+    except asyncpg.UniqueViolationError:  # an earlier try was committed after all
+        inserted = {a.id for a in group if a.idempotency_key is None}
+    if any(a.idempotency_key is None and a.id not in inserted for a in group):
+        raise LateError
     lost = [a.idempotency_key for a in group if a.id not in inserted]
     owners = await connection.fetch(SQL["idempotency_owners"], lost) if lost else []
     by_key = {row["key"]: row for row in owners}
+    if len(by_key) < len(set(lost)):
+        raise LateError  # neither ours nor anybody's
     return [_outcome(a, inserted, by_key) for a in group]
 
 
@@ -82,9 +115,18 @@ def _outcome(
     if application.id in inserted:
         return Accepted(application.id)
     owner = owners[application.idempotency_key or ""]
+    if owner["application_id"] == application.id:
+        return Accepted(application.id)  # an earlier try was committed after all
     if owner["body_hash"] == application.body_hash:
         return Repeated(owner["application_id"])
     return KeyReused()
+
+
+async def unfinished_count(
+    connection: Connection, pipeline: PipelineName, *, after: UUID, limit: int
+) -> int:
+    """How many with an id above ``after`` have no result yet; counts no further than ``limit``."""
+    return int(await connection.fetchval(SQL["unfinished_count"], pipeline, after, limit))
 
 
 async def views(

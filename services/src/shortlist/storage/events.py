@@ -1,16 +1,38 @@
-"""Status changes, told through Redis pub/sub to whoever watches. A hint, like the line."""
+"""Status changes, told through Redis pub/sub to whoever watches. A hint, like the line.
+
+An announcement may be lost; a watcher reads the truth in Postgres each time it is woken, and now
+and then without being woken.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import structlog
 
 from shortlist.storage import keys
+from shortlist.storage.redis import REDIS_ERRORS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import Iterable, Iterator
+
+    from redis.asyncio.client import PubSub
 
     from shortlist.domain.application import ApplicationId, Status
     from shortlist.storage.redis import Redis
+
+_PING_SECONDS = 2.0
+"""How long Redis may be silent before it is asked for a sign of life; as long again, and it is
+taken for dead."""
+
+_RECONNECT_SECONDS = 0.5
+
+_OWN_CHANNEL = keys.events("-")
+"""Nobody announces here: a subscription must not be empty."""
+
+_log = structlog.get_logger(__name__)
 
 
 async def announce(redis: Redis, changes: Iterable[tuple[ApplicationId, Status]]) -> None:
@@ -21,18 +43,102 @@ async def announce(redis: Redis, changes: Iterable[tuple[ApplicationId, Status]]
         await pipe.execute()
 
 
-async def watch(
-    redis: Redis, application_id: ApplicationId, heartbeat_seconds: float
-) -> AsyncIterator[str | None]:
-    """Each announced status; None once subscribed, and whenever nothing came for a while.
+class Announcements:
+    """All of a process's watchers on one Redis connection; `run` keeps it alive."""
 
-    The reader looks the truth up in Postgres at each turn: announcements may be lost.
-    """
-    async with redis.pubsub(ignore_subscribe_messages=True) as subscription:
-        await subscription.subscribe(keys.events(str(application_id)))
-        yield None
+    def __init__(self, redis: Redis) -> None:
+        """Nothing is opened before `run`."""
+        self._redis = redis
+        self._watchers: dict[str, set[asyncio.Event]] = {}
+        self._wanted: dict[str, bool] = {}  # channel → subscribe (or unsubscribe), not yet said
+        self._something_wanted = asyncio.Event()
+        self.connected = False
+        """Whether announcements arrive; when not, watchers had better poll."""
+
+    @property
+    def watching(self) -> int:
+        """Channels with at least one watcher."""
+        return len(self._watchers)
+
+    @contextmanager
+    def watch(self, application_id: ApplicationId) -> Iterator[asyncio.Event]:
+        """An event that is set whenever the truth about an application may have changed.
+
+        Set as well when the subscription starts to count, breaks, and comes back, so that who reads
+        after each setting misses nothing. The watcher clears it.
+        """
+        channel = keys.events(str(application_id))
+        changed = asyncio.Event()
+        watchers = self._watchers.setdefault(channel, set())
+        if not watchers:
+            self._want(channel, subscribe=True)
+        watchers.add(changed)
+        try:
+            yield changed
+        finally:
+            watchers.discard(changed)
+            if not watchers:
+                del self._watchers[channel]
+                self._want(channel, subscribe=False)
+
+    def wake_all(self) -> None:
+        """Have every watcher look."""
+        for watchers in self._watchers.values():
+            _wake(watchers)
+
+    async def run(self) -> None:
+        """Stay subscribed, for ever; never raises `REDIS_ERRORS`."""
         while True:
-            message = await subscription.get_message(
-                ignore_subscribe_messages=True, timeout=heartbeat_seconds
-            )
-            yield None if message is None else str(message["data"])
+            try:
+                await self._subscribe()
+            except* REDIS_ERRORS as error:
+                _log.warning("redis_unavailable", doing="watching", error=repr(error.exceptions[0]))
+            finally:
+                self.connected = False
+                self.wake_all()
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _subscribe(self) -> None:
+        async with self._redis.pubsub() as subscription, asyncio.TaskGroup() as tasks:
+            self._wanted.clear()
+            await subscription.subscribe(_OWN_CHANNEL, *self._watchers)
+            tasks.create_task(self._read(subscription))
+            tasks.create_task(self._write(subscription))
+
+    async def _read(self, subscription: PubSub) -> None:
+        silent = False
+        while not _cancelled():
+            message: dict[str, Any] | None = await subscription.get_message(timeout=_PING_SECONDS)
+            if message is None and silent:
+                raise TimeoutError("Redis is silent")
+            silent = message is None
+            if message is None:
+                await subscription.ping()
+                continue
+            self.connected = True
+            _wake(self._watchers.get(message["channel"] or "", ()))
+
+    async def _write(self, subscription: PubSub) -> None:
+        while not _cancelled():
+            await self._something_wanted.wait()
+            self._something_wanted.clear()
+            wanted, self._wanted = self._wanted, {}
+            if new := [channel for channel, subscribe in wanted.items() if subscribe]:
+                await subscription.subscribe(*new)
+            if gone := [channel for channel, subscribe in wanted.items() if not subscribe]:
+                await subscription.unsubscribe(*gone)
+
+    def _want(self, channel: str, *, subscribe: bool) -> None:
+        self._wanted[channel] = subscribe
+        self._something_wanted.set()
+
+
+def _cancelled() -> bool:
+    """Python 3.11's `wait_for`, in redis-py, may swallow a cancellation; its count stays."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _wake(watchers: Iterable[asyncio.Event]) -> None:
+    for changed in watchers:
+        changed.set()

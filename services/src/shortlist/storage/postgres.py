@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
@@ -24,6 +27,9 @@ CONNECTION_ERRORS: tuple[type[BaseException], ...] = (
     asyncpg.InternalClientError,
 )
 """What a driver raises when Postgres is away, stopping, starting, full, or cut us off."""
+
+POSTGRES_ERRORS: tuple[type[BaseException], ...] = (*CONNECTION_ERRORS, asyncpg.PostgresError)
+"""The same, and whatever else Postgres may refuse with: a full disk, a missing table …"""
 
 _DEATH_IS_NOTICED = {
     # A worker's host that vanishes without a FIN: its claims are free after about 2 s.
@@ -61,6 +67,24 @@ async def connect(
         "jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog"
     )
     return connection
+
+
+@dataclass(frozen=True, slots=True)
+class ServerClock:
+    """Postgres's clock as it is known here: never ahead of it, behind by a round trip at most."""
+
+    server: dt.datetime
+    monotonic: float
+
+    @classmethod
+    async def read(cls, connection: Connection) -> ServerClock:
+        """Ask for the time."""
+        server = await connection.fetchval("SELECT clock_timestamp()")
+        return cls(server, time.monotonic())
+
+    def at(self, monotonic: float) -> dt.datetime:
+        """What Postgres's clock shows when `time.monotonic` shows this."""
+        return self.server + dt.timedelta(seconds=monotonic - self.monotonic)
 
 
 def advisory_key(an_id: UUID) -> int:

@@ -4,17 +4,20 @@
 
 -- name: accept
 -- One group of applications, in one statement. $1 ids, $2 pipelines, $3 candidates, $4 payloads,
--- $5 traceparents.
+-- $5 traceparents. Nothing once $6 has passed: whoever sent it has given up by then, and a server
+-- that was stopped reads its mail first when it goes on.
 INSERT INTO applications (id, pipeline, candidate, payload, traceparent)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])
+WHERE now() < coalesce($6::timestamptz, 'infinity')
 
 -- name: accept_keyed
--- The same for a group in which some carry an idempotency key ($6 keys, $7 body hashes): of each
+-- The same for a group in which some carry an idempotency key ($7 keys, $8 body hashes): of each
 -- key only its first application is inserted. Sorted, so that two groups never wait for each
 -- other in a circle. Returns the ids that were inserted.
 WITH input AS (
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[])
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $7::text[], $8::bytea[])
         AS i (id, pipeline, candidate, payload, traceparent, key, body_hash)
+    WHERE now() < coalesce($6::timestamptz, 'infinity')
 ), first AS (
     INSERT INTO idempotency_keys (key, application_id, body_hash)
     SELECT key, id, body_hash FROM input WHERE key IS NOT NULL ORDER BY key, id
@@ -29,6 +32,15 @@ RETURNING id
 -- name: idempotency_owners
 -- Who owns these keys ($1), after accept_keyed lost them to somebody else.
 SELECT key, application_id, body_hash FROM idempotency_keys WHERE key = ANY($1::text[])
+
+-- name: unfinished_count
+-- How many of pipeline $1 are unfinished among those with an id above $2; counts no further than $3.
+SELECT count(*) FROM (
+    SELECT FROM applications a
+    WHERE a.pipeline = $1 AND a.id > $2
+      AND NOT EXISTS (SELECT FROM results r WHERE r.application_id = a.id)
+    LIMIT $3
+) u
 
 -- name: views
 -- The truth about some applications ($1 ids): by primary keys only, whatever the tables' size.

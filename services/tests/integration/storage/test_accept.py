@@ -61,7 +61,11 @@ async def test_a_key_that_was_used_before_is_told_by_its_body(db: Connection) ->
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.lists(st.tuples(st.sampled_from("kl-"), st.sampled_from("xy"))), max_size=4))
+@given(
+    st.lists(
+        st.lists(st.tuples(st.sampled_from("kl-"), st.sampled_from("xy")), min_size=1), max_size=4
+    )
+)
 async def test_a_key_never_stands_for_two_bodies_or_two_applications(
     db: Connection, groups: list[list[tuple[str, str]]]
 ) -> None:

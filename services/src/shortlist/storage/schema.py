@@ -1,0 +1,26 @@
+"""Which schema this code needs, and which one Postgres has; Alembic need not be imported for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+if TYPE_CHECKING:
+    from shortlist.storage.postgres import Connection
+
+NEEDED = "0001"
+"""The newest revision in ``migrations/versions``; a test compares."""
+
+
+async def revision(connection: Connection) -> str:
+    """The revision that Postgres is at; empty when nothing was ever migrated."""
+    try:
+        return await connection.fetchval("SELECT version_num FROM alembic_version") or ""
+    except asyncpg.UndefinedTableError:
+        return ""
+
+
+def suffices(found: str) -> bool:
+    """Whether this code can work with a schema: during a rollout it may be newer than the code."""
+    return found >= NEEDED
