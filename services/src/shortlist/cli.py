@@ -50,7 +50,7 @@ Pipeline = Annotated[str | None, typer.Option(help="The pipeline to serve.")]
 
 
 @app.command(rich_help_panel="One machine")
-def up(  # noqa: PLR0913 (each flag is an argument)
+def up(
     *,
     data: Annotated[
         Path | None, typer.Option(help="Directory that keeps everything. [default: .shortlist]")
@@ -82,7 +82,7 @@ def up(  # noqa: PLR0913 (each flag is an argument)
 
 
 @app.command(rich_help_panel="Processes")
-def ingest(  # noqa: PLR0913 (each flag is an argument)
+def ingest(
     *,
     host: Host = None,
     port: Port = None,
@@ -175,7 +175,7 @@ def migrate(
 
 
 @app.command(rich_help_panel="Tools")
-def settings(  # noqa: PLR0913 (each flag is an argument)
+def settings(
     *,
     output: Annotated[
         Literal["text", "json", "markdown"],
@@ -204,7 +204,7 @@ def settings(  # noqa: PLR0913 (each flag is an argument)
 
 
 @app.command(rich_help_panel="Tools")
-def requeue(  # noqa: PLR0913 (each flag is an argument)
+def requeue(
     *,
     ids: Annotated[list[str] | None, typer.Argument(help="Failed applications, by id.")] = None,
     all_failed: Annotated[bool, typer.Option("--all-failed", help="All that failed.")] = False,
@@ -231,10 +231,13 @@ def simulate(
     seconds: Annotated[
         float | None, typer.Option(help="Stop after this time. [default: Ctrl-C]")
     ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many rounds of each client.")
+    ] = None,
 ) -> None:
     """Play clients of the job server: three jobs each, polled each second, over and over."""
     run = import_module("shortlist.simulate").run
-    raise typer.Exit(asyncio.run(run(url=url, clients=clients, seconds=seconds)))
+    raise typer.Exit(asyncio.run(run(url=url, clients=clients, seconds=seconds, rounds=rounds)))
 
 
 def main() -> None:
