@@ -1,0 +1,1 @@
+"""What is for people to run, and no part of the tests: figures, simulations, loads."""

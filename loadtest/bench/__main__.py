@@ -1,0 +1,79 @@
+"""``uv run --group peers python -m loadtest.bench [NAME…] [--quick] [--json] [--write-docs]``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loadtest.bench import machine, report
+from loadtest.bench.bench import Bench
+from loadtest.bench.catalog import EXPERIMENTS
+from loadtest.bench.peers import PEERS
+
+
+def main(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Experiments; all of them if none is named.")
+    ] = None,
+    *,
+    quick: Annotated[bool, typer.Option("--quick", help="Short rounds, main experiments.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    write_docs: Annotated[
+        bool, typer.Option("--write-docs", help="Renew docs/performance.md.")
+    ] = False,
+) -> None:
+    """Measure Shortlist beside its rivals on this machine."""
+    _require_peers()
+    unknown = set(names or ()) - set(EXPERIMENTS)
+    if unknown:
+        sys.exit(
+            f"no such experiment: {', '.join(sorted(unknown))}. There are: {', '.join(EXPERIMENTS)}"
+        )
+    chosen = names or [name for name, one in EXPERIMENTS.items() if one.is_quick or not quick]
+    figures = asyncio.run(_measure(chosen, quick=quick, show=not as_json, write_docs=write_docs))
+    if as_json:
+        print(json.dumps(figures, ensure_ascii=False, indent=1))
+
+
+async def _measure(
+    names: list[str], *, quick: bool, show: bool, write_docs: bool
+) -> dict[str, object]:
+    directory = Path(tempfile.mkdtemp(prefix="shortlist-bench-"))
+    bench = Bench(directory, quick=quick)
+    bench.say(f"logs of all processes: {directory}")
+    figures: dict[str, object] = {}
+    async with bench.running():
+        for name in names:
+            before = machine.describe()
+            found = await EXPERIMENTS[name].run(bench)
+            record = report.as_record(name, found, before, quick=quick)
+            figures |= record["figures"]
+            if show:
+                report.print_table(record)
+            if write_docs:
+                report.write_document({name: record})
+    shutil.rmtree(directory)  # kept when something failed
+    return figures
+
+
+def _require_peers() -> None:
+    missing = [peer.title for peer in PEERS.values() if find_spec(peer.distribution) is None]
+    if missing:
+        sys.exit(
+            f"not installed: {', '.join(missing)}. The peers are an optional group:\n"
+            "  uv run --group peers python -m loadtest.bench"
+        )
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    app()

@@ -1,0 +1,148 @@
+"""A process that an experiment starts: its output, its CPU time, its memory, its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, TypeVar
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout: children import ``loadtest`` from there."""
+
+_STOP_SECONDS = 20.0
+
+
+class ChildError(RuntimeError):
+    """A child did not do what was expected; the message ends with the last lines it printed."""
+
+
+class Child:
+    """One command and whatever processes it starts. A context manager: leaving it stops them."""
+
+    def __init__(self, command: list[str], log: Path, environment: Mapping[str, str]) -> None:
+        """Start it at once; both outputs go to ``log``."""
+        self.command = command
+        self.log = log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(  # noqa: S603 (our own commands)
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=ROOT,
+                env=os.environ | {"PYTHONPATH": str(ROOT)} | dict(environment),
+                start_new_session=True,
+            )
+        self._root = psutil.Process(self._process.pid)
+
+    def __enter__(self) -> Self:
+        """Nothing to do: it runs already."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it."""
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """Of the process that we started; it may have children."""
+        return self._process.pid
+
+    def tree(self) -> list[psutil.Process]:
+        """It and its descendants, as far as they live."""
+        try:
+            return [self._root, *self._root.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def cpu_seconds(self) -> float:
+        """User and system time of the whole tree, as in ``/proc/PID/stat``."""
+        times = self._of_each(psutil.Process.cpu_times)
+        return sum(time.user + time.system for time in times)
+
+    def resident_bytes(self) -> int:
+        """Memory of the whole tree that is in RAM."""
+        return sum(info.rss for info in self._of_each(psutil.Process.memory_info))
+
+    def wait(self, timeout_seconds: float) -> None:
+        """Wait until it exits by itself, and well."""
+        try:
+            code = self._process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            raise ChildError(f"still running after {timeout_seconds:g} s: {self._last()}") from None
+        if code:
+            raise ChildError(f"exited with {code}: {self._last()}")
+
+    def must_run(self) -> None:
+        """Raise if it has exited."""
+        if self._process.poll() is not None:
+            raise ChildError(f"exited with {self._process.returncode}: {self._last()}")
+
+    def stop(self) -> None:
+        """Ask it to stop, wait, then insist; its descendants too."""
+        tree = self.tree()
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        _, left = psutil.wait_procs(tree, timeout=_STOP_SECONDS)
+        self._kill(left)
+
+    def kill(self) -> None:
+        """SIGKILL to the whole tree at once, as when its machine dies."""
+        self._kill(self.tree())
+
+    def _kill(self, processes: list[psutil.Process]) -> None:
+        for process in processes:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        self._process.wait()
+
+    def _of_each(self, measure: Callable[[psutil.Process], T]) -> list[T]:
+        measured = []
+        for process in self.tree():
+            try:
+                measured.append(measure(process))
+            except psutil.NoSuchProcess:
+                continue
+        return measured
+
+    def _last(self) -> str:
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return " ".join(self.command[:6]) + "\n" + "\n".join(lines[-15:])
+
+
+def python(*arguments: str) -> list[str]:
+    """A command for this very interpreter."""
+    return [sys.executable, *arguments]
+
+
+def free_port() -> int:
+    """A TCP port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_port(child: Child, port: int, timeout_seconds: float = 30.0) -> None:
+    """Wait until something listens, as long as the child lives."""
+    deadline = time.monotonic() + timeout_seconds
+    while time.monotonic() < deadline:
+        child.must_run()
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise ChildError(f"nothing listens on port {port}: {child.log}")

@@ -1,0 +1,1 @@
+"""One experiment a file; each is told the bench and gives figures."""

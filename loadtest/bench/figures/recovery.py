@@ -1,0 +1,141 @@
+"""kill -9 of one of two busy workers: when is all that it held being scored again?"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loadtest.bench.contender import Contender, Work, peer, pids
+from loadtest.bench.figure import Figure, Samples, Target
+from loadtest.bench.ours import ours
+from loadtest.bench.peers import PEERS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from loadtest.bench.bench import Bench
+    from loadtest.bench.child import Child
+
+_JOBS = 20
+_WORK = Work(concurrency=20, service_seconds=5.0, reliable=True)  # a survivor has room for all
+_LOOK_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What became of the jobs that the killed worker held."""
+
+    held: int
+    seconds: float
+    """Until the last of them was begun again; how long was waited if some never were."""
+    lost: int
+    twice: int
+
+    @property
+    def flaws(self) -> str:
+        """What its time does not tell."""
+        lost = f"{self.lost} of {self.held} not begun again" if self.lost else ""
+        twice = f"{self.twice} done twice" if self.twice else ""
+        return ", ".join(filter(None, (lost, twice)))
+
+
+async def run(bench: Bench) -> list[Figure]:
+    """Ours in both modes; the peers at their reliable settings, several at a time: they wait."""
+    mine: dict[str, list[Recovery]] = {"perJob": [], "perWrite": []}
+    for number in range(bench.rounds):
+        for mode in ("perJob", "perWrite"):
+            mine[mode].append(await recover(ours(bench, mode, _WORK), patience_seconds=60))
+            bench.say(f"recovery, round {number + 1}, {mode}: {mine[mode][-1]}")
+    patience = bench.scale(30.0, 120.0)
+    theirs: dict[str, list[Recovery]] = {info.title: [] for info in PEERS.values()}
+    for _ in range(bench.scale(1, bench.rounds)):
+        infos = list(PEERS.values())
+        for some in (infos[:5], infos[5:]):
+            got = await asyncio.gather(*(recover(peer(bench, i, _WORK), patience) for i in some))
+            for info, recovery in zip(some, got, strict=True):
+                theirs[info.title].append(recovery)
+                bench.say(f"recovery, {info.title}: {recovery}")
+    rivals = {title: _seconds(recoveries) for title, recoveries in theirs.items()}
+    notes = {title: recoveries[-1].flaws for title, recoveries in theirs.items()}
+    title = "kill -9 of a busy worker, until all that it held is being scored again"
+    return [
+        Figure(
+            name,
+            f"{title}, {mode}",
+            "s",
+            _seconds(mine[mode]),
+            Target("at most", bound),
+            rivals,
+            note=_all_flaws(mine[mode]),
+            rival_notes=notes,
+        )
+        for name, mode, bound in (
+            ("recovery_per_job_seconds", "perJob", 2.0),
+            ("recovery_per_write_seconds", "perWrite", 5.0),
+        )
+    ]
+
+
+async def recover(
+    contending: AbstractAsyncContextManager[Contender], patience_seconds: float
+) -> Recovery:
+    """Kill the one of two workers that holds more, and watch."""
+    async with contending as contender:
+        with contender.worker() as one, contender.worker() as other:
+            await contender.wait_until_ready([one, other])
+            await contender.submit(_JOBS)
+            victim, held = await _busiest(contender, [one, other])
+            killed_at = time.time()
+            victim.kill()
+            begun = await _begun_again(contender, held, killed_at, patience_seconds)
+            lost = len(held) - len(begun)
+            if not lost:
+                await asyncio.sleep(_WORK.service_seconds + 1)  # to see what is done twice
+            return Recovery(
+                held=len(held),
+                seconds=patience_seconds if lost else max(begun.values()) - killed_at,
+                lost=lost,
+                twice=await contender.done_twice(),
+            )
+
+
+async def _busiest(contender: Contender, workers: list[Child]) -> tuple[Child, set[str]]:
+    """Once all jobs have begun: who holds most of them, and which."""
+    deadline = time.monotonic() + 60
+    starts = await contender.starts()
+    while len({start.job for start in starts}) < _JOBS:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{contender.title}: only {len(starts)} jobs began")
+        await asyncio.sleep(_LOOK_SECONDS)
+        starts = await contender.starts()
+    held = [{s.job for s in starts if s.pid in tree} for tree in pids(workers)]
+    most = max(range(len(workers)), key=lambda index: len(held[index]))
+    if not held[most]:
+        raise RuntimeError(f"{contender.title}: no worker is known to hold anything")
+    return workers[most], held[most]
+
+
+async def _begun_again(
+    contender: Contender, held: set[str], since: float, patience_seconds: float
+) -> dict[str, float]:
+    """When each of these jobs was begun again, as far as it was while there was patience."""
+    while True:
+        begun: dict[str, float] = {}
+        for start in await contender.starts():
+            if start.job in held and start.at > since:
+                begun.setdefault(start.job, start.at)
+        if len(begun) == len(held) or time.time() > since + patience_seconds:
+            return begun
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _seconds(recoveries: Sequence[Recovery]) -> Samples:
+    return Samples.of(recovery.seconds for recovery in recoveries)
+
+
+def _all_flaws(recoveries: Sequence[Recovery]) -> str:
+    flaws = {recovery.flaws for recovery in recoveries} - {""}
+    return "; ".join(sorted(flaws)) or "none lost, none scored twice"
