@@ -194,19 +194,22 @@ def _withhold(
 ) -> structlog.typing.EventDict:
     for key in WITHHELD_KEYS & event.keys():
         event[key] = "(withheld)"
+    if isinstance(error := event.get("error"), BaseException | str):
+        event["error"] = _first_line(str(error) or type(error).__name__)
     return event
 
 
-def _exception_frames(exc_info: structlog.typing.ExcInfo) -> list[dict[str, Any]]:
-    """An exception and its causes as type, first line, and places; outermost first.
+def _first_line(message: str) -> str:
+    """Postgres puts the failing row in the lines after the first, and pydantic the input."""
+    return message.partition("\n")[0][:_MESSAGE_LIMIT_CHARACTERS]
 
-    No local variables, and no more than the first line of a message: Postgres puts the failing
-    row in the lines after it, and pydantic the input.
-    """
+
+def _exception_frames(exc_info: structlog.typing.ExcInfo) -> list[dict[str, Any]]:
+    """An exception and its causes as type, first line, and places; no local variables."""
     return [
         {
             "type": stack.exc_type,
-            "message": stack.exc_value.partition("\n")[0][:_MESSAGE_LIMIT_CHARACTERS],
+            "message": _first_line(stack.exc_value),
             "frames": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in stack.frames],
         }
         for stack in structlog.tracebacks.extract(*exc_info, show_locals=False).stacks

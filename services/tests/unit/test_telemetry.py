@@ -87,6 +87,16 @@ def test_what_a_candidate_wrote_is_withheld(output: Output, key: str, log_format
     assert SECRET not in text
 
 
+@pytest.mark.parametrize("error", [ValueError, str])
+def test_an_error_that_is_a_field_is_cut_to_its_first_line(
+    output: Output, error: Callable[[str], object]
+) -> None:
+    telemetry.configure_logging(Settings(), "worker")
+    structlog.get_logger().warning("odd", error=error(f"violates check\nDETAIL: {SECRET}"))
+    (line,) = lines(output)
+    assert line["error"] == "violates check"
+
+
 @pytest.mark.parametrize("log_format", ["json", "console"])
 @pytest.mark.parametrize("by", ["structlog", "logging"])
 def test_an_exception_tells_its_places_but_neither_values_nor_what_postgres_quotes(

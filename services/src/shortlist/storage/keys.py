@@ -63,8 +63,3 @@ def limiter(pipeline: str) -> str:
 def events(application_id: str) -> str:
     """Pub/sub channel: each new status of one application, as text."""
     return f"sl:events:{application_id}"
-
-
-def rate(client: str) -> str:
-    """Counter with a time to live: one client's requests in the running window."""
-    return f"sl:rate:{client}"
