@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from importlib import import_module
 from pathlib import Path  # noqa: TC003 (typer reads the annotations while running)
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+_MIGRATE_AGAIN_SECONDS = 0.05
 
 app = typer.Typer(
     name="shortlist",
@@ -79,6 +81,12 @@ def up(
     )
     run = import_module("shortlist.embedded.up").run
     _run(run, settings, data=data, workers=workers, files=file or [], demo=demo)
+
+
+@app.command(hidden=True)
+def demo(*, url: Annotated[str, typer.Option(help="Where ingest listens.")]) -> None:
+    """Send a gentle load; part of up --demo."""
+    raise typer.Exit(asyncio.run(import_module("shortlist.embedded.demo").run(url)))
 
 
 @app.command(rich_help_panel="Processes")
@@ -161,16 +169,22 @@ def migrate(
     *,
     database_url: DatabaseUrl = None,
     revision: Annotated[str, typer.Option(help="The revision to upgrade to.")] = "head",
+    wait_seconds: Annotated[float, typer.Option(help="How long to wait for Postgres.")] = 0.0,
 ) -> None:
     """Bring the database's schema up to date."""
     settings = _settings(database_url=database_url)
     migrations = import_module("shortlist.storage.migrate")
-    unreachable = import_module("shortlist.storage.postgres").CONNECTION_ERRORS
-    try:
-        url = settings.database_url.get_secret_value()
-        before, after = asyncio.run(migrations.migrate(url, revision))
-    except unreachable as error:
-        fail(f"Postgres at DATABASE_URL cannot be reached: {_reason(error)}")
+    unreachable = import_module("shortlist.storage.postgres").POSTGRES_ERRORS
+    url = settings.database_url.get_secret_value()
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            before, after = asyncio.run(migrations.migrate(url, revision))
+            break
+        except unreachable as error:
+            if time.monotonic() > deadline:
+                fail(f"Postgres at DATABASE_URL cannot be migrated: {_reason(error)}")
+        time.sleep(_MIGRATE_AGAIN_SECONDS)
     typer.echo(f"{before or 'empty'} -> {after}" if before != after else f"Up to date at {after}.")
 
 

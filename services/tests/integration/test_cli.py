@@ -54,7 +54,7 @@ def test_settings_prints_values_with_their_source() -> None:
 def test_migrating_without_a_database_says_so() -> None:
     done = shortlist("migrate", "--database-url", "postgresql://127.0.0.1:1/nowhere")
     assert done.returncode == 1
-    assert "DATABASE_URL cannot be reached" in done.stderr
+    assert "DATABASE_URL cannot be migrated" in done.stderr
     assert "Traceback" not in done.stderr
 
 

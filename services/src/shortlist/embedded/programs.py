@@ -32,8 +32,13 @@ def tethered(
 
     It must be started by the parent's main thread: for the kernel, a thread is the parent.
     """
+    whole, prefix = list(command), _tether()
     flags = ["--die-with", str(parent or os.getpid()), str(int(death))]
-    return [*_tether(), *flags, "--", *command]
+    if (
+        whole[: len(prefix)] == prefix
+    ):  # entering a namespace may undo the tie: one script, in order
+        return [*prefix, *flags, *whole[len(prefix) :]]
+    return [*prefix, *flags, "--", *whole]
 
 
 def as_ordinary_user(command: list[str]) -> list[str]:

@@ -1,0 +1,85 @@
+"""A gentle load, so that the first look is alive: a few applications a second."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from contextlib import suppress
+
+import httpx
+
+_RATE_PER_SECOND = 2.0
+_LONGEST_RETRY_SECONDS = 30.0
+
+_FIRST = (
+    "Ada",
+    "Alan",
+    "Barbara",
+    "Donald",
+    "Edsger",
+    "Frances",
+    "Grace",
+    "Hedy",
+    "Katherine",
+    "Tim",
+)
+_LAST = (
+    "Allen",
+    "Dijkstra",
+    "Hamilton",
+    "Hopper",
+    "Johnson",
+    "Knuth",
+    "Lamarr",
+    "Liskov",
+    "Turing",
+)
+_SKILLS = (
+    "Python",
+    "Rust",
+    "Go",
+    "SQL",
+    "Kubernetes",
+    "statistics",
+    "design",
+    "writing",
+    "teaching",
+)
+
+
+async def run(url: str) -> int:
+    """Send applications to ``url`` until told to stop."""
+    stop = asyncio.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
+    chance = random.Random()  # noqa: S311 (made-up applications)
+    async with httpx.AsyncClient(base_url=url, timeout=10) as client:
+        while not stop.is_set():
+            pause = await _submit(client, chance)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause)
+    return 0
+
+
+async def _submit(client: httpx.AsyncClient, chance: random.Random) -> float:
+    """Send one application; how many seconds to wait before the next."""
+    try:
+        answer = await client.post("/applications", json=application(chance))
+    except httpx.HTTPError:
+        return 1.0
+    if answer.status_code == httpx.codes.ACCEPTED:
+        return chance.expovariate(_RATE_PER_SECOND)  # as independent people come: Poisson
+    with suppress(ValueError):
+        return min(_LONGEST_RETRY_SECONDS, float(answer.headers.get("retry-after", "1")))
+    return 1.0
+
+
+def application(chance: random.Random) -> dict[str, str]:
+    """A made-up application."""
+    skills = chance.sample(_SKILLS, k=chance.randint(2, 5))
+    years = chance.randint(0, 25)
+    return {
+        "candidate": f"{chance.choice(_FIRST)} {chance.choice(_LAST)}",
+        "payload": f"{years} years of experience. Good at {', '.join(skills)}.",
+    }

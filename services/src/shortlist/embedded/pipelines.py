@@ -1,0 +1,105 @@
+"""Which pipelines to run: read from files, or made from the settings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from shortlist.domain.application import DEFAULT_PIPELINE, PipelineName
+from shortlist.domain.pipeline import (
+    KIND,
+    ClaudeScorer,
+    ConnectionsSpec,
+    InvalidPipelineError,
+    ScoringPipeline,
+    SimulatedScorer,
+    WorkerSpec,
+    parse_pipeline,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from shortlist.settings import Settings
+
+
+class BadPipelineFileError(ValueError):
+    """A file holds no usable ScoringPipeline; the message says where and why."""
+
+
+def read_pipelines(
+    files: Iterable[Path], settings: Settings
+) -> dict[PipelineName, ScoringPipeline]:
+    """All pipelines of some files, and ``default``, which always exists. Blocks."""
+    found: dict[PipelineName, ScoringPipeline] = {}
+    for path in files:
+        for pipeline in _of_file(path):
+            if pipeline.name in found:
+                raise BadPipelineFileError(f"{path}: pipeline {pipeline.name} is there twice.")
+            found[pipeline.name] = pipeline
+    found.setdefault(DEFAULT_PIPELINE, pipeline_of_settings(settings))
+    _refuse_claude_without_a_key(found, settings)
+    return found
+
+
+def pipeline_of_settings(settings: Settings) -> ScoringPipeline:
+    """The default pipeline when no file describes it."""
+    scorer = (
+        ClaudeScorer(model=settings.model)
+        if settings.scorer == "claude"
+        else SimulatedScorer(settings.service_seconds, settings.service_cv)
+    )
+    return ScoringPipeline(
+        worker=WorkerSpec(settings.concurrency, round(settings.drain_timeout_seconds)),
+        scorer=scorer,
+        connections=replace(
+            ConnectionsSpec(),
+            mode=settings.connection_mode,
+            overhead_per_worker=settings.connection_overhead,
+        ),
+    )
+
+
+def _of_file(path: Path) -> Iterator[ScoringPipeline]:
+    found = False
+    for number, document in enumerate(_documents(path), start=1):
+        if isinstance(document, dict) and document.get("kind") not in (None, KIND):
+            continue  # a file for Kubernetes may hold other things too
+        try:
+            yield parse_pipeline(document)
+        except InvalidPipelineError as error:
+            raise BadPipelineFileError(f"{path}, document {number}: {error}") from error
+        found = True
+    if not found:
+        raise BadPipelineFileError(f"{path}: there is no {KIND} in it.")
+
+
+def _documents(path: Path) -> list[Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise BadPipelineFileError(f"{path} cannot be read: {why}.") from error
+    try:
+        return [document for document in yaml.safe_load_all(text) if document is not None]
+    except yaml.YAMLError as error:
+        raise BadPipelineFileError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+
+
+def _refuse_claude_without_a_key(
+    pipelines: dict[PipelineName, ScoringPipeline], settings: Settings
+) -> None:
+    for pipeline in pipelines.values():
+        needs_a_key = isinstance(pipeline.scorer, ClaudeScorer)
+        if needs_a_key and settings.anthropic_api_key is None and not _keyed_by_template(pipeline):
+            raise BadPipelineFileError(
+                f"Pipeline {pipeline.name} scores with claude: set ANTHROPIC_API_KEY."
+            )
+
+
+def _keyed_by_template(pipeline: ScoringPipeline) -> bool:
+    entries = (pipeline.worker.template or {}).get("env") or []
+    return any(isinstance(e, dict) and e.get("name") == "ANTHROPIC_API_KEY" for e in entries)

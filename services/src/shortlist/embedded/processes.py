@@ -1,0 +1,208 @@
+"""The programs that `shortlist up` runs, one function each: what is started, how, and with what."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, assert_never
+
+from shortlist.domain.pipeline import ClaudeScorer, ScoringPipeline, SimulatedScorer
+from shortlist.embedded.child import Program
+from shortlist.embedded.grants import least_connections
+from shortlist.embedded.http import http_status
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from shortlist.embedded.datadir import DataDirectory
+    from shortlist.embedded.servers import EmbeddedPostgres, EmbeddedRedis
+    from shortlist.settings import Settings
+
+_SERVER_DRAIN_SECONDS = 30.0
+_DRAIN_MARGIN_SECONDS = 5.0
+"""A worker gives back what it could not finish when its grace is over; that takes a moment."""
+
+_MIGRATION_WAIT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every child of one `shortlist up` shares."""
+
+    data: DataDirectory
+    settings: Settings
+    database_url: str
+    redis_url: str
+
+    def program(self, name: str, *arguments: str, **more: Any) -> Program:
+        """One of our own processes: ``shortlist ARGUMENTS``."""
+        environment = self._environment() | dict(more.pop("environment", {}))
+        sockets: tuple[int, ...] = more.pop("sockets", ())
+        return Program(
+            name=name,
+            command=lambda: [sys.executable, "-m", "shortlist", *arguments],
+            log=self.data.log(name),
+            environment=environment,
+            inherited=(self.data.children_lock, *sockets),
+            **more,
+        )
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "DATABASE_URL": self.database_url,
+            "REDIS_URL": self.redis_url,
+            "SHORTLIST_HOST": "127.0.0.1",
+            "SHORTLIST_PORT": "0",
+            "SHORTLIST_LOG_LEVEL": self.settings.log_level,
+        }
+
+
+def postgres_program(server: EmbeddedPostgres, data: DataDirectory) -> Program:
+    """Postgres from its wheel. SIGINT is its clean stop, SIGQUIT its quick one."""
+
+    def prepare() -> None:
+        server.initialise()
+        server.prepare()
+
+    return Program(
+        name="postgres",
+        command=server.command,
+        log=data.log("postgres"),
+        inherited=(data.children_lock,),
+        prepare=partial(asyncio.to_thread, prepare),
+        is_ready=partial(asyncio.to_thread, server.is_ready),
+        settle=partial(asyncio.to_thread, server.ensure_database),
+        explain=server.why_not,
+        drain=signal.SIGINT,
+        stop_now=signal.SIGQUIT,
+        death=signal.SIGQUIT,
+        drain_seconds=_SERVER_DRAIN_SECONDS,
+    )
+
+
+def redis_program(server: EmbeddedRedis, data: DataDirectory) -> Program:
+    """Valkey from its wheel. What it was told is in the kernel's hands, so killing it is safe."""
+    return Program(
+        name="redis",
+        command=server.command,
+        log=data.log("redis"),
+        inherited=(data.children_lock,),
+        prepare=partial(asyncio.to_thread, server.prepare),
+        is_ready=partial(asyncio.to_thread, server.is_ready),
+        explain=server.why_not,
+        drain_seconds=_SERVER_DRAIN_SECONDS,
+    )
+
+
+def migrate_program(around: Surroundings) -> Program:
+    """Brings the schema up to date, once; started before Postgres is, to have its imports done."""
+    return around.program(
+        "migrate", "migrate", "--wait-seconds", str(_MIGRATION_WAIT_SECONDS), once=True
+    )
+
+
+def ingest_program(
+    around: Surroundings, listener: socket.socket, dashboard: socket.socket
+) -> Program:
+    """The front door. Its listener is the supervisor's, so that it is never closed in between."""
+    drain_seconds = around.settings.drain_timeout_seconds
+    return around.program(
+        "ingest",
+        "ingest",
+        environment={
+            "SHORTLIST_LISTEN_FD": str(listener.fileno()),
+            "SHORTLIST_DASHBOARD_URL": f"http://127.0.0.1:{dashboard.getsockname()[1]}",
+        },
+        sockets=(listener.fileno(),),
+        is_ready=_answers(listener),
+        drain_seconds=drain_seconds + _DRAIN_MARGIN_SECONDS,
+    )
+
+
+def dashboard_program(around: Surroundings, listener: socket.socket) -> Program:
+    """The pages, behind ingest."""
+    return around.program(
+        "dashboard",
+        "dashboard",
+        environment={
+            "SHORTLIST_LISTEN_FD": str(listener.fileno()),
+            "SHORTLIST_DRAIN_TIMEOUT_SECONDS": "1",  # a page may be cut off
+        },
+        sockets=(listener.fileno(),),
+        is_ready=_answers(listener),
+    )
+
+
+def maintenance_program(around: Surroundings) -> Program:
+    """Finds what got lost."""
+    return around.program("maintenance", "maintenance")
+
+
+def demo_program(around: Surroundings, url: str) -> Program:
+    """A gentle load."""
+    return around.program("demo", "demo", "--url", url, stop_now=signal.SIGKILL, drain_seconds=2.0)
+
+
+def worker_program(
+    around: Surroundings,
+    pipeline: ScoringPipeline,
+    number: int,
+    admit: Callable[[], Awaitable[None]],
+) -> Program:
+    """One worker of a pipeline; ``admit`` waits until there are connections for it."""
+    return around.program(
+        f"worker-{pipeline.name}-{number}",
+        "worker",
+        environment=worker_environment(pipeline),
+        prepare=admit,
+        drain_seconds=pipeline.worker.drain_timeout_seconds + _DRAIN_MARGIN_SECONDS,
+    )
+
+
+def worker_environment(pipeline: ScoringPipeline) -> dict[str, str]:
+    """A pipeline's specification as its workers' settings."""
+    return _template_environment(pipeline.worker.template or {}) | {
+        "SHORTLIST_PIPELINE": pipeline.name,
+        "SHORTLIST_CONCURRENCY": str(pipeline.worker.concurrency),
+        "SHORTLIST_DRAIN_TIMEOUT_SECONDS": str(pipeline.worker.drain_timeout_seconds),
+        "SHORTLIST_CONNECTION_MODE": pipeline.connections.mode,
+        "SHORTLIST_CONNECTION_OVERHEAD": str(pipeline.connections.overhead_per_worker),
+        "SHORTLIST_INITIAL_GRANT": str(least_connections(pipeline)),
+        **_scorer_environment(pipeline.scorer),
+    }
+
+
+def _scorer_environment(scorer: SimulatedScorer | ClaudeScorer) -> dict[str, str]:
+    if isinstance(scorer, SimulatedScorer):
+        return {
+            "SHORTLIST_SCORER": "simulated",
+            "SHORTLIST_SERVICE_SECONDS": str(scorer.service_seconds),
+            "SHORTLIST_SERVICE_CV": str(scorer.service_cv),
+        }
+    if isinstance(scorer, ClaudeScorer):
+        model = {} if scorer.model is None else {"SHORTLIST_MODEL": scorer.model}
+        return {"SHORTLIST_SCORER": "claude", **model}
+    assert_never(scorer)
+
+
+def _template_environment(template: Mapping[str, Any]) -> dict[str, str]:
+    """The plain values of a Deployment template's ``env``; references mean nothing here."""
+    return {
+        str(entry["name"]): str(entry["value"])
+        for entry in template.get("env") or []
+        if isinstance(entry, dict) and "name" in entry and "value" in entry
+    }
+
+
+def _answers(listener: socket.socket) -> Callable[[], Awaitable[bool]]:
+    host, port = listener.getsockname()[:2]
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (what we are told)
+
+    async def look() -> bool:
+        return await http_status(loopback, port, "/readyz") == 200  # noqa: PLR2004 (HTTP's OK)
+
+    return look

@@ -1,0 +1,276 @@
+"""Everything that `shortlist up` starts, in which order, and how it ends.
+
+Start: Postgres and Redis side by side, the migration and ingest while they come up, then the rest.
+End: our processes first (each finishes what it holds), then the servers. Nothing here blocks the
+event loop: it also has to notice the dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from shortlist.embedded import processes
+from shortlist.embedded.child import Child
+from shortlist.embedded.grants import least_connections
+from shortlist.embedded.observe import Observer, View
+from shortlist.embedded.servers import EmbeddedPostgres, EmbeddedRedis
+from shortlist.embedded.sizing import Sizing
+from shortlist.storage import pipelines as pipelines_table
+from shortlist.storage import redis, schema
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Mapping
+
+    from shortlist.domain.application import PipelineName
+    from shortlist.domain.pipeline import ScoringPipeline
+    from shortlist.embedded.child import Program
+    from shortlist.embedded.datadir import DataDirectory
+    from shortlist.embedded.processes import Surroundings
+    from shortlist.settings import Settings
+
+_READY_SECONDS = 60.0
+_POLL_SECONDS = 0.02
+_TRIES_AT_START = 3
+"""Deaths of one of our own processes before it was ever ready, after which we give up."""
+
+
+class StartError(RuntimeError):
+    """It cannot start; the message says what to do about it."""
+
+
+class Supervisor:
+    """All children of one `shortlist up`."""
+
+    def __init__(
+        self,
+        data: DataDirectory,
+        settings: Settings,
+        pipelines: Mapping[PipelineName, ScoringPipeline],
+        tell: Callable[[str], None],
+    ) -> None:
+        """``tell`` gets a sentence for everything that a person should know."""
+        self._data = data
+        self._settings = settings
+        self.pipelines = pipelines
+        self._tell = tell
+        self._children: list[Child] = []
+        self._workers: dict[PipelineName, list[Child]] = {name: [] for name in pipelines}
+        self._servers: list[Child] = []
+        self.is_draining = False
+        """Whether our own processes are finishing what they hold."""
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._around: Surroundings | None = None
+        self._cluster: EmbeddedPostgres | None = None
+        self._is_new = False
+        self._observer: Observer | None = None
+        self._sizing: Sizing | None = None
+
+    @property
+    def children(self) -> list[Child]:
+        """Every child, the servers first."""
+        workers = [child for children in self._workers.values() for child in children]
+        return [*self._servers, *self._children, *workers]
+
+    @property
+    def budget(self) -> int:
+        """Connections that all workers together may hold."""
+        return self._sizing.budget if self._sizing is not None else 0
+
+    def workers_wanted(self, name: PipelineName) -> int:
+        """How many workers a pipeline is to have."""
+        return len(self._workers[name])
+
+    async def start(
+        self, workers: Mapping[PipelineName, int], listener: socket.socket, dashboard: socket.socket
+    ) -> None:
+        """Start everything up to ingest's readiness; raises `StartError` or `ServerError`."""
+        self._around = await self._start_servers()
+        self._observer = Observer(self._around.database_url, self._around.redis_url, self.pipelines)
+        self._sizing = Sizing(self._observer, self.pipelines)
+        # Both spend a second or more on imports: that is done when Postgres is there.
+        migration = self._start_migration() if self._is_new else None
+        ingest = self._start(processes.ingest_program(self._around, listener, dashboard))
+        for server in self._servers:
+            await _until_ready(server, tries=1)
+        await self._refuse_absent_servers()
+        await self._migrate(migration)
+        await self._configure_pipelines()
+        await self._refuse_too_many(workers)
+        await _until_ready(ingest, tries=_TRIES_AT_START)
+
+    async def start_the_rest(
+        self, workers: Mapping[PipelineName, int], dashboard: socket.socket, demo_url: str | None
+    ) -> None:
+        """Start what nobody waits for before the first 202."""
+        assert self._around is not None
+        for name, count in workers.items():
+            self.resize(name, count)
+        self._start(processes.maintenance_program(self._around))
+        self._start(processes.dashboard_program(self._around, dashboard))
+        if demo_url is not None:
+            self._start(processes.demo_program(self._around, demo_url))
+
+    def resize(self, name: PipelineName, count: int) -> None:
+        """Have so many workers of a pipeline: start new ones, or let the youngest finish and go."""
+        children = self._workers[name]
+        while len(children) < count:
+            children.append(self._new_worker(self.pipelines[name], _lowest_free(children)))
+        while len(children) > count:
+            self._retire(children.pop())
+
+    async def look(self) -> View:
+        """One look at everything, and the grants that follow from it. Each second."""
+        assert self._observer is not None
+        assert self._sizing is not None
+        view = await self._observer.look()
+        if not view.problems:
+            with suppress(*redis.REDIS_ERRORS):  # the next look says it
+                await self._sizing.publish()
+        return view
+
+    async def drain(self) -> None:
+        """End everything in order, losing nothing and finishing what is held."""
+        ours = [child for child in self.children if child not in self._servers]
+        self.is_draining = self._observer is not None
+        await asyncio.gather(*(child.drain() for child in ours), *self._retiring)
+        self.is_draining = False
+        await self._close_observer()
+        await asyncio.gather(*(server.drain() for server in self._servers))
+
+    async def stop_now(self) -> None:
+        """End everything at once, losing nothing: what was held is done again next time."""
+        await asyncio.gather(*(child.stop_now() for child in self.children))
+        await self._close_observer()
+
+    async def make_durable(self) -> None:
+        """Wait until what a new Postgres is made of has reached the disk."""
+        if self._cluster is not None and self._is_new:
+            await asyncio.to_thread(self._cluster.sync)
+
+    async def _close_observer(self) -> None:
+        if self._observer is not None:
+            await self._observer.close()
+
+    def _start(self, program: Program) -> Child:
+        child = Child(program, self._tell)
+        child.start()
+        self._children.append(child)
+        return child
+
+    def _start_server(self, program: Program) -> Child:
+        child = Child(program, self._tell)
+        child.start()
+        self._servers.append(child)
+        return child
+
+    def _new_worker(self, pipeline: ScoringPipeline, number: int) -> Child:
+        assert self._around is not None
+        assert self._sizing is not None
+
+        async def admit() -> None:
+            assert self._sizing is not None
+            await self._sizing.admit(child, pipeline)
+
+        child = Child(processes.worker_program(self._around, pipeline, number, admit), self._tell)
+        child.start()
+        return child
+
+    def _retire(self, child: Child) -> None:
+        task = asyncio.create_task(child.drain(), name=f"retiring {child.name}")
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    async def _start_servers(self) -> Surroundings:
+        """Start what was not given by URL. The URLs are known before anything answers."""
+        given = self._settings.model_fields_set
+        database_url = self._settings.database_url.get_secret_value()
+        redis_url = self._settings.redis_url.get_secret_value()
+        inherited = (self._data.children_lock,)
+        if "redis_url" not in given:
+            valkey = EmbeddedRedis(
+                self._data.redis, log=self._data.log("redis"), inherited=inherited
+            )
+            valkey.command()  # a missing wheel is told now
+            self._start_server(processes.redis_program(valkey, self._data))
+            redis_url = valkey.url
+        if "database_url" not in given:
+            cluster = EmbeddedPostgres(
+                self._data.postgres, log=self._data.log("postgres"), inherited=inherited
+            )
+            cluster.command()
+            self._cluster, self._is_new = cluster, cluster.is_new
+            await asyncio.to_thread(cluster.ensure_password)
+            self._start_server(processes.postgres_program(cluster, self._data))
+            database_url = cluster.url
+        return processes.Surroundings(self._data, self._settings, database_url, redis_url)
+
+    async def _refuse_absent_servers(self) -> None:
+        """Servers that were given by URL must answer; ours do by now."""
+        assert self._observer is not None
+        view = await self._observer.look()
+        if view.problems:
+            raise StartError(
+                f"{'; '.join(view.problems)}. Check DATABASE_URL and REDIS_URL, or unset them to "
+                "have servers started here."
+            )
+
+    def _start_migration(self) -> Child:
+        assert self._around is not None
+        return self._start(processes.migrate_program(self._around))
+
+    async def _migrate(self, migration: Child | None) -> None:
+        """Have the schema that we need; one that is newer than we are will do."""
+        assert self._observer is not None
+        found = await schema.revision(await self._observer.connection())
+        if migration is None and schema.suffices(found):
+            return
+        migration = migration or self._start_migration()
+        while not migration.done:
+            if migration.deaths:
+                raise StartError(f"The database cannot be migrated: {migration.problem}")
+            await asyncio.sleep(_POLL_SECONDS)
+        self._children.remove(migration)
+
+    async def _configure_pipelines(self) -> None:
+        assert self._observer is not None
+        connection = await self._observer.connection()
+        for name, pipeline in self.pipelines.items():
+            await pipelines_table.configure(connection, name, pipeline.line.capacity)
+
+    async def _refuse_too_many(self, workers: Mapping[PipelineName, int]) -> None:
+        assert self._sizing is not None
+        budget = self._sizing.budget
+        needed = sum(
+            least_connections(self.pipelines[name]) * count for name, count in workers.items()
+        )
+        if needed > budget:
+            raise StartError(
+                f"{sum(workers.values())} workers need {needed} connections to Postgres at least, "
+                f"and {budget} are left for them. Use fewer with --workers, or raise Postgres's "
+                "max_connections."
+            )
+
+
+async def _until_ready(child: Child, *, tries: int) -> None:
+    try:
+        async with asyncio.timeout(_READY_SECONDS):
+            while not child.ready.is_set():
+                if child.deaths >= tries:
+                    raise StartError(_capitalised(f"{child.name} does not start: {child.problem}"))
+                await asyncio.sleep(_POLL_SECONDS)
+    except TimeoutError:
+        raise StartError(
+            f"{child.name} was not ready within {_READY_SECONDS:g} s; see {child.program.log}"
+        ) from None
+
+
+def _lowest_free(children: list[Child]) -> int:
+    taken = {int(child.name.rpartition("-")[2]) for child in children}
+    return next(number for number in range(1, len(taken) + 2) if number not in taken)
+
+
+def _capitalised(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]

@@ -1,0 +1,270 @@
+"""`shortlist up`: everything on one machine, from the first byte to the last.
+
+Exit codes: 0 when it was asked to end and drained; 130 when it was told to stop at once; 1 when it
+could not start; 2 for a bad file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shortlist.embedded import datadir, logs
+from shortlist.embedded.pipelines import BadPipelineFileError, read_pipelines
+from shortlist.embedded.screen import Painter, Phase, PlainPainter, Screen, State
+from shortlist.embedded.servers import ServerError
+from shortlist.embedded.supervisor import StartError, Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from shortlist.domain.application import PipelineName
+    from shortlist.domain.pipeline import ScoringPipeline
+    from shortlist.embedded.datadir import DataDirectory
+    from shortlist.embedded.observe import View
+    from shortlist.settings import Settings
+
+EXIT_DRAINED = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_STOPPED = 130  # 128 + SIGINT, as shells have it
+
+DEFAULT_DATA = Path(".shortlist")
+_DEFAULT_HOST = "127.0.0.1"  # nothing here asks who is there; other machines must be invited
+_DEFAULT_WORKERS = 2
+_BACKLOG = 2048
+_LOOK_SECONDS = 1.0
+_CHORES_SECONDS = 5.0
+
+
+@dataclass
+class Stops:
+    """Requests to end: the first drains, the second stops at once."""
+
+    first: asyncio.Event = field(default_factory=asyncio.Event)
+    second: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def listen(self) -> None:
+        """Take Ctrl-C, `kill`, and a terminal that was closed."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self.request)
+
+    def request(self) -> None:
+        """Once more."""
+        (self.second if self.first.is_set() else self.first).set()
+
+
+async def run(
+    settings: Settings, *, data: Path | None, workers: int | None, files: Iterable[Path], demo: bool
+) -> int:
+    """Run until told to stop; the exit code."""
+    stops = Stops()
+    stops.listen()
+    screen = Screen(_painter)
+    try:
+        with ExitStack() as stack:
+            pipelines = await asyncio.to_thread(read_pipelines, files, settings)
+            directory = await asyncio.to_thread(
+                stack.enter_context, datadir.opened(data or DEFAULT_DATA)
+            )
+            directory.refuse_a_full_disk()
+            listener = stack.enter_context(_listen(settings))
+            dashboard = stack.enter_context(socket.create_server((_DEFAULT_HOST, 0)))
+            up = Up(settings, directory, pipelines, screen, stops)
+            return await up.run(_counts(pipelines, workers), listener, dashboard, demo=demo)
+    except BadPipelineFileError as error:
+        return _refuse(screen, error, EXIT_USAGE)
+    except (StartError, ServerError, datadir.DataDirectoryError) as error:
+        return _refuse(screen, error, EXIT_FAILED)
+    finally:
+        screen.close()
+
+
+class Up:
+    """One run, from start to end."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        data: DataDirectory,
+        pipelines: Mapping[PipelineName, ScoringPipeline],
+        screen: Screen,
+        stops: Stops,
+    ) -> None:
+        """Nothing runs before `run`."""
+        self._data = data
+        self._screen = screen
+        self._stops = stops
+        self._supervisor = Supervisor(data, settings, pipelines, screen.say)
+        self._started_at = time.monotonic()
+        self._phase: Phase = "starting"
+        self._url = ""
+        self._warnings: list[str] = []
+        self._chores_at = 0.0
+        screen.log = data.log("up")
+
+    async def run(
+        self,
+        workers: Mapping[PipelineName, int],
+        listener: socket.socket,
+        dashboard: socket.socket,
+        *,
+        demo: bool,
+    ) -> int:
+        """Start, serve, drain."""
+        self._url = _url(listener)
+        starting = asyncio.create_task(self._supervisor.start(workers, listener, dashboard))
+        try:
+            if await self._unless_stopped(starting):
+                self._phase = "running"
+                took = time.monotonic() - self._started_at
+                self._screen.say(f"Ready at {self._url} after {took:.1f} s.")
+                demo_url = self._url if demo else None
+                await self._supervisor.start_the_rest(workers, dashboard, demo_url)
+                durable = asyncio.create_task(self._supervisor.make_durable())
+                await self._serve()
+                await durable
+        except BaseException:
+            await self._supervisor.stop_now()
+            raise
+        listener.close()  # who comes now is refused, and not left waiting
+        return await self._end()
+
+    async def _unless_stopped(self, starting: asyncio.Task[None]) -> bool:
+        """Whether it started before somebody stopped it; raises why it could not."""
+        stopped = asyncio.create_task(self._stops.first.wait())
+        await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if starting.done():
+            starting.result()
+            return True
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        return False
+
+    async def _serve(self) -> None:
+        """Look, size, show, until the first request to stop."""
+        while not self._stops.first.is_set():
+            await self._turn()
+            await _wait(self._stops.first, _LOOK_SECONDS)
+
+    async def _end(self) -> int:
+        """Drain, and show how that goes; stop at once when asked again."""
+        self._phase = "draining"
+        self._screen.say(
+            "Finishing what is in flight. Ctrl-C again stops at once; nothing is lost."
+        )
+        draining = asyncio.create_task(self._supervisor.drain())
+        hurry = asyncio.create_task(self._stops.second.wait())
+        while not draining.done() and not hurry.done():
+            if self._supervisor.is_draining:
+                await self._turn()
+            await asyncio.wait(
+                {draining, hurry}, timeout=_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+        if not draining.done():
+            await self._supervisor.stop_now()
+        await draining
+        hurried = hurry.done()
+        hurry.cancel()
+        self._screen.say(
+            "Stopped at once; what was in flight is done again next time."
+            if hurried
+            else "Drained. What still waits is scored next time."
+        )
+        return EXIT_STOPPED if hurried else EXIT_DRAINED
+
+    async def _turn(self) -> None:
+        self._screen.show(self._state(await self._supervisor.look()))
+        if time.monotonic() >= self._chores_at:
+            self._chores_at = time.monotonic() + _CHORES_SECONDS
+            await asyncio.to_thread(self._do_chores)
+
+    def _do_chores(self) -> None:
+        free = self._data.free_bytes()
+        is_low = free < datadir.LOW_BYTES
+        self._warnings = [_low(self._data.root, free)] if is_low else []
+        logs.bound(self._data.logs, keep=not is_low)
+
+    def _state(self, view: View) -> State:
+        supervisor = self._supervisor
+        return State(
+            phase=self._phase,
+            url=self._url,
+            data=self._data.root,
+            uptime_seconds=time.monotonic() - self._started_at,
+            view=view,
+            workers_wanted={n: supervisor.workers_wanted(n) for n in supervisor.pipelines},
+            budget=supervisor.budget,
+            children={child.name: child.problem for child in supervisor.children},
+            warnings=self._warnings,
+        )
+
+
+def _counts(
+    pipelines: Mapping[PipelineName, ScoringPipeline], workers: int | None
+) -> dict[PipelineName, int]:
+    """How many workers each pipeline starts with."""
+    return {name: _count(pipeline, workers) for name, pipeline in pipelines.items()}
+
+
+def _count(pipeline: ScoringPipeline, workers: int | None) -> int:
+    if workers is not None:
+        return workers
+    scaling = pipeline.scaling
+    return max(scaling.min_replicas, min(_DEFAULT_WORKERS, scaling.max_replicas))
+
+
+def _listen(settings: Settings) -> socket.socket:
+    host = settings.host if "host" in settings.model_fields_set else _DEFAULT_HOST
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, settings.port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise StartError(
+            f"Port {settings.port} of {host} cannot be had: {error.strerror or error}. Stop what "
+            "listens there, or choose another with --port."
+        ) from error
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 (what we are told)
+    return f"http://{shown}:{port}"
+
+
+def _painter() -> Painter:
+    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        from shortlist.embedded.panel import PanelPainter  # noqa: PLC0415 (rich is not light)
+
+        return PanelPainter()
+    return PlainPainter()
+
+
+def _low(root: Path, free: int) -> str:
+    return (
+        f"Only {datadir.megabytes(free)} are free on the disk of {root}: once it is full, nothing "
+        "is accepted. Free some space; nothing that was accepted is lost."
+    )
+
+
+async def _wait(event: asyncio.Event, timeout_seconds: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), timeout_seconds)
+    except TimeoutError:
+        return
+
+
+def _refuse(screen: Screen, error: Exception, code: int) -> int:
+    screen.close()
+    sys.stderr.write(f"shortlist: {error}\n")
+    return code

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from shortlist.embedded.child import Child, Program, pause_seconds
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def program(directory: Path, code: str, **more: Any) -> Program:
+    return Program(
+        name="child",
+        command=lambda: [sys.executable, "-c", code],
+        log=directory / "child.log",
+        **more,
+    )
+
+
+async def alive(child: Child) -> int:
+    async def look() -> int | None:
+        return child.pid if child.ready.is_set() else None
+
+    pid = await until(look, within_seconds=20, what="the child runs")
+    assert pid is not None
+    return pid
+
+
+async def test_a_killed_child_is_replaced(tmp_path: Path) -> None:
+    told: list[str] = []
+    child = Child(program(tmp_path, "import time; time.sleep(1000)"), told.append)
+    child.start()
+    first = await alive(child)
+    os.kill(first, signal.SIGKILL)
+
+    async def replaced() -> bool:
+        return child.ready.is_set() and child.pid not in (first, None)
+
+    await until(replaced, within_seconds=20, what="a successor")
+    assert "it was ended by SIGKILL" in told[0]
+    await child.stop_now()
+    assert not psutil.pid_exists(child.pid or first)
+
+
+async def test_a_child_that_cannot_run_is_tried_with_growing_pauses(tmp_path: Path) -> None:
+    told: list[str] = []
+    child = Child(program(tmp_path, "raise SystemExit('no luck')"), told.append)
+    child.start()
+
+    async def tried() -> bool:
+        return child.deaths >= 3
+
+    await until(tried, within_seconds=30, what="three tries")
+    assert "no luck" in child.problem
+    before = time.monotonic()
+    await child.drain()  # also while it pauses
+    assert time.monotonic() - before < 10
+
+
+def test_pauses_grow_and_are_bounded() -> None:
+    pauses = [pause_seconds(deaths) for deaths in range(1, 12)]
+    assert pauses[:4] == [0.0, 0.25, 0.5, 1.0]
+    assert pauses == sorted(pauses)
+    assert pause_seconds(1_000_000) == pauses[-1] == 10.0
+
+
+async def test_a_draining_child_gets_the_time_to_finish(tmp_path: Path) -> None:
+    code = """
+import signal, sys, time
+def finish(*_):
+    time.sleep(0.3); open('finished', 'w').close(); sys.exit(0)
+signal.signal(signal.SIGTERM, finish)
+print('up', flush=True)
+time.sleep(1000)
+""".replace("'finished'", repr(str(tmp_path / "finished")))
+    log = tmp_path / "child.log"
+
+    async def is_up() -> bool:
+        return "up" in log.read_text()
+
+    child = Child(program(tmp_path, code, is_ready=is_up))
+    child.start()
+    await alive(child)
+    await child.drain()
+    assert (tmp_path / "finished").exists()
+    assert child.deaths == 0
+
+
+async def test_a_drain_that_takes_too_long_is_cut_short(tmp_path: Path) -> None:
+    code = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print('up', flush=True)
+time.sleep(1000)
+"""
+    log = tmp_path / "child.log"
+
+    async def is_up() -> bool:
+        return "up" in log.read_text()
+
+    told: list[str] = []
+    child = Child(program(tmp_path, code, is_ready=is_up, drain_seconds=0.2), told.append)
+    child.start()
+    await alive(child)
+    await child.drain()
+    assert child.pid is None
+    assert "killed" in told[0]
+
+
+async def test_a_program_for_once_is_done_when_it_ends_well(tmp_path: Path) -> None:
+    child = Child(program(tmp_path, "pass", once=True))
+    child.start()
+    await asyncio.wait_for(child.finished(), 20)
+    assert child.deaths == 0
+
+
+@pytest.mark.parametrize("wrap", ["as_ordinary_user", "list"])
+def test_what_is_tethered_dies_with_its_parent(tmp_path: Path, wrap: str) -> None:
+    """Also inside a user namespace, where root's Postgres lives."""
+    code = f"""
+import subprocess, sys, time
+from shortlist.embedded.programs import as_ordinary_user, tethered
+command = tethered({wrap}(["sleep", "1000"]))
+print(subprocess.Popen(command).pid, flush=True)
+time.sleep(1000)
+"""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    assert parent.stdout is not None
+    orphan = psutil.Process(int(parent.stdout.readline()))
+    deadline = time.monotonic() + 20
+    while orphan.name() != "sleep":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    parent.kill()
+    parent.communicate()
+    _, left = psutil.wait_procs([orphan], timeout=20)
+    assert not left
