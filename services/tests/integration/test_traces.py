@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
@@ -14,7 +13,7 @@ from shortlist import telemetry
 from shortlist.settings import Settings
 from shortlist.worker.scorers import make_scorer
 from support.messages_api import MessagesApi
-from support.otlp import Collector, collecting
+from support.otlp import Collector, collecting, tracing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,16 +25,6 @@ SECRET = "what the candidate wrote"
 def collector() -> Iterator[Collector]:
     with collecting() as collector:
         yield collector
-
-
-@contextmanager
-def tracing(collector: Collector, **settings: Any) -> Iterator[None]:
-    fields = {"otlp_endpoint": collector.url} | settings
-    stop = telemetry.configure_tracing(Settings.model_validate(fields), "test")
-    try:
-        yield
-    finally:
-        stop()
 
 
 def test_one_trace_goes_from_the_request_to_the_write(collector: Collector) -> None:

@@ -18,6 +18,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from shortlist import telemetry
+from shortlist.settings import Settings
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -96,6 +99,17 @@ def collecting() -> Iterator[Collector]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def tracing(collector: Collector, **settings: Any) -> Iterator[None]:
+    """Trace this process to the collector for the length of the block; after it all is there."""
+    fields = {"otlp_endpoint": collector.url} | settings
+    stop = telemetry.configure_tracing(Settings.model_validate(fields), "test")
+    try:
+        yield
+    finally:
+        stop()
 
 
 def _spans(request: ExportTraceServiceRequest) -> Iterator[ReceivedSpan]:

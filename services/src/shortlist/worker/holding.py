@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import structlog
 
+from shortlist import telemetry
 from shortlist.batching import Batcher
 from shortlist.failpoints import guarded
 from shortlist.storage import claims, postgres
@@ -254,7 +255,8 @@ class ConnectionHolder:
                 return None
             return connection, claimed
 
-        got = await persistently(claim, "claiming")
+        with telemetry.database_span("claim"):
+            got = await persistently(claim, "claiming")
         if got is None:
             yield None
             return
@@ -320,7 +322,8 @@ class LeaseHolder:
     ) -> AsyncIterator[HeldByLease | None]:
         """Claim for the length of a block."""
         del on_loss  # a lease that ran out is noticed by the fence, when the verdict is written
-        claim = await self._claiming.submit(application_id)
+        with telemetry.database_span("claim"):
+            claim = await self._claiming.submit(application_id)
         yield None if claim is None else HeldByLease(self, claim)
 
     async def on_some_connection(

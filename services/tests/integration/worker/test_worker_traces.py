@@ -1,0 +1,42 @@
+"""The consumer's half of an application's trace, from a real worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import uuid_utils.compat as uuid7s
+
+from shortlist import telemetry
+from shortlist.domain.application import ApplicationId, NewApplication
+from shortlist.storage import applications
+from shortlist.storage.line import Entry
+from support.bench import DEFAULT
+from support.otlp import collecting, tracing
+
+if TYPE_CHECKING:
+    from support.bench import Bench
+
+
+async def submit_traced(bench: Bench, payload: str) -> ApplicationId:
+    application_id = ApplicationId(uuid7s.uuid7())
+    with telemetry.send_span(DEFAULT, application_id):
+        traceparent = telemetry.current_traceparent()
+        application = NewApplication(application_id, DEFAULT, "Ada", payload, traceparent)
+        await applications.accept(bench.db, [application])
+    await bench.line.publish([Entry(application_id, traceparent)])
+    return application_id
+
+
+async def test_claim_score_and_write_are_in_the_producers_trace(bench: Bench, mode: str) -> None:
+    with collecting() as collector, tracing(collector):
+        one = await submit_traced(bench, "payload")
+        async with bench.worker(connection_mode=mode):
+            await bench.until_final([one])
+    send, process = collector.one("send default"), collector.one("process default")
+    assert process.parent_id == send.span_id
+    assert process.links == ((send.trace_id, send.span_id),)
+    assert process.attributes["messaging.message.id"] == str(one)
+    for name in ("claim", "score", "complete"):
+        span = collector.one(name)
+        assert (span.trace_id, span.parent_id) == (send.trace_id, process.span_id)
+        assert process.started <= span.started <= span.ended <= process.ended
