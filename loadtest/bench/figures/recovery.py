@@ -1,9 +1,14 @@
-"""kill -9 of one of two busy workers: when is all that it held being scored again?"""
+"""kill -9 of one of two busy workers: when is all that it held being scored again?
+
+Three workers with ten slots each and twenty jobs: at least two are busy, and whoever is killed,
+the others have room for what it held.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +25,8 @@ if TYPE_CHECKING:
     from loadtest.bench.child import Child
 
 _JOBS = 20
-_WORK = Work(concurrency=20, service_seconds=5.0, reliable=True)  # a survivor has room for all
+_WORKERS = 3
+_WORK = Work(concurrency=10, service_seconds=5.0, reliable=True)
 _LOOK_SECONDS = 0.1
 
 
@@ -82,12 +88,13 @@ async def run(bench: Bench) -> list[Figure]:
 async def recover(
     contending: AbstractAsyncContextManager[Contender], patience_seconds: float
 ) -> Recovery:
-    """Kill the one of two workers that holds more, and watch."""
+    """Kill the worker that holds most, and watch."""
     async with contending as contender:
-        with contender.worker() as one, contender.worker() as other:
-            await contender.wait_until_ready([one, other])
+        with ExitStack() as stack:
+            workers = [stack.enter_context(contender.worker()) for _ in range(_WORKERS)]
+            await contender.wait_until_ready(workers)
             await contender.submit(_JOBS)
-            victim, held = await _busiest(contender, [one, other])
+            victim, held = await _busiest(contender, workers)
             killed_at = time.time()
             victim.kill()
             begun = await _begun_again(contender, held, killed_at, patience_seconds)
@@ -113,8 +120,8 @@ async def _busiest(contender: Contender, workers: list[Child]) -> tuple[Child, s
         starts = await contender.starts()
     held = [{s.job for s in starts if s.pid in tree} for tree in pids(workers)]
     most = max(range(len(workers)), key=lambda index: len(held[index]))
-    if not held[most]:
-        raise RuntimeError(f"{contender.title}: no worker is known to hold anything")
+    if not held[most] or await contender.count_done():
+        raise RuntimeError(f"{contender.title}: not all jobs were held at the same time")
     return workers[most], held[most]
 
 

@@ -3,7 +3,7 @@
 Each module offers what `Peer` in ``protocol.py`` says. Its docstring tells which settings it
 runs with; they are its documentation's own, for speed or (``Setup.reliable``) for surviving a
 killed worker. There one rule holds for all: silence means death after 3 s (our own longest
-lease), polls are 1 s, or the least that the library allows.
+lease), polls are 1 s, or the least that the library allows, and nothing is fetched ahead.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ Reliable: a heartbeat time-out of 3 s, and maintenance on every command.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import dramatiq
@@ -37,4 +38,6 @@ async def enqueue(jobs: Sequence[int]) -> None:
 
 def worker_command() -> list[str]:
     """``dramatiq`` with one process."""
+    if SETUP.reliable:
+        os.environ["dramatiq_queue_prefetch"] = str(SETUP.concurrency)  # noqa: SIM112 (its name)
     return python("-m", "dramatiq", __name__, "-p", "1", "-t", str(SETUP.concurrency))

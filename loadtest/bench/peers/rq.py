@@ -26,7 +26,12 @@ class QuickWorker(rq.Worker):  # type: ignore[misc] # (not installed for the typ
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """As its parent's."""
-        intervals = {"maintenance_interval": POLL_SECONDS, "job_monitoring_interval": POLL_SECONDS}
+        intervals = {
+            "maintenance_interval": POLL_SECONDS,
+            "job_monitoring_interval": POLL_SECONDS,
+            "worker_ttl": POLL_SECONDS
+            + 15,  # it waits for jobs, and does nothing else, so long less 15
+        }
         super().__init__(*args, **kwargs, **(intervals if SETUP.reliable else {}))
 
 

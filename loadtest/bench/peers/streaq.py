@@ -21,6 +21,7 @@ SETUP = Setup.from_environment()
 worker: Worker[None] = Worker(
     redis_url=SETUP.redis_url,
     concurrency=SETUP.concurrency,
+    prefetch=1 if SETUP.reliable else None,
     idle_timeout=SILENCE_SECONDS if SETUP.reliable else 60,
 )
 score = worker.task(name="score", ttl=0, silent=True)(job.score)
