@@ -1,0 +1,164 @@
+"""The Deployment that a pipeline without workerRef gets: a pure function of the resource."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shortlist.domain.pipeline import ClaudeScorer, ScoringPipeline, SimulatedScorer
+
+if TYPE_CHECKING:
+    from shortlist_operator.kube import Json
+
+UID = 10001
+AFTER_DRAIN_SECONDS = 15
+"""What a worker may need beside its drain: its last read of the line, goodbyes, the log."""
+
+
+def deployment_name(pipeline: ScoringPipeline) -> str:
+    """The Deployment that is scaled: the referred one, or the operator's own."""
+    if pipeline.worker_ref is not None:
+        return pipeline.worker_ref.name
+    return f"{pipeline.name}-worker"
+
+
+def worker_labels(pipeline: ScoringPipeline) -> dict[str, str]:
+    """What the operator's own pods are told apart by."""
+    return {
+        "app.kubernetes.io/name": "shortlist",
+        "app.kubernetes.io/component": "worker",
+        "app.kubernetes.io/part-of": "shortlist",
+        "app.kubernetes.io/managed-by": "shortlist-operator",
+        "shortlist.dev/pipeline": pipeline.name,
+    }
+
+
+def worker_deployment(
+    pipeline: ScoringPipeline,
+    *,
+    owner: Json,
+    instance: str,
+    database_secret: str,
+    redis_secret: str,
+) -> Json:
+    """The manifest for server-side apply. No ``replicas``: scaling writes those.
+
+    Args:
+        pipeline: has a ``worker.template``.
+        owner: the resource as it is in the cluster; deleting it deletes the Deployment.
+        instance: the release that the operator belongs to, so that its NetworkPolicies apply.
+        database_secret: has the key ``DATABASE_URL``.
+        redis_secret: has the key ``REDIS_URL``.
+    """
+    template = pipeline.worker.template
+    assert template is not None
+    labels = worker_labels(pipeline) | {"app.kubernetes.io/instance": instance}
+    selector = worker_labels(pipeline)
+    container: Json = {
+        "name": "worker",
+        "image": template["image"],
+        "args": ["worker"],
+        "ports": [{"name": "http", "containerPort": 8000}],
+        "env": [
+            _from_secret("DATABASE_URL", database_secret),
+            _from_secret("REDIS_URL", redis_secret),
+            *worker_environment(pipeline),
+            *template.get("env", []),
+        ],
+        "startupProbe": _probe("/healthz", period=1, failures=60),
+        "livenessProbe": _probe("/healthz", period=5, failures=6),
+        "readinessProbe": _probe("/readyz", period=2, failures=2),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 (the pod's own)
+    }
+    for optional in ("imagePullPolicy", "resources", "envFrom"):
+        if optional in template:
+            container[optional] = template[optional]
+    pod: Json = {
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": pipeline.worker.drain_timeout_seconds
+        + AFTER_DRAIN_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": UID,
+            "runAsGroup": UID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": [{"name": "tmp", "emptyDir": {}}],
+    }
+    if "serviceAccountName" in template:
+        pod["serviceAccountName"] = template["serviceAccountName"]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": deployment_name(pipeline),
+            "labels": labels,
+            "ownerReferences": [
+                {
+                    "apiVersion": owner["apiVersion"],
+                    "kind": owner["kind"],
+                    "name": owner["metadata"]["name"],
+                    "uid": owner["metadata"]["uid"],
+                    "controller": True,
+                    "blockOwnerDeletion": False,
+                }
+            ],
+        },
+        "spec": {
+            "selector": {"matchLabels": selector},
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+            },
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }
+
+
+def worker_environment(pipeline: ScoringPipeline) -> list[Json]:
+    """What a worker is told of its pipeline."""
+    overhead = pipeline.connections.overhead_per_worker
+    values: dict[str, Any] = {
+        "SHORTLIST_PIPELINE": pipeline.name,
+        "SHORTLIST_CONCURRENCY": pipeline.worker.concurrency,
+        "SHORTLIST_CONNECTION_MODE": pipeline.connections.mode,
+        "SHORTLIST_CONNECTION_OVERHEAD": overhead,
+        "SHORTLIST_DRAIN_TIMEOUT_SECONDS": pipeline.worker.drain_timeout_seconds,
+        "SHORTLIST_INITIAL_GRANT": overhead + 1,  # the least that works, until more is granted
+    }
+    environment = [{"name": name, "value": str(value)} for name, value in values.items()]
+    return environment + _scorer_environment(pipeline.scorer)
+
+
+def _scorer_environment(scorer: SimulatedScorer | ClaudeScorer) -> list[Json]:
+    if isinstance(scorer, SimulatedScorer):
+        return [
+            {"name": "SHORTLIST_SCORER", "value": "simulated"},
+            {"name": "SHORTLIST_SERVICE_SECONDS", "value": str(scorer.service_seconds)},
+            {"name": "SHORTLIST_SERVICE_CV", "value": str(scorer.service_cv)},
+        ]
+    environment: list[Json] = [{"name": "SHORTLIST_SCORER", "value": "claude"}]
+    if scorer.model is not None:
+        environment.append({"name": "SHORTLIST_MODEL", "value": scorer.model})
+    if scorer.secret_ref is not None:
+        key = scorer.secret_ref.key or "ANTHROPIC_API_KEY"
+        environment.append(_from_secret("ANTHROPIC_API_KEY", scorer.secret_ref.name, key))
+    return environment
+
+
+def _from_secret(name: str, secret: str, key: str | None = None) -> Json:
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key or name}}}
+
+
+def _probe(path: str, *, period: int, failures: int) -> Json:
+    return {
+        "httpGet": {"path": path, "port": "http"},
+        "periodSeconds": period,
+        "timeoutSeconds": 3,
+        "failureThreshold": failures,
+    }

@@ -1,0 +1,194 @@
+"""The only module that talks to Kubernetes' API, in plain JSON objects.
+
+Every call ends within `TIMEOUT_SECONDS`: the loop above it must never be blind for longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, cast
+from urllib.parse import quote, urlencode
+
+from kubernetes.aio import client, config
+
+TIMEOUT_SECONDS = 5.0
+FIELD_MANAGER = "shortlist-operator"
+
+_MERGE = "application/merge-patch+json"
+_APPLY = "application/apply-patch+yaml"
+
+Json = dict[str, Any]
+
+
+class KubeError(Exception):
+    """The API server refused, or did not answer (status 0)."""
+
+    def __init__(self, status: int, message: str) -> None:
+        """Keep the HTTP status: 404 and 409 mean something to callers."""
+        super().__init__(f"{status}: {message}")
+        self.status = status
+
+
+class Kube:
+    """The API server, as the pod's service account or as the user's kubeconfig."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        """Made by `connect`."""
+        self._api = api
+
+    @classmethod
+    async def connect(cls) -> Kube:
+        """In a pod: its service account; elsewhere: KUBECONFIG."""
+        try:
+            config.load_incluster_config()
+        except config.ConfigException:
+            await config.load_kube_config()
+        return cls(client.ApiClient())
+
+    async def close(self) -> None:
+        """Give its connections back."""
+        await self._api.close()
+
+    async def pipeline(self, namespace: str, name: str) -> Json | None:
+        """A ScoringPipeline."""
+        return await self._get_or_none(_pipelines(namespace, name))
+
+    async def patch_pipeline_status(self, namespace: str, name: str, status: Json) -> None:
+        """Write the status; lists in it are replaced whole."""
+        await self._call(
+            "PATCH", f"{_pipelines(namespace, name)}/status", {"status": status}, _MERGE
+        )
+
+    async def deployment(self, namespace: str, name: str) -> Json | None:
+        """A Deployment."""
+        return await self._get_or_none(_deployments(namespace, name))
+
+    async def scale_deployment(self, namespace: str, name: str, replicas: int) -> None:
+        """Set how many replicas it should have."""
+        body = {"spec": {"replicas": replicas}}
+        await self._call("PATCH", f"{_deployments(namespace, name)}/scale", body, _MERGE)
+
+    async def apply_deployment(self, namespace: str, manifest: Json) -> None:
+        """Make a Deployment as the manifest says, by server-side apply."""
+        path = _deployments(namespace, manifest["metadata"]["name"])
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        await self._call("PATCH", path, manifest, _APPLY, query)
+
+    async def pods(self, namespace: str, labels: dict[str, str]) -> list[Json]:
+        """The pods with these labels."""
+        selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+        reply = await self._call(
+            "GET", f"/api/v1/namespaces/{namespace}/pods", query={"labelSelector": selector}
+        )
+        return cast("list[Json]", reply["items"])
+
+    async def annotate_pod(
+        self, namespace: str, name: str, annotations: dict[str, str | None]
+    ) -> None:
+        """Set annotations of a pod; None removes one. A pod that is gone is no error."""
+        try:
+            await self._call(
+                "PATCH",
+                f"/api/v1/namespaces/{namespace}/pods/{quote(name)}",
+                {"metadata": {"annotations": annotations}},
+                _MERGE,
+            )
+        except KubeError as error:
+            if error.status != 404:  # noqa: PLR2004 (HTTP)
+                raise
+
+    async def other_scalers(self, namespace: str, deployment: str) -> list[str]:
+        """HorizontalPodAutoscalers and ScaledObjects that size this Deployment."""
+        found = [
+            f"HorizontalPodAutoscaler/{item['metadata']['name']}"
+            for item in await self._items(
+                f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers"
+            )
+            if _targets(item, deployment)
+        ]
+        found += [
+            f"ScaledObject/{item['metadata']['name']}"
+            for item in await self._items(
+                f"/apis/keda.sh/v1alpha1/namespaces/{namespace}/scaledobjects"
+            )
+            if _targets(item, deployment)
+        ]
+        return found
+
+    async def lease(self, namespace: str, name: str) -> Json | None:
+        """A Lease."""
+        return await self._get_or_none(_leases(namespace, name))
+
+    async def create_lease(self, namespace: str, lease: Json) -> Json:
+        """Make a Lease; `KubeError` 409 when somebody was faster."""
+        return await self._call("POST", _leases(namespace), lease)
+
+    async def replace_lease(self, namespace: str, lease: Json) -> Json:
+        """Write a Lease; `KubeError` 409 when it changed since it was read."""
+        return await self._call("PUT", _leases(namespace, lease["metadata"]["name"]), lease)
+
+    async def _items(self, path: str) -> list[Json]:
+        """A list; empty when the cluster does not know the kind or does not let us look."""
+        try:
+            return cast("list[Json]", (await self._call("GET", path))["items"])
+        except KubeError as error:
+            if error.status in (403, 404):
+                return []
+            raise
+
+    async def _get_or_none(self, path: str) -> Json | None:
+        try:
+            return await self._call("GET", path)
+        except KubeError as error:
+            if error.status == 404:  # noqa: PLR2004 (HTTP)
+                return None
+            raise
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        content_type: str = "application/json",
+        query: dict[str, str] | None = None,
+    ) -> Json:
+        full_path = f"{path}?{urlencode(query)}" if query else path
+        request = await self._api.param_serialize(
+            method=method,
+            resource_path=full_path,
+            header_params={"Accept": "application/json", "Content-Type": content_type},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                response = await self._api.call_api(*request)
+                text = await response.read()
+        except client.ApiException as error:
+            raise KubeError(error.status or 0, str(error.reason)) from error
+        except (OSError, TimeoutError, client.ApiException) as error:
+            raise KubeError(0, repr(error)) from error
+        reply = json.loads(text)
+        if response.status >= 400:  # noqa: PLR2004 (HTTP)
+            raise KubeError(response.status, str(reply.get("message", reply)))
+        return cast("Json", reply)
+
+
+def _targets(scaler: Json, deployment: str) -> bool:
+    reference = scaler.get("spec", {}).get("scaleTargetRef", {})
+    kind = reference.get("kind", "Deployment")
+    return kind == "Deployment" and reference.get("name") == deployment
+
+
+def _pipelines(namespace: str, name: str) -> str:
+    return f"/apis/shortlist.dev/v1alpha1/namespaces/{namespace}/scoringpipelines/{quote(name)}"
+
+
+def _deployments(namespace: str, name: str) -> str:
+    return f"/apis/apps/v1/namespaces/{namespace}/deployments/{quote(name)}"
+
+
+def _leases(namespace: str, name: str = "") -> str:
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+    return f"{path}/{quote(name)}" if name else path

@@ -1,0 +1,156 @@
+"""What the resource's status says: pure functions of what was seen and decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from shortlist_operator.kube import Json
+
+ConditionStatus = Literal["True", "False", "Unknown"]
+ConditionType = Literal[
+    "Ready",
+    "Active",
+    "MetricsAvailable",
+    "ScalingLimited",
+    "ConnectionBudgetExhausted",
+    "Draining",
+    "Paused",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition, before it is known when it last changed."""
+
+    type: ConditionType
+    status: ConditionStatus
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the conditions are made of."""
+
+    mode: str
+    conflict: str | None
+    """Who else sizes the target, if somebody does."""
+    target_missing: str | None
+    """The Deployment that is referred to and not there."""
+    invalid: str | None
+    """Why the spec cannot be used."""
+    redis_error: str | None
+    postgres_error: str | None
+    desired: int
+    ready: int
+    draining: int
+    waiting: int
+    in_flight: int
+    limited_by: str | None
+    waiters: int
+    budget: int | None
+
+
+def conditions(situation: Situation) -> list[Condition]:
+    """All of them, always, in one order."""
+    return [
+        _ready(situation),
+        _active(situation),
+        _metrics(situation),
+        _limited(situation),
+        _connections(situation),
+        _draining(situation),
+        _paused(situation),
+    ]
+
+
+def merged(new: Iterable[Condition], old: list[Json], *, now: str, generation: int) -> list[Json]:
+    """As the API wants them; ``lastTransitionTime`` moves only when the status does."""
+    before = {condition.get("type"): condition for condition in old}
+    result = []
+    for condition in new:
+        previous = before.get(condition.type, {})
+        same = previous.get("status") == condition.status
+        result.append(
+            {
+                "type": condition.type,
+                "status": condition.status,
+                "reason": condition.reason,
+                "message": condition.message,
+                "observedGeneration": generation,
+                "lastTransitionTime": previous.get("lastTransitionTime", now) if same else now,
+            }
+        )
+    return result
+
+
+def _ready(s: Situation) -> Condition:
+    if s.invalid is not None:
+        return Condition("Ready", "False", "InvalidSpec", s.invalid)
+    if s.conflict is not None:
+        message = f"{s.conflict} sizes the target as well; remove it, and this one goes on."
+        return Condition("Ready", "False", "ConflictingScaler", message)
+    if s.target_missing is not None:
+        message = f"Deployment {s.target_missing} does not exist."
+        return Condition("Ready", "False", "TargetMissing", message)
+    if s.redis_error is not None:
+        return Condition("Ready", "False", "LineUnreadable", s.redis_error)
+    return Condition("Ready", "True", "Sizing", "The line is read, and the workers follow it.")
+
+
+def _active(s: Situation) -> Condition:
+    if s.desired or s.ready:
+        message = f"{s.ready} of {s.desired} workers are ready."
+        return Condition("Active", "True", "WorkersRun", message)
+    return Condition("Active", "False", "ScaledToZero", "Nothing waits, and no worker runs.")
+
+
+def _metrics(s: Situation) -> Condition:
+    problems = [error for error in (s.redis_error, s.postgres_error) if error]
+    if problems:
+        reason = "RedisUnreadable" if s.redis_error else "PostgresUnreadable"
+        return Condition("MetricsAvailable", "False", reason, "; ".join(problems))
+    message = "The line, the heartbeats and Postgres's connections are read each second."
+    return Condition("MetricsAvailable", "True", "AllRead", message)
+
+
+def _limited(s: Situation) -> Condition:
+    if s.limited_by is None:
+        return Condition("ScalingLimited", "False", "NotLimited", "As many workers as needed.")
+    reason = "LimitedBy" + s.limited_by[0].upper() + s.limited_by[1:]
+    message = f"More workers are needed than {s.limited_by} allows."
+    return Condition("ScalingLimited", "True", reason, message)
+
+
+def _connections(s: Situation) -> Condition:
+    if s.budget is None:
+        message = "Postgres does not say how many connections it has; grants stay as they are."
+        return Condition("ConnectionBudgetExhausted", "Unknown", "PostgresUnreadable", message)
+    if s.waiters or s.limited_by == "connections":
+        message = (
+            f"The budget is {s.budget} connections; "
+            f"{s.waiters} more applications could be in flight with more."
+        )
+        return Condition("ConnectionBudgetExhausted", "True", "NotEnoughConnections", message)
+    message = f"The budget of {s.budget} connections is enough."
+    return Condition("ConnectionBudgetExhausted", "False", "Enough", message)
+
+
+def _draining(s: Situation) -> Condition:
+    if s.draining:
+        message = f"{s.draining} workers finish what they hold, and go."
+        return Condition("Draining", "True", "ScalingIn", message)
+    return Condition("Draining", "False", "NobodyDrains", "No worker is on its way out.")
+
+
+def _paused(s: Situation) -> Condition:
+    if s.mode == "Paused":
+        return Condition("Paused", "True", "ModePaused", "spec.scaling.mode is Paused.")
+    if s.mode == "DryRun":
+        message = "spec.scaling.mode is DryRun: it decides, and changes nothing."
+        return Condition("Paused", "True", "ModeDryRun", message)
+    return Condition("Paused", "False", "ModeAuto", "spec.scaling.mode is Auto.")
