@@ -16,6 +16,9 @@ UP = """
 CREATE TABLE pipelines (
     name          text PRIMARY KEY CHECK (name ~ '^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'),
     line_capacity integer NOT NULL DEFAULT 100000 CHECK (line_capacity > 0),
+    -- Where the sweep of a new maintenance leader begins: what is older was finished. A short cut
+    -- only; its patrol looks at everything.
+    swept_to      uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
     created_at    timestamptz NOT NULL DEFAULT now()
 );
 INSERT INTO pipelines (name) VALUES ('default');

@@ -50,6 +50,13 @@ class Batcher(Generic[Item, Result]):
             task.add_done_callback(self._tasks.discard)
         return future
 
+    def fail_waiting(self, error: Exception) -> int:
+        """Give up what no batch has taken yet; how many items that were."""
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        _fail(waiting, error)
+        return len(waiting)
+
     async def join(self) -> None:
         """Wait until nothing waits or runs."""
         while self._tasks:

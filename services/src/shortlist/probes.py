@@ -22,7 +22,7 @@ from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 
     from starlette.requests import Request
     from starlette.types import ASGIApp
@@ -101,6 +101,11 @@ class HttpServer:
         """The port that is really listened on, also when 0 was asked for."""
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def connections(self) -> Collection[Any]:
+        """The protocols of the connections that are open."""
+        return self._server.server_state.connections
+
     async def start(self) -> None:
         """Return once connections are accepted."""
         self._task = asyncio.create_task(self._server.serve([self._listener]), name="http-server")
@@ -126,7 +131,7 @@ async def serve(
     app: ASGIApp,
     settings: Settings,
     *,
-    protocol: type[asyncio.Protocol] = HttpToolsProtocol,
+    protocol: Callable[..., asyncio.Protocol] = HttpToolsProtocol,
     keep_alive_seconds: int = 5,
 ) -> AsyncIterator[HttpServer]:
     """Serve ``app`` on ``settings.host`` and ``settings.port`` for the length of the block.
@@ -136,7 +141,7 @@ async def serve(
     """
     config = uvicorn.Config(
         app,
-        http=protocol,
+        http=protocol,  # type: ignore[arg-type] # called as the class is, never subclassed
         ws="none",
         lifespan="off",  # what a process opens and closes is read top to bottom in its `run`
         log_config=None,

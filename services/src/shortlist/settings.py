@@ -67,12 +67,15 @@ class Settings(BaseSettings):
     )
 
     # --- ingest
+    connection_limit: int = Field(
+        16_000, ge=1, description="Connections open at once; whoever asks on one more gets 503."
+    )
     body_limit_bytes: int = Field(65_536, ge=1, description="A longer request body gets 413.")
     body_timeout_seconds: float = Field(
         10.0, gt=0, description="A request that has not arrived whole by then gets 408."
     )
     commit_timeout_seconds: float = Field(
-        1.5, gt=0, description="An accept that Postgres has not committed by then gets 503."
+        1.5, gt=0, description="What Postgres has not committed or answered by then gets 503."
     )
     accept_backlog: int = Field(
         10_000, ge=1, description="Accepts that may wait for a commit at once; more get 503."

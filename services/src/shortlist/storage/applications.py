@@ -122,11 +122,9 @@ def _outcome(
     return KeyReused()
 
 
-async def unfinished_count(
-    connection: Connection, pipeline: PipelineName, *, after: UUID, limit: int
-) -> int:
-    """How many with an id above ``after`` have no result yet; counts no further than ``limit``."""
-    return int(await connection.fetchval(SQL["unfinished_count"], pipeline, after, limit))
+async def unfinished_count(connection: Connection, pipeline: PipelineName, *, limit: int) -> int:
+    """How many have no result yet; counts no further than ``limit``."""
+    return int(await connection.fetchval(SQL["unfinished_count"], pipeline, limit))
 
 
 async def views(

@@ -34,12 +34,13 @@ RETURNING id
 SELECT key, application_id, body_hash FROM idempotency_keys WHERE key = ANY($1::text[])
 
 -- name: unfinished_count
--- How many of pipeline $1 are unfinished among those with an id above $2; counts no further than $3.
+-- How many of pipeline $1 are unfinished; counts no further than $2. What is older than the sweep's
+-- beginning was finished.
 SELECT count(*) FROM (
     SELECT FROM applications a
-    WHERE a.pipeline = $1 AND a.id > $2
-      AND NOT EXISTS (SELECT FROM results r WHERE r.application_id = a.id)
-    LIMIT $3
+    WHERE a.pipeline = $1 AND a.id > (SELECT swept_to FROM pipelines WHERE name = $1)
+      AND NOT EXISTS (SELECT FROM results r WHERE r.application_id = a.id OFFSET 0)
+    LIMIT $2
 ) u
 
 -- name: views

@@ -1,0 +1,117 @@
+"""Group commit: what waits while the last commit runs is the next one. No timer.
+
+A commit is one statement for all of a group. Two overlap, each on its own connection, so that
+one's round trip hides the other's encoding. Whoever waits is answered after the commit that holds
+its application, or with 503 within the time-out; then the publisher gets the group.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from shortlist.batching import Batcher
+from shortlist.failpoints import failpoint, guarded
+from shortlist.ingest.errors import ApiError, unavailable
+from shortlist.storage import applications
+from shortlist.storage.applications import Accepted, AcceptOutcome
+from shortlist.telemetry import ACCEPT_SECONDS, ACCEPTED, GROUP_SIZE, REFUSED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from shortlist.domain.application import NewApplication
+    from shortlist.ingest.database import Database
+    from shortlist.storage.postgres import Connection
+
+_LEAST_SHARE = 1 / 3
+"""Of the time-out, what a commit gets even when its oldest application has waited for long."""
+
+
+class _Waiting(NamedTuple):
+    application: NewApplication
+    since: float
+
+
+class Accepter:
+    """Makes applications durable."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        flushers: int,
+        timeout_seconds: float,
+        backlog: int,
+        on_accepted: Callable[[Sequence[NewApplication]], None],
+    ) -> None:
+        """``on_accepted`` gets each group after its commit; it must not block."""
+        self._database = database
+        self._timeout_seconds = timeout_seconds
+        self._backlog = backlog
+        self._on_accepted = on_accepted
+        self._groups = Batcher(self._commit, overlap=flushers)
+
+    async def accept(self, application: NewApplication) -> AcceptOutcome:
+        """Return when the application is committed; 503 when it could not be.
+
+        A 503 means that nothing was committed, with one exception that nobody can close: a
+        connection that breaks between the commit and its acknowledgement, and does not come back in
+        time. An idempotency key makes it safe to try again even so.
+        """
+        if self._groups.waiting >= self._backlog:
+            REFUSED.labels("backlog").inc()
+            raise unavailable("Too many wait for a commit. Nothing was accepted.")
+        committed = self._groups.submit(_Waiting(application, time.monotonic()))
+        if guarded("durable_accept"):
+            return await committed
+        return Accepted(application.id)
+
+    async def finish(self) -> None:
+        """Wait until whoever waits has been answered."""
+        await self._groups.join()
+
+    async def _commit(self, waiting: list[_Waiting]) -> list[AcceptOutcome]:
+        group = [w.application for w in waiting]
+        await failpoint("ingest.before_commit")
+        try:
+            outcomes = await self._insert(group, self._deadline(waiting[0].since))
+        except ApiError as error:
+            # Those behind have waited as long: none of them shall wait for another time-out.
+            count = len(group) + self._groups.fail_waiting(error)
+            REFUSED.labels("unavailable").inc(count)
+            raise
+        await failpoint("ingest.after_commit")
+        accepted = [a for a, o in zip(group, outcomes, strict=True) if isinstance(o, Accepted)]
+        _measure(waiting, accepted)
+        self._on_accepted(accepted)
+        return outcomes
+
+    def _deadline(self, since: float) -> float | None:
+        """When the group of an application that waits ``since`` is given up; None: never."""
+        if not guarded("commit_timeout"):
+            return None
+        least = time.monotonic() + self._timeout_seconds * _LEAST_SHARE
+        return max(since + self._timeout_seconds, least)
+
+    async def _insert(
+        self, group: list[NewApplication], deadline: float | None
+    ) -> list[AcceptOutcome]:
+        async def insert(connection: Connection) -> list[AcceptOutcome]:
+            clock = self._database.clock
+            before = None if deadline is None or clock is None else clock.at(deadline)
+            return await applications.accept(connection, group, before=before)
+
+        try:
+            return await self._database.run(insert, deadline)
+        except applications.LateError as error:
+            raise unavailable() from error
+
+
+def _measure(waiting: list[_Waiting], accepted: list[NewApplication]) -> None:
+    now = time.monotonic()
+    GROUP_SIZE.observe(len(waiting))
+    for w in waiting:
+        ACCEPT_SECONDS.observe(now - w.since)
+    for pipeline in {a.pipeline for a in accepted}:
+        ACCEPTED.labels(pipeline).inc(sum(a.pipeline == pipeline for a in accepted))

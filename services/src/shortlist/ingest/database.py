@@ -1,0 +1,93 @@
+"""Connections that come back by themselves, and work on them that ends by its deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+
+from shortlist.ingest.errors import unavailable
+from shortlist.storage import postgres
+from shortlist.storage.pool import ConnectionPool, PoolClosedError
+from shortlist.storage.postgres import CONNECTION_ERRORS, POSTGRES_ERRORS, ServerClock
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from shortlist.storage.postgres import Connection
+
+T = TypeVar("T")
+
+_RETRY_SECONDS = 0.05
+"""Between two tries; a Postgres that restarts answers within a second."""
+
+_REFUSALS: tuple[type[BaseException], ...] = (*POSTGRES_ERRORS, PoolClosedError)
+
+_log = structlog.get_logger(__name__)
+
+
+class Database:
+    """At most so many connections to Postgres.
+
+    Work that a broken connection interrupted is tried again until its deadline, so it must be safe
+    to repeat. A connection that failed or was left in the middle of something is never used again.
+    """
+
+    def __init__(
+        self, url: str, *, name: str, connections: int, timeout_seconds: float | None
+    ) -> None:
+        """``timeout_seconds``: for `read`, and for each statement; None: wait for ever."""
+        self._url = url
+        self._name = f"shortlist-ingest {name}"
+        self._timeout_seconds = timeout_seconds
+        self._pool = ConnectionPool(self._open, connections)
+        self.clock: ServerClock | None = None
+        """Postgres's clock, as the newest connection found it."""
+
+    async def read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Do some work now; 503 when it is not done within the time-out."""
+        timeout = self._timeout_seconds
+        return await self.run(work, None if timeout is None else time.monotonic() + timeout)
+
+    async def run(self, work: Callable[[Connection], Awaitable[T]], deadline: float | None) -> T:
+        """Do some work; 503 when it is not done by ``deadline`` (monotonic seconds)."""
+        while True:
+            left = None if deadline is None else deadline - time.monotonic()
+            try:
+                async with asyncio.timeout(left):
+                    return await self._attempt(work)
+            except CONNECTION_ERRORS as error:
+                if deadline is not None and time.monotonic() + _RETRY_SECONDS >= deadline:
+                    _log.warning("postgres_unavailable", doing=self._name, error=repr(error))
+                    raise unavailable() from error
+                await asyncio.sleep(_RETRY_SECONDS)
+            except _REFUSALS as error:
+                _log.exception("postgres_refused", doing=self._name)
+                raise unavailable() from error
+
+    async def close(self) -> None:
+        """Close the connections; those in use as they come back."""
+        await self._pool.close()
+
+    async def _attempt(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        connection = await self._pool.acquire()
+        try:
+            return await work(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        finally:
+            await self._pool.release(connection)
+
+    async def _open(self) -> Connection:
+        statement_timeout = self._timeout_seconds or 0
+        connection = await postgres.connect(
+            self._url,
+            application_name=self._name,
+            # The server gives up too, so that nothing is committed for whom nobody waits.
+            settings={"statement_timeout": str(int(statement_timeout * 1000))},
+        )
+        self.clock = await ServerClock.read(connection)
+        return connection

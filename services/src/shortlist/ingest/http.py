@@ -1,0 +1,180 @@
+"""Endpoints: ASGI applications around plain functions from a call to an answer.
+
+The hot routes are called thousands of times a second, so nothing here is more than it has to be:
+headers are a dict of bytes, a body is read once, an answer is a tuple. Every endpoint turns errors
+into the one shape, adds the quota's headers, and records a span when traces are wanted.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import structlog
+from starlette.responses import StreamingResponse
+
+from shortlist import telemetry
+from shortlist.failpoints import guarded
+from shortlist.ingest.errors import ApiError, error_body, invalid
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from starlette.types import Receive, Scope, Send
+
+    from shortlist.ingest.capacity import LineGauge
+    from shortlist.ingest.quota import ClientQuotas, Quota
+
+    Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
+    Handler: TypeAlias = Callable[["Call"], Awaitable["Answer | Stream"]]
+
+JSON = (b"content-type", b"application/json")
+NO_STORE = (b"cache-control", b"no-store")
+
+_log = structlog.get_logger(__name__)
+
+
+class ClientGoneError(Exception):
+    """The client hung up before its request was whole: nobody is there to answer."""
+
+
+class Answer(NamedTuple):
+    """A whole answer; JSON unless the headers say otherwise."""
+
+    status: int
+    body: bytes = b""
+    headers: Headers = ()
+
+
+async def _nothing() -> None:
+    pass
+
+
+class Stream(NamedTuple):
+    """An answer that comes in pieces."""
+
+    status: int
+    chunks: AsyncIterator[bytes]
+    headers: Headers = ()
+    close: Callable[[], Awaitable[None]] = _nothing
+    """Frees what the iterator holds; called even when nobody came to take the first piece."""
+
+
+class Call:
+    """One request."""
+
+    __slots__ = ("_receive", "client_quota", "headers", "line", "scope")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        """Of a header that was sent twice the last one counts."""
+        self.scope = scope
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._receive = receive
+        self.client_quota: Quota | None = None
+        self.line: LineGauge | None = None
+        """The line that limits this call, once it is known which."""
+
+    async def body(self, limit_bytes: int) -> bytes:
+        """The whole body, or 413, or 415 for one that is encoded."""
+        if not guarded("body_limit"):
+            limit_bytes = 1 << 40
+        if self.headers.get(b"content-encoding", b"identity") != b"identity":
+            raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Send the body without an encoding.")
+        if int(self.headers.get(b"content-length", 0)) > limit_bytes:
+            raise _too_large(limit_bytes)
+        message = await self._receive()
+        body: bytes = message.get("body", b"")
+        while message.get("more_body", False) and len(body) <= limit_bytes:
+            message = await self._receive()
+            body += message.get("body", b"")
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        if len(body) > limit_bytes:
+            raise _too_large(limit_bytes)
+        return body
+
+    def quota(self) -> Quota | None:
+        """What the client may still do: by its own rate or by the line, whichever is less."""
+        if self.line is None:
+            return self.client_quota
+        line = self.line.quota()
+        if self.client_quota is None or line.remaining < self.client_quota.remaining:
+            return line
+        return self.client_quota
+
+
+def _too_large(limit_bytes: int) -> ApiError:
+    return ApiError(413, "PAYLOAD_TOO_LARGE", f"A body may have at most {limit_bytes} bytes.")
+
+
+class Endpoint:
+    """One route as an ASGI application."""
+
+    def __init__(self, route: str, handle: Handler, quotas: ClientQuotas | None = None) -> None:
+        """``route`` is the template, for spans; ``quotas`` limit how often a client may call."""
+        self._route = route
+        self._handle = handle
+        self._quotas = quotas
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        call = Call(scope, receive)
+        traceparent = call.headers.get(b"traceparent", b"").decode("latin-1")
+        with telemetry.request_span(scope["method"], self._route, traceparent) as span:
+            try:
+                answer = await self._answer(call)
+            except ClientGoneError:
+                return
+            span.set_attribute("http.response.status_code", answer.status)
+            if isinstance(answer, Answer):
+                await _send(call, answer, send)
+            else:
+                await _stream(call, answer, scope, receive, send)
+
+    async def _answer(self, call: Call) -> Answer | Stream:
+        try:
+            if self._quotas is not None:
+                self._quotas.take(call, time.monotonic())
+            return await self._handle(call)
+        except ApiError as error:
+            return Answer(error.status, error.body(), error.headers)
+        except ClientGoneError:
+            raise
+        except Exception:  # noqa: BLE001 (a bug must not cost the connection, and is logged)
+            _log.exception("internal_error", route=self._route)
+            return Answer(500, error_body("This is our fault.", "INTERNAL_ERROR"))
+
+
+async def _send(call: Call, answer: Answer, send: Send) -> None:
+    body = answer.body
+    headers = [JSON, (b"content-length", b"%d" % len(body)), *answer.headers, *_quota_headers(call)]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _stream(call: Call, answer: Stream, scope: Scope, receive: Receive, send: Send) -> None:
+    response = StreamingResponse(answer.chunks, answer.status)
+    response.raw_headers = [*answer.headers, *_quota_headers(call)]
+    try:
+        await response(scope, receive, send)
+    finally:
+        await answer.close()
+
+
+def _quota_headers(call: Call) -> Headers:
+    quota = call.quota()
+    return () if quota is None else quota.headers()
+
+
+def query(call: Call) -> dict[str, list[str]]:
+    """The query's parameters."""
+    from urllib.parse import parse_qs  # noqa: PLC0415 (cold)
+
+    try:
+        return parse_qs(
+            call.scope["query_string"].decode("latin-1"),
+            keep_blank_values=True,
+            max_num_fields=500,
+        )
+    except ValueError:
+        raise invalid("The query has too many parameters.") from None

@@ -1,0 +1,219 @@
+"""The ingest process: opens what it needs, serves, and ends without losing what it answered for."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+import signal
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from shortlist import probes, telemetry
+from shortlist.failpoints import guarded
+from shortlist.ingest.accepter import Accepter
+from shortlist.ingest.app import FrontDoor
+from shortlist.ingest.capacity import Lines
+from shortlist.ingest.database import Database
+from shortlist.ingest.errors import ApiError
+from shortlist.ingest.pages import Pages
+from shortlist.ingest.protocol import BoundedProtocol, Bounds, expire_overdue
+from shortlist.ingest.publisher import Publisher
+from shortlist.ingest.quota import ClientQuotas, ClientRate
+from shortlist.ingest.reader import Reader
+from shortlist.ingest.statuses import Statuses
+from shortlist.ingest.submissions import Submissions
+from shortlist.ingest.watching import Watching
+from shortlist.storage import redis, schema
+from shortlist.storage.events import Announcements
+from shortlist.storage.redis import REDIS_ERRORS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from shortlist.settings import Settings
+
+KEEP_ALIVE_SECONDS = 75
+"""Longer than the idle time-outs of the usual load balancers (60 s): theirs must come first."""
+
+_OWN_FILES = 128
+"""File descriptors kept for Postgres, Redis, the dashboard and the process itself."""
+
+_log = structlog.get_logger(__name__)
+
+
+async def run(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; a second one stops at once. Returns the exit code."""
+    telemetry.configure_logging(settings, "ingest")
+    stop_tracing = telemetry.configure_tracing(settings, "ingest")
+    try:
+        return await Ingest(settings).run(Signals())
+    except OSError as error:
+        _log.error("cannot_listen", host=settings.host, port=settings.port, error=str(error))
+        return 1
+    finally:
+        stop_tracing()
+
+
+class Signals:
+    """The first SIGTERM or SIGINT asks to drain, the second to stop at once."""
+
+    def __init__(self) -> None:
+        """Listens from here on."""
+        self.drain, self.stop = asyncio.Event(), asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._received)
+
+    def _received(self) -> None:
+        if self.drain.is_set() or not guarded("graceful_drain"):
+            self.stop.set()
+        self.drain.set()
+
+
+class Ingest:
+    """One ingest process: its parts, in the order in which they need each other."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Nothing is opened before `run`."""
+        self._settings = settings
+        timeout = settings.commit_timeout_seconds if guarded("commit_timeout") else None
+        database = partial(
+            Database, settings.database_url.get_secret_value(), timeout_seconds=timeout
+        )
+        self._writing = database(name="accept", connections=settings.accept_flushers)
+        self._reading = database(name="read", connections=settings.read_connections)
+        self._redis = redis.connect(settings.redis_url.get_secret_value())
+        self._lines = Lines(self._reading, self._redis)
+        self._publisher = Publisher(self._lines)
+        self._accepter = Accepter(
+            self._writing,
+            flushers=settings.accept_flushers,
+            timeout_seconds=settings.commit_timeout_seconds,
+            backlog=settings.accept_backlog,
+            on_accepted=self._publisher.publish,
+        )
+        reader = Reader(self._reading)
+        statuses = Statuses(reader, self._lines)
+        self._announcements = Announcements(self._redis)
+        self._watching = Watching(statuses, reader, self._announcements)
+        self._pages = Pages(settings.dashboard_url)
+        self._door = FrontDoor(
+            submissions=Submissions(
+                self._accepter, self._lines, body_limit_bytes=settings.body_limit_bytes
+            ),
+            statuses=statuses,
+            watching=self._watching,
+            pages=self._pages,
+            probes=probes.probe_routes(readiness=self._readiness),
+            quotas=_quotas(settings),
+        )
+
+    async def run(self, signals: Signals) -> int:
+        """Serve until told to stop."""
+        bounds = Bounds(
+            request_seconds=self._settings.body_timeout_seconds,
+            connections=_allow_connections(self._settings.connection_limit),
+        )
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._close)
+            with suppress(ApiError):  # not yet there: requests get 503 until it is
+                await self._lines.look()
+            server = await stack.enter_async_context(
+                probes.serve(
+                    self._door,
+                    self._settings,
+                    protocol=partial(BoundedProtocol, bounds),
+                    keep_alive_seconds=KEEP_ALIVE_SECONDS,
+                )
+            )
+            for forever in (
+                self._lines.run(),
+                self._announcements.run(),
+                expire_overdue(server.connections),
+            ):
+                stack.push_async_callback(_end, asyncio.create_task(forever))
+            _calm_the_collector()
+            await signals.drain.wait()
+            drained = await _first(self._drain(server), signals.stop.wait())
+            if not drained:
+                _log.warning("stopped_at_once")
+                server.abandon()
+        return 0 if drained else 1
+
+    async def _drain(self, server: probes.HttpServer) -> None:
+        """No new connections; whoever was let in is answered, what was answered is published."""
+        _log.info("draining")
+        self._watching.end()
+        await server.stop()
+        await self._accepter.finish()
+        await self._publisher.finish()
+        _log.info("drained")
+
+    async def _close(self) -> None:
+        await self._pages.close()
+        await self._writing.close()
+        await self._reading.close()
+        await self._redis.aclose()
+
+    async def _readiness(self) -> probes.Health:
+        """Ready when Postgres has our schema. Without Redis applications are accepted, too."""
+        try:
+            revision = await self._reading.read(schema.revision)
+        except ApiError:
+            return probes.Health(ok=False, detail={"postgres": "unreachable"})
+        ok = schema.suffices(revision)
+        postgres = "ok" if ok else f"schema {revision or 'missing'}, needed: {schema.NEEDED}"
+        return probes.Health(
+            ok=ok, detail={"postgres": postgres, "redis": await self._redis_state()}
+        )
+
+    async def _redis_state(self) -> str:
+        try:
+            await self._redis.ping()
+        except REDIS_ERRORS:
+            return "unreachable"
+        return "ok"
+
+
+def _quotas(settings: Settings) -> ClientQuotas | None:
+    if not settings.rate_limit_per_second:
+        return None
+    rate = ClientRate(settings.rate_limit_per_second, settings.rate_limit_burst)
+    return ClientQuotas(rate, trust_forwarded_for=settings.trust_forwarded_for)
+
+
+def _allow_connections(wanted: int) -> int:
+    """Raise the limit of open files as far as needed and allowed; connections that it gives."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = max(soft, min(hard, wanted + _OWN_FILES))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    if files < wanted + _OWN_FILES:
+        _log.warning("few_open_files", connections=files - _OWN_FILES, wanted=wanted)
+    return min(wanted, files - _OWN_FILES)
+
+
+def _calm_the_collector() -> None:
+    """What was made at start stays; what requests make dies by reference counts, mostly."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 50)
+
+
+async def _first(wanted: Awaitable[object], otherwise: Awaitable[object]) -> bool:
+    """Whether ``wanted`` came first; the other one is cancelled."""
+    tasks = [asyncio.ensure_future(wanted), asyncio.ensure_future(otherwise)]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    came_first = tasks[0].done()
+    for task in tasks:
+        await _end(task)
+    return came_first
+
+
+async def _end(task: asyncio.Future[object]) -> None:
+    """Cancel a task, unless it is done; an error of its own is raised."""
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,171 @@
+"""HTTP as uvicorn speaks it, with the bounds that it does not have.
+
+uvicorn waits for ever for the rest of a request, and takes heads of any size and any number of
+connections. Here a request has a deadline, a head has a size, and the process a number of
+connections; what is refused on this level is refused in the one error shape.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from shortlist.ingest.errors import CODES, RETRY_AFTER_UNAVAILABLE_SECONDS, error_body
+from shortlist.telemetry import REFUSED
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+HEAD_LIMIT_BYTES = 32_768
+"""Of request line and headers together; twice the usual limit of proxies."""
+
+MESSAGE_LIMIT_BYTES = 16_777_216
+"""Of a whole request. A body over the limit is answered 413 and read on and thrown away, because a
+client that is cut off while it still sends never sees the answer; but not for ever."""
+
+_EXPIRY_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one process puts up with."""
+
+    request_seconds: float
+    connections: int
+
+
+class _HeadTooLargeError(Exception):
+    """Leaves the parser from inside one of its callbacks."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection. Somebody must call `expire` now and then, as `expire_overdue` does."""
+
+    def __init__(self, bounds: Bounds, **arguments: Any) -> None:
+        """``arguments`` are uvicorn's."""
+        super().__init__(**arguments)
+        self._bounds = bounds
+        self._one_too_many = False
+        self._in_head = False
+        self._in_message = False
+        self._chunk_bytes = 0
+        self._message_bytes = 0  # without the chunk in which the message began
+        self._awaited_since: float | None = time.monotonic()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Count it. One too many is told so when it asks for something."""
+        super().connection_made(transport)
+        self._one_too_many = len(self.connections) > self._bounds.connections
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, and watch what it leaves unfinished."""
+        if self._one_too_many:
+            self._refuse(503, "There are too many connections.")
+            return
+        self._unset_keepalive_if_required()
+        self._chunk_bytes = len(data)
+        self._message_bytes += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.cycle.keep_alive = False  # we speak nothing else: a plain answer, and the end
+        except httptools.HttpParserError:
+            self._refuse_unparsed()
+        else:
+            self._watch()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._in_head = self._in_message = True
+        self._message_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """A head is whole, and the request can be answered."""
+        if self._chunk_bytes > HEAD_LIMIT_BYTES and self._head_bytes() > HEAD_LIMIT_BYTES:
+            raise _HeadTooLargeError
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """A request is whole."""
+        self._in_message = False
+        super().on_message_complete()
+
+    def expire(self, now: float) -> None:
+        """Give up a request that does not arrive. ``now`` is monotonic."""
+        since = self._awaited_since
+        if since is None or now - since < self._bounds.request_seconds:
+            return
+        if not self._in_message:
+            self.transport.close()  # nothing was asked
+        elif not (self._in_head and self._answering):
+            self._refuse(408, "The request did not arrive in time.")
+
+    @property
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _watch(self) -> None:
+        if not self._in_message:
+            # Answered already, when it was refused early: then uvicorn has no timer any more.
+            self._awaited_since = None if self._answering else time.monotonic()
+            return
+        if self._awaited_since is None:
+            self._awaited_since = time.monotonic()
+        if self._in_head and self._message_bytes > HEAD_LIMIT_BYTES:
+            self._refuse(431, _HEAD_TOO_LARGE)
+        elif self._message_bytes > MESSAGE_LIMIT_BYTES:
+            self._refuse(413, "The request is too long.")
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+
+    def _refuse_unparsed(self) -> None:
+        if self._in_head and self._head_bytes() > HEAD_LIMIT_BYTES:
+            self._refuse(431, _HEAD_TOO_LARGE)
+        else:
+            self._refuse(400, "This is not HTTP.")
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer for the app, if nobody has begun to, and hang up."""
+        if self.transport.is_closing():
+            return
+        REFUSED.labels("protocol").inc()
+        cycle = None if self._in_head or not self._in_message else self.cycle
+        if cycle is None and not self._answering:
+            self._write(status, message)
+        elif cycle is not None and not cycle.response_started:
+            self._write(status, message)
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.close()
+
+    def _write(self, status: int, message: str) -> None:
+        code = CODES[status]
+        body = error_body(message, code)
+        lines = [
+            b"content-type: application/json",
+            b"content-length: %d" % len(body),
+            b"connection: close",
+        ]
+        if code == "UNAVAILABLE":
+            lines.append(b"retry-after: %d" % RETRY_AFTER_UNAVAILABLE_SECONDS)
+        self.transport.write(STATUS_LINE[status] + b"\r\n".join([*lines, b"", body]))
+
+
+_HEAD_TOO_LARGE = "The request's head is too large."
+
+
+async def expire_overdue(connections: Collection[Any]) -> None:
+    """Look after all connections of a server, for ever."""
+    while True:
+        await asyncio.sleep(_EXPIRY_SECONDS)
+        now = time.monotonic()
+        for connection in list(connections):
+            connection.expire(now)

@@ -1,0 +1,82 @@
+"""``POST /applications`` and ``POST /job``: check, take a place in the line, commit, answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from uuid_utils.compat import uuid7
+
+from shortlist import telemetry
+from shortlist.domain.application import DEFAULT_PIPELINE, ApplicationId, NewApplication
+from shortlist.ingest import bodies
+from shortlist.ingest.http import Answer
+from shortlist.storage.applications import Accepted, Repeated
+
+if TYPE_CHECKING:
+    from shortlist.ingest.accepter import Accepter
+    from shortlist.ingest.capacity import LineGauge, Lines
+    from shortlist.ingest.http import Call
+
+
+class Submissions:
+    """The two ways in. They differ in names, and in that a job's candidate is anonymous."""
+
+    def __init__(self, accepter: Accepter, lines: Lines, *, body_limit_bytes: int) -> None:
+        """``body_limit_bytes``: a longer body gets 413."""
+        self._accepter = accepter
+        self._lines = lines
+        self._body_limit_bytes = body_limit_bytes
+        self._applications = msgspec.json.Decoder(bodies.ApplicationBody)
+        self._jobs = msgspec.json.Decoder(bodies.JobBody)
+
+    async def post_application(self, call: Call) -> Answer:
+        """202 with the id and where to look; the same id again for the same idempotency key."""
+        line = call.line = await self._line(DEFAULT_PIPELINE)
+        raw = await call.body(self._body_limit_bytes)
+        body = bodies.decode(self._applications, raw)
+        if body.pipeline != DEFAULT_PIPELINE:
+            line = call.line = await self._line(body.pipeline)
+        accepted = await self._accept(call, line, body.candidate, body.payload)
+        encoded = str(accepted).encode()
+        return Answer(
+            202,
+            b'{"id":"%b","status":"pending"}' % encoded,
+            ((b"location", b"/applications/%b" % encoded),),
+        )
+
+    async def post_job(self, call: Call) -> Answer:
+        """202 with the id."""
+        line = call.line = await self._line(DEFAULT_PIPELINE)
+        raw = await call.body(self._body_limit_bytes)
+        body = bodies.decode(self._jobs, raw)
+        accepted = await self._accept(call, line, None, body.payload)
+        return Answer(202, b'{"id":"%b"}' % str(accepted).encode())
+
+    async def _line(self, pipeline: str) -> LineGauge:
+        return self._lines.known(pipeline) or await self._lines.find(pipeline)
+
+    async def _accept(
+        self, call: Call, line: LineGauge, candidate: str | None, payload: str
+    ) -> ApplicationId:
+        key = bodies.idempotency_key(call.headers)
+        body_hash = None if key is None else bodies.meaning_hash(line.pipeline, candidate, payload)
+        line.enter()
+        try:
+            application_id = ApplicationId(uuid7())
+            with telemetry.send_span(line.pipeline, application_id):
+                outcome = await self._accepter.accept(
+                    NewApplication(
+                        application_id, line.pipeline, candidate, payload,
+                        telemetry.current_traceparent(), key, body_hash,
+                    )
+                )  # fmt: skip
+        except BaseException:
+            line.leave()
+            raise
+        if isinstance(outcome, Accepted):
+            return outcome.id  # its place is the publisher's business now
+        line.leave()
+        if isinstance(outcome, Repeated):
+            return outcome.id
+        raise bodies.key_reused()
