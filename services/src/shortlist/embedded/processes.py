@@ -106,9 +106,21 @@ def migrate_program(around: Surroundings) -> Program:
 
 
 def ingest_program(
-    around: Surroundings, listener: socket.socket, dashboard: socket.socket
+    around: Surroundings,
+    listener: socket.socket,
+    dashboard: socket.socket,
+    migrated: asyncio.Event,
 ) -> Program:
-    """The front door. Its listener is the supervisor's, so that it is never closed in between."""
+    """The front door. Its listener is the supervisor's, so that it is never closed in between.
+
+    It is started before the schema is there, and not asked whether it is ready before ``migrated``.
+    """
+    answers = _answers(listener)
+
+    async def is_ready() -> bool:
+        await migrated.wait()
+        return await answers()
+
     drain_seconds = around.settings.drain_timeout_seconds
     return around.program(
         "ingest",
@@ -118,7 +130,7 @@ def ingest_program(
             "SHORTLIST_DASHBOARD_URL": f"http://127.0.0.1:{dashboard.getsockname()[1]}",
         },
         sockets=(listener.fileno(),),
-        is_ready=_answers(listener),
+        is_ready=is_ready,
         drain_seconds=drain_seconds + _DRAIN_MARGIN_SECONDS,
     )
 

@@ -87,18 +87,16 @@ class Screen:
     def _paint(self) -> None:
         painter = self._make_painter()
         while (item := self._queue.get()) is not None:
+            if isinstance(item, str):
+                self._keep(item)
             with suppress(OSError, ValueError):  # the terminal is gone, or the pipe is closed
-                if isinstance(item, State):
-                    painter.show(item)
-                else:
-                    painter.say(item)
-                    self._keep(item)
+                painter.show(item) if isinstance(item, State) else painter.say(item)
         with suppress(OSError, ValueError):
             painter.close()
 
     def _keep(self, sentence: str) -> None:
         if self.log is not None:
-            with self.log.open("a", encoding="utf-8") as output:
+            with suppress(OSError), self.log.open("a", encoding="utf-8") as output:
                 output.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {sentence}\n")
 
 

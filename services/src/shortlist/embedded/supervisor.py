@@ -92,11 +92,13 @@ class Supervisor:
         self._sizing = Sizing(self._observer, self.pipelines)
         # Both spend a second or more on imports: that is done when Postgres is there.
         migration = self._start_migration() if self._is_new else None
-        ingest = self._start(processes.ingest_program(self._around, listener, dashboard))
+        migrated = asyncio.Event()
+        ingest = self._start(processes.ingest_program(self._around, listener, dashboard, migrated))
         for server in self._servers:
             await _until_ready(server, tries=1)
         await self._refuse_absent_servers()
         await self._migrate(migration)
+        migrated.set()
         await self._configure_pipelines()
         await self._refuse_too_many(workers)
         await _until_ready(ingest, tries=_TRIES_AT_START)
