@@ -108,6 +108,16 @@ CREATE TABLE archived_applications (
     archived_at timestamptz NOT NULL DEFAULT now(),
     record      jsonb NOT NULL
 );
+
+-- The advisory lock that stands for an id: its low 64 bits (storage/postgres.py has the same).
+CREATE FUNCTION lock_key(id uuid) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN ('x' || right(replace(id::text, '-', ''), 16))::bit(64)::bigint;
+
+-- The advisory locks that are held in this database now, as `lock_key` makes them.
+CREATE VIEW held_locks AS
+SELECT (classid::bigint << 32) | objid::bigint AS key FROM pg_locks
+WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
 """
 
 TABLES = (
@@ -123,4 +133,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("DROP VIEW held_locks")
+    op.execute("DROP FUNCTION lock_key(uuid)")
     op.execute(f"DROP TABLE {TABLES}")

@@ -92,6 +92,15 @@ async def all_beats(redis: Redis, pipeline: PipelineName) -> list[Heartbeat]:
     return [msgspec.json.decode(text, type=Heartbeat) for text in raw.values()]
 
 
+async def mentioned(redis: Redis, pipeline: PipelineName) -> set[str]:
+    """Every worker of which a heartbeat, a grant or an order to drain is kept."""
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.hkeys(keys.beats(pipeline))
+        pipe.hkeys(keys.grants(pipeline))
+        pipe.smembers(keys.drain(pipeline))
+        return {worker for names in await pipe.execute() for worker in names}
+
+
 def live(beats: list[Heartbeat], now: float) -> list[Heartbeat]:
     """Those that are not stale at ``now`` (Unix seconds)."""
     return [beat for beat in beats if now - beat.at <= STALE_AFTER_SECONDS]

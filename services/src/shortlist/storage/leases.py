@@ -1,9 +1,14 @@
 """Leadership that never lets two lead.
 
-A lease is a row with a holder, a term and an end. Whoever leads checks, inside each of its
-transactions, that the term is still its own; the share lock of that check keeps the next leader
-out until the transaction has ended. A leader that was stopped and comes back can therefore write
-nothing (Kleppmann, "How to do distributed locking", 2016: fencing tokens).
+A lease is a row with a holder, a term and an end. Whoever leads shares an advisory lock inside
+each of its transactions and then checks that the term is still its own; whoever takes over needs
+that lock alone. So a takeover waits for the transactions of the former leader, and each one that
+begins later finds another term: a leader that was stopped and comes back writes nothing
+(Kleppmann, "How to do distributed locking", 2016: fencing tokens). Renewing needs no lock, so that
+a leader's own transactions never delay it.
+
+A leader that lets its lease run out and renews it before anybody took over stays in its term:
+nobody else led in between, so whatever it knows and whatever it began is still right.
 """
 
 from __future__ import annotations
@@ -11,6 +16,8 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import asyncpg
 
 from shortlist.failpoints import guarded
 from shortlist.storage.sql import SQL
@@ -20,6 +27,12 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from shortlist.storage.postgres import Connection
+
+_TAKEOVER_TIMEOUT_MILLISECONDS = 1000
+"""How long a takeover waits for a former leader's transactions. One that hangs is ended by
+``idle_in_transaction_session_timeout``, which a leader's connections should set."""
+
+_FENCE = "hashtext('shortlist.lease'), hashtext($1)"
 
 
 class NotLeadingError(RuntimeError):
@@ -36,15 +49,40 @@ class Lease:
 
 
 async def take(connection: Connection, name: str, holder: UUID, seconds: float) -> Lease | None:
-    """Take or renew; None while somebody else's lease runs."""
-    term = await connection.fetchval(SQL["take_lease"], name, holder, seconds)
+    """Lead in a new term; None while somebody's lease runs, the holder's own former one too."""
+    running = await connection.fetchval(
+        "SELECT true FROM leases WHERE name = $1 AND expires_at > clock_timestamp()", name
+    )
+    if running:
+        return None
+    try:
+        async with connection.transaction():
+            await connection.fetchval(
+                "SELECT set_config('lock_timeout', $1, true)", str(_TAKEOVER_TIMEOUT_MILLISECONDS)
+            )
+            await connection.fetchval(f"SELECT pg_advisory_xact_lock({_FENCE})", name)
+            term = await connection.fetchval(SQL["take_lease"], name, holder, seconds)
+    except asyncpg.LockNotAvailableError:
+        return None
     return None if term is None else Lease(name, holder, int(term))
+
+
+async def renew(connection: Connection, lease: Lease, seconds: float) -> bool:
+    """Lead on for ``seconds`` from now; False when somebody else has taken over."""
+    return bool(
+        await connection.fetchval(SQL["renew_lease"], lease.name, lease.holder, lease.term, seconds)
+    )
 
 
 @asynccontextmanager
 async def leading(connection: Connection, lease: Lease) -> AsyncIterator[None]:
-    """A transaction that only the leader can run. Raises `NotLeadingError` before its body."""
+    """A transaction that only the leader can run. Raises `NotLeadingError` before its body.
+
+    Keep it short: a takeover waits for its end.
+    """
     async with connection.transaction():
+        # Two statements: the second one's snapshot is newer than the lock.
+        await connection.fetchval(f"SELECT pg_advisory_xact_lock_shared({_FENCE})", lease.name)
         ours = await connection.fetchval(SQL["assert_lease"], lease.name, lease.holder, lease.term)
         if not ours and guarded("leader_fence"):
             raise NotLeadingError(lease.name)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from shortlist.domain.application import ApplicationId, PipelineName
+from shortlist.domain.sweep import Position, Waiting
 from shortlist.storage import keys
 from shortlist.storage.redis import Redis, ResponseError
 
@@ -25,6 +26,15 @@ class Entry:
 
     application_id: ApplicationId
     traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """One reader of a stream; ``idle_seconds`` since it last asked for anything."""
+
+    name: str
+    pending: int
+    idle_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +94,13 @@ class Line:
                 raise reply
         return _depth(replies[len(entries) + 1 :])
 
-    async def republish(self, entries: Sequence[Entry], *, by: str, first: bool) -> list[str]:
-        """Put entries back, ``first`` before all newcomers, or else behind them; stream ids."""
+    async def republish(self, entries: Sequence[Entry], *, by: str, first: bool) -> list[Position]:
+        """Put entries back, ``first`` before all newcomers, or else behind them."""
         stream = self.again if first else self.line
         async with self._redis.pipeline(transaction=False) as pipe:
             for entry in entries:
                 pipe.xadd(stream, cast("Any", _fields(entry) | {keys.ENTRY_PUBLISHED_BY: by}))
-            return cast("list[str]", await pipe.execute())
+            return [_position(entry_id) for entry_id in await pipe.execute()]
 
     async def pull(self, consumer: str, count: int, block_seconds: float) -> list[Delivery]:
         """Take up to ``count`` entries, those of ``again`` first; waits at most ``block_seconds``.
@@ -163,7 +173,54 @@ class Line:
         """The monotone count of applications that ingest put on the line."""
         return int(await self._redis.get(keys.submissions(self.pipeline)) or 0)
 
-    async def last_delivered(self, stream: str) -> str | None:
+    async def head(self, stream: str) -> Waiting | None:
+        """The entry that the next reader of a stream is given; None when nothing waits."""
+        last = await self._last_delivered(stream)
+        start = "-" if last is None else f"({last}"
+        return next(iter(await self._range(stream, start, 1)), None)
+
+    async def entries_from(self, stream: str, position: Position, count: int) -> list[Waiting]:
+        """Entries at and behind a position, given to somebody or not, at most ``count``."""
+        return await self._range(stream, "{}-{}".format(*position), count)
+
+    async def consumers(self, stream: str) -> list[Consumer]:
+        """Everybody who ever read a stream and was not dropped."""
+        try:
+            infos = await self._redis.xinfo_consumers(stream, keys.GROUP)
+        except ResponseError:  # no such stream, no such group
+            return []
+        return [Consumer(i["name"], int(i["pending"]), int(i["idle"]) / 1000) for i in infos]
+
+    async def pending(
+        self,
+        stream: str,
+        *,
+        consumer: str | None = None,
+        idle_seconds: float = 0,
+        count: int = 1000,
+    ) -> list[tuple[str, ApplicationId | None]]:
+        """Entries given to somebody and not acknowledged, oldest first, at most ``count``.
+
+        Each with its application; None where the entry itself is gone.
+        """
+        try:
+            infos = await self._redis.xpending_range(
+                stream, keys.GROUP, min="-", max="+", count=count,
+                consumername=consumer, idle=int(idle_seconds * 1000) or None,
+            )  # fmt: skip
+        except ResponseError:
+            return []
+        entry_ids = [str(info["message_id"]) for info in infos]
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for entry_id in entry_ids:
+                pipe.xrange(stream, min=entry_id, max=entry_id)
+            found = await pipe.execute() if entry_ids else []
+        return [
+            (entry_id, ApplicationId(UUID(entries[0][1][keys.ENTRY_ID])) if entries else None)
+            for entry_id, entries in zip(entry_ids, found, strict=True)
+        ]
+
+    async def _last_delivered(self, stream: str) -> str | None:
         """The newest entry id that any consumer was given; None without a group."""
         try:
             groups = await self._redis.xinfo_groups(stream)
@@ -171,29 +228,16 @@ class Line:
             return None
         return next((g["last-delivered-id"] for g in groups if g["name"] == keys.GROUP), None)
 
-    async def first_waiting(self) -> UUID | None:
-        """The id of the application at the head of the line; None when no newcomer waits."""
-        head = await self._head()
-        return head and UUID(head[1][keys.ENTRY_ID])
-
-    async def oldest_waiting_milliseconds(self) -> int | None:
-        """When the entry at the head was published, in Redis's milliseconds since 1970."""
-        head = await self._head()
-        return head and int(head[0].partition("-")[0])
-
-    async def _head(self) -> tuple[str, dict[str, str]] | None:
-        last = await self.last_delivered(self.line)
-        start = "-" if last is None else f"({last}"
-        reply = await self._redis.xrange(self.line, min=start, max="+", count=1)
-        return cast("tuple[str, dict[str, str]]", reply[0]) if reply else None
-
-    async def consumers(self, stream: str) -> dict[str, int]:
-        """Consumer name → entries that it was given and has not acknowledged."""
-        try:
-            infos = await self._redis.xinfo_consumers(stream, keys.GROUP)
-        except ResponseError:
-            return {}
-        return {info["name"]: int(info["pending"]) for info in infos}
+    async def _range(self, stream: str, start: str, count: int) -> list[Waiting]:
+        reply = await self._redis.xrange(stream, min=start, max="+", count=count)
+        return [
+            Waiting(
+                _position(entry_id),
+                ApplicationId(UUID(fields[keys.ENTRY_ID])),
+                fields.get(keys.ENTRY_PUBLISHED_BY),
+            )
+            for entry_id, fields in cast("list[tuple[str, dict[str, str]]]", reply)
+        ]
 
     async def forget_consumer(self, stream: str, consumer: str) -> int:
         """Drop a dead consumer and its entries (how many): Postgres knows what it held."""
@@ -213,6 +257,11 @@ class Line:
         for stream in (self.line, self.again):
             pipe.xlen(stream)
             pipe.xpending(stream, keys.GROUP)
+
+
+def _position(entry_id: str) -> Position:
+    milliseconds, _, number = entry_id.partition("-")
+    return int(milliseconds), int(number)
 
 
 def _fields(entry: Entry) -> dict[str, str]:

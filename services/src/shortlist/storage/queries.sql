@@ -99,7 +99,7 @@ WHERE a.id = ANY($1::uuid[])
   AND NOT EXISTS (
       SELECT FROM workers w
       WHERE w.id = t.worker_id AND w.id <> $2 AND t.outcome IS NULL AND w.lease_expires_at > clock_timestamp())
-  AND pg_try_advisory_xact_lock(('x' || right(replace(a.id::text, '-', ''), 16))::bit(64)::bigint)
+  AND pg_try_advisory_xact_lock(lock_key(a.id))
 ON CONFLICT DO NOTHING
 RETURNING application_id, attempt
 
@@ -125,7 +125,8 @@ WITH input AS (
     INSERT INTO results (application_id, attempt, pipeline, status, score, reason, detail)
     SELECT id, attempt, $7, status, score, reason, detail FROM input i
     WHERE EXISTS (
-        SELECT FROM attempts t WHERE t.application_id = i.id AND t.attempt = i.attempt AND t.worker_id = $8)
+        SELECT FROM attempts t
+        WHERE t.application_id = i.id AND t.attempt = i.attempt AND t.worker_id = $8 AND t.outcome IS NULL)
       AND NOT EXISTS (
         SELECT FROM attempts t WHERE t.application_id = i.id AND t.attempt > i.attempt)
     ON CONFLICT (application_id) DO NOTHING
@@ -153,7 +154,7 @@ WITH input AS (
     RETURNING application_id, attempt, status
 ), audited AS (
     INSERT INTO audit_log (application_id, event, actor, attempt)
-    SELECT application_id, status, 'worker:' || $8::text, attempt FROM written
+    SELECT application_id, status, 'worker:' || $8::uuid::text, attempt FROM written
 )
 SELECT application_id FROM written
 
@@ -166,8 +167,10 @@ WHERE application_id = $1 AND attempt = $2 AND worker_id = $3 AND outcome IS NUL
 RETURNING true
 
 -- name: errors
--- How many attempts of application $1 ended in an error.
-SELECT count(*) FROM attempts WHERE application_id = $1 AND outcome = 'errored'
+-- How many attempts of application $1 ended in an error, since it was last requeued.
+SELECT count(*) FROM attempts
+WHERE application_id = $1 AND outcome = 'errored' AND attempt > coalesce(
+    (SELECT max(attempt) FROM audit_log WHERE application_id = $1 AND event = 'requeued'), 0)
 
 -- name: schedule_retry
 -- To be tried again $3 seconds from now. $1 id, $2 pipeline.
@@ -175,61 +178,181 @@ INSERT INTO retries (application_id, pipeline, due_at)
 VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))
 ON CONFLICT (application_id) DO UPDATE SET due_at = excluded.due_at
 
+-- name: next_retry
+-- Postgres's time, and seconds until the first retry is due (negative: since), looking only behind
+-- $1, before which all was taken: an old snapshot elsewhere keeps the taken ones in the index.
+SELECT clock_timestamp() AS now, (
+    SELECT extract(epoch FROM due_at - clock_timestamp())::float8 FROM retries
+    WHERE due_at > $1 ORDER BY due_at LIMIT 1) AS seconds
+
 -- name: take_due_retries
--- Retries of pipeline $1 whose time has come, at most $2, oldest first; gone from the table when
--- the transaction that publishes them commits.
-DELETE FROM retries WHERE application_id IN (
-    SELECT application_id FROM retries WHERE pipeline = $1 AND due_at <= clock_timestamp()
-    ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-RETURNING application_id
+-- Retries whose time has come, at most $2, oldest first, looking only behind $1; gone from the
+-- table when the transaction that publishes them commits. Left out: those of removed applications.
+WITH due AS (
+    SELECT application_id FROM retries WHERE due_at > $1 AND due_at <= statement_timestamp()
+    ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
+), taken AS (
+    DELETE FROM retries e USING due WHERE e.application_id = due.application_id
+    RETURNING e.application_id, e.due_at
+)
+SELECT a.id, a.pipeline, a.traceparent FROM taken t JOIN applications a ON a.id = t.application_id
+ORDER BY t.due_at
 
 -- name: unfinished
--- The unfinished applications of pipeline $1 with an id in ($2, $3], oldest first, at most $4.
--- `held`: a live worker may still write. `scheduled`: a retry brings it back by itself.
-SELECT a.id, a.traceparent, coalesce(t.attempt, 0) AS attempt, t.outcome,
-       (l.key IS NOT NULL OR coalesce(t.outcome IS NULL AND w.lease_expires_at > clock_timestamp(), false)) AS held,
-       EXISTS (SELECT FROM retries e WHERE e.application_id = a.id) AS scheduled,
-       (SELECT count(*) FROM attempts n WHERE n.application_id = a.id AND n.outcome IS NULL) AS abandoned
-FROM applications a
+-- Which of the applications with an id in ($1, $2] have no result; looks at the first $3 of them
+-- only, so that it is short whatever the tables hold. Returns how many it looked at, the last of
+-- these, and the unfinished ones, by id. OFFSET 0 keeps the planner from joining whole tables: a
+-- probe of the primary key for each is right whatever the statistics say, stale or fresh.
+WITH scanned AS MATERIALIZED (
+    SELECT id FROM applications WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3
+)
+SELECT (SELECT count(*) FROM scanned) AS scanned,
+       (SELECT id FROM scanned ORDER BY id DESC LIMIT 1) AS last,
+       ARRAY(
+           SELECT id FROM scanned s
+           WHERE NOT EXISTS (SELECT FROM results r WHERE r.application_id = s.id OFFSET 0)
+           ORDER BY id) AS unfinished
+
+-- name: look
+-- What is known of the unfinished of pipeline $1 among $2 (ids), by id; the finished are left out.
+-- `held`: a live worker may still write. `open`: the latest claim was neither finished nor ended.
+-- `known`: its worker may live. `scheduled`: a retry brings it back by itself. `abandoned`: claims
+-- that are open or were left open by their workers, since it was last requeued.
+WITH looked AS MATERIALIZED (
+    SELECT unnest($2::uuid[]) AS id
+), registered AS MATERIALIZED (
+    SELECT id, lease_expires_at > clock_timestamp() AS leased FROM workers
+)
+SELECT i.id, a.traceparent, coalesce(t.attempt, 0) AS attempt, t.worker_id,
+       t.attempt IS NOT NULL AND t.outcome IS NULL AS open,
+       w.id IS NOT NULL AS known,
+       lock_key(i.id) IN (SELECT key FROM held_locks)
+           OR coalesce(t.outcome IS NULL AND w.leased, false) AS held,
+       EXISTS (SELECT FROM retries e WHERE e.application_id = i.id) AS scheduled,
+       CASE WHEN t.attempt IS NULL THEN 0 ELSE (
+           SELECT count(*) FROM attempts n
+           WHERE n.application_id = i.id AND n.outcome IS NULL AND n.attempt > coalesce(
+               (SELECT max(attempt) FROM audit_log q WHERE q.application_id = i.id AND q.event = 'requeued'), 0)
+       ) END AS abandoned
+FROM looked i
+CROSS JOIN LATERAL (
+    SELECT traceparent FROM applications WHERE id = i.id AND pipeline = $1 OFFSET 0
+) a
 LEFT JOIN LATERAL (
     SELECT attempt, outcome, worker_id FROM attempts
-    WHERE application_id = a.id ORDER BY attempt DESC LIMIT 1
+    WHERE application_id = i.id ORDER BY attempt DESC LIMIT 1
 ) t ON true
-LEFT JOIN workers w ON w.id = t.worker_id
-LEFT JOIN (
-    SELECT DISTINCT (classid::bigint << 32) | objid::bigint AS key FROM pg_locks
-    WHERE locktype = 'advisory' AND objsubid = 1 AND granted
-      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-) l ON l.key = ('x' || right(replace(a.id::text, '-', ''), 16))::bit(64)::bigint
-WHERE a.pipeline = $1 AND a.id > $2 AND a.id <= $3
-  AND NOT EXISTS (SELECT FROM results r WHERE r.application_id = a.id)
-ORDER BY a.id LIMIT $4
+LEFT JOIN registered w ON w.id = t.worker_id
+WHERE NOT EXISTS (SELECT FROM results r WHERE r.application_id = i.id OFFSET 0)
+ORDER BY i.id
+
+-- name: not_unfinished
+-- Which of $1 (ids) are finished, or gone altogether: nothing in the line needs them.
+SELECT i.id FROM unnest($1::uuid[]) AS i (id)
+WHERE NOT EXISTS (SELECT FROM applications a WHERE a.id = i.id OFFSET 0)
+   OR EXISTS (SELECT FROM results r WHERE r.application_id = i.id OFFSET 0)
+
+-- name: fail
+-- Application $1 of pipeline $3 has failed for the reason $4, says $5, unless somebody holds it or
+-- claimed it after attempt $2. Result and audit in one transaction. Returns the id if it counted.
+WITH written AS (
+    INSERT INTO results (application_id, attempt, pipeline, status, reason)
+    SELECT $1::uuid, $2::int, $3::text, 'failed', $4::text
+    WHERE NOT EXISTS (SELECT FROM attempts WHERE application_id = $1 AND attempt > $2)
+      AND pg_try_advisory_xact_lock(lock_key($1))
+    ON CONFLICT (application_id) DO NOTHING
+    RETURNING application_id, attempt
+), audited AS (
+    INSERT INTO audit_log (application_id, event, actor, attempt, detail)
+    SELECT application_id, 'failed', $5::text, attempt, jsonb_build_object('reason', $4::text) FROM written
+)
+SELECT application_id FROM written
+
+-- name: requeue
+-- Failed applications among $1 (ids) get another chance, says $2: their result goes (the audit
+-- keeps it), their last claim is ended, and a retry is due now; all in one transaction. Returns
+-- which they were.
+WITH gone AS (
+    DELETE FROM results WHERE application_id = ANY($1::uuid[]) AND status = 'failed'
+    RETURNING application_id, pipeline, attempt, reason, finished_at
+), ended AS (
+    UPDATE attempts t SET outcome = 'errored', detail = left(gone.reason, 2000)
+    FROM gone WHERE t.application_id = gone.application_id AND t.attempt = gone.attempt AND t.outcome IS NULL
+), scheduled AS (
+    INSERT INTO retries (application_id, pipeline, due_at)
+    SELECT application_id, pipeline, clock_timestamp() FROM gone
+    ON CONFLICT (application_id) DO UPDATE SET due_at = excluded.due_at
+), audited AS (
+    INSERT INTO audit_log (application_id, event, actor, attempt, detail)
+    SELECT application_id, 'requeued', $2::text, attempt,
+           jsonb_build_object('reason', reason, 'failed_at', finished_at)
+    FROM gone
+)
+SELECT application_id FROM gone
+
+-- name: remove_finished
+-- Those of $1 (ids) that were finished before $2 are removed with all that belongs to them; kept
+-- as one document each when $3. Deleting the result comes first, so that a requeue of the same
+-- application and this exclude each other. Returns how many.
+WITH gone AS (
+    DELETE FROM results WHERE application_id = ANY($1::uuid[]) AND finished_at < $2 RETURNING *
+), removed AS (
+    DELETE FROM applications WHERE id IN (SELECT application_id FROM gone) RETURNING *
+), tried AS (
+    DELETE FROM attempts WHERE application_id IN (SELECT application_id FROM gone) RETURNING *
+), audited AS (
+    DELETE FROM audit_log WHERE application_id IN (SELECT application_id FROM gone) RETURNING *
+), unscheduled AS (
+    DELETE FROM retries WHERE application_id IN (SELECT application_id FROM gone)
+), archived AS (
+    INSERT INTO archived_applications (id, record)
+    SELECT a.id, jsonb_build_object(
+        'application', to_jsonb(a), 'result', to_jsonb(g),
+        'attempts', coalesce(t.list, '[]'), 'audit', coalesce(l.list, '[]'))
+    FROM removed a
+    JOIN gone g ON g.application_id = a.id
+    LEFT JOIN (
+        SELECT application_id, jsonb_agg(to_jsonb(tried) ORDER BY attempt) AS list FROM tried GROUP BY 1
+    ) t ON t.application_id = a.id
+    LEFT JOIN (
+        SELECT application_id, jsonb_agg(to_jsonb(audited) ORDER BY at) AS list FROM audited GROUP BY 1
+    ) l ON l.application_id = a.id
+    WHERE $3
+    ON CONFLICT (id) DO NOTHING
+)
+SELECT count(*) FROM removed
 
 -- name: dead_workers
--- Workers of pipeline $1 that neither hold their lock nor a valid lease.
-SELECT w.id FROM workers w
-WHERE w.pipeline = $1
-  AND (w.lease_expires_at IS NULL OR w.lease_expires_at <= clock_timestamp())
-  AND NOT EXISTS (
-    SELECT FROM pg_locks l
-    WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
-      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND (l.classid::bigint << 32) | l.objid::bigint
-          = ('x' || right(replace(w.id::text, '-', ''), 16))::bit(64)::bigint)
+-- Workers that neither hold their lock nor a valid lease.
+SELECT id, pipeline FROM workers
+WHERE (lease_expires_at IS NULL OR lease_expires_at <= clock_timestamp())
+  AND lock_key(id) NOT IN (SELECT key FROM held_locks)
+
+-- name: forget_workers
+-- Those of $1 (ids) that are dead, still, are forgotten. The conditions are those of dead_workers,
+-- on the row itself, so that they are looked at again when it was just renewed.
+DELETE FROM workers
+WHERE id = ANY($1::uuid[])
+  AND (lease_expires_at IS NULL OR lease_expires_at <= clock_timestamp())
+  AND lock_key(id) NOT IN (SELECT key FROM held_locks)
 
 -- name: take_lease
--- Lead, if nobody else does: $1 name, $2 holder, $3 seconds. A new holder is a new term. Returns
--- the term, or nothing while somebody else's lease runs.
+-- Lead in a new term, if nobody else does: $1 name, $2 holder, $3 seconds. Returns the term, or
+-- nothing while somebody's lease runs. The caller has locked former leaders out.
 INSERT INTO leases (name, holder, term, expires_at)
 VALUES ($1, $2, 1, clock_timestamp() + make_interval(secs => $3))
 ON CONFLICT (name) DO UPDATE SET
-    holder = excluded.holder, expires_at = excluded.expires_at,
-    term = leases.term + (leases.holder <> excluded.holder)::int
-WHERE leases.holder = excluded.holder OR leases.expires_at <= clock_timestamp()
+    holder = excluded.holder, expires_at = excluded.expires_at, term = leases.term + 1
+WHERE leases.expires_at <= clock_timestamp()
+RETURNING term
+
+-- name: renew_lease
+-- Go on leading: $1 name, $2 holder, $3 term, $4 seconds. Nothing when somebody else has taken over.
+UPDATE leases SET expires_at = clock_timestamp() + make_interval(secs => $4)
+WHERE name = $1 AND holder = $2 AND term = $3
 RETURNING term
 
 -- name: assert_lease
--- Inside each transaction of a leader: $1 name, $2 holder, $3 term. The share lock keeps the next
--- leader from taking over until this transaction has ended.
-SELECT 1 FROM leases
-WHERE name = $1 AND holder = $2 AND term = $3 AND expires_at > clock_timestamp() FOR SHARE
+-- Whether $2 leads $1 in term $3, now.
+SELECT true FROM leases
+WHERE name = $1 AND holder = $2 AND term = $3 AND expires_at > clock_timestamp()

@@ -8,6 +8,8 @@ from shortlist.storage import postgres
 from shortlist.storage.sql import SQL
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from shortlist.domain.application import ConnectionMode, PipelineName, WorkerId
     from shortlist.storage.postgres import Connection
 
@@ -56,6 +58,17 @@ async def leave(connection: Connection, worker_id: WorkerId) -> None:
     await connection.execute("DELETE FROM workers WHERE id = $1", worker_id)
 
 
-async def dead(connection: Connection, pipeline: PipelineName) -> list[WorkerId]:
-    """Workers that are known and show no sign of life."""
-    return [row["id"] for row in await connection.fetch(SQL["dead_workers"], pipeline)]
+async def registered(connection: Connection, pipeline: PipelineName) -> set[WorkerId]:
+    """Workers that enrolled and neither left nor were forgotten."""
+    rows = await connection.fetch("SELECT id FROM workers WHERE pipeline = $1", pipeline)
+    return {row["id"] for row in rows}
+
+
+async def dead(connection: Connection) -> dict[WorkerId, PipelineName]:
+    """Workers that are registered and show no sign of life."""
+    return {row["id"]: row["pipeline"] for row in await connection.fetch(SQL["dead_workers"])}
+
+
+async def forget(connection: Connection, worker_ids: Collection[WorkerId]) -> None:
+    """Forget those of them that are still dead."""
+    await connection.execute(SQL["forget_workers"], list(worker_ids))

@@ -1,0 +1,102 @@
+"""Notices within a quarter of a second that a worker died, and has its work found at once.
+
+Promise 3: what a dead worker held is being scored again within 2 s (perJob: its connections drop
+with it) or 5 s (perWrite: its lease of 3 s runs out first).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from shortlist.domain.sweep import Urgency
+from shortlist.storage import heartbeats, workers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shortlist.domain.application import ApplicationId, PipelineName, WorkerId
+    from shortlist.maintenance.desk import Desk
+    from shortlist.maintenance.sweep import Sweeps
+    from shortlist.storage.line import Line
+
+LOOK_SECONDS = 0.25
+
+_CONFIRM_SECONDS = 0.1
+"""A worker must look dead twice, so far apart: its connection may have just broken."""
+
+_PATIENCE_SECONDS = 1.5
+"""The same while our own connections break: then so do those of workers, which are well and come
+back within a second. Their work would be scored twice for nothing."""
+
+_MOST_PENDING = 20_000
+
+log = structlog.get_logger(__name__)
+
+
+class DeadWorkers:
+    """Looks for dead workers, rescues what they held, forgets them when nothing is left."""
+
+    def __init__(
+        self, desk: Desk, sweeps: Sweeps, seconds_since_a_break: Callable[[], float]
+    ) -> None:
+        """``seconds_since_a_break``: since one of our own connections broke."""
+        self._desk = desk
+        self._sweeps = sweeps
+        self._seconds_since_a_break = seconds_since_a_break
+        self._dead_since: dict[WorkerId, float] = {}
+        self._told: set[WorkerId] = set()
+
+    async def turn(self) -> float | None:
+        """One look; returns how soon to look again, when not as always."""
+        async with self._desk.connection() as connection:
+            dead = await workers.dead(connection)
+        now = time.monotonic()
+        self._dead_since = {worker: self._dead_since.get(worker, now) for worker in dead}
+        self._told &= dead.keys()
+        patient = self._seconds_since_a_break() < _PATIENCE_SECONDS
+        confirm_seconds = _PATIENCE_SECONDS if patient else _CONFIRM_SECONDS
+        confirmed: dict[PipelineName, set[WorkerId]] = {}
+        for worker, since in self._dead_since.items():
+            if now - since >= confirm_seconds:
+                confirmed.setdefault(dead[worker], set()).add(worker)
+        for pipeline, worker_ids in confirmed.items():
+            await self._rescue(pipeline, worker_ids)
+        all_confirmed = sum(map(len, confirmed.values())) == len(dead)
+        return None if all_confirmed else _CONFIRM_SECONDS
+
+    async def _rescue(self, pipeline: PipelineName, dead: set[WorkerId]) -> None:
+        if new := dead - self._told:
+            log.warning("workers_died", pipeline=pipeline, workers=[str(w) for w in new])
+            self._told |= new
+        sweep = await self._sweeps.of(pipeline)
+        if sweep is None:
+            return
+        held = await self._delivered_to(sweep.line, dead)
+        holders = await sweep.run(Urgency(ids=held, dead=dead))
+        await self._forget(sweep.line, dead - holders)
+
+    async def _delivered_to(self, line: Line, dead: set[WorkerId]) -> set[ApplicationId]:
+        """What they were given and did not acknowledge: claimed, not claimed yet, or finished."""
+        return {
+            application_id
+            for worker_id in dead
+            for stream in (line.again, line.line)
+            for _, application_id in await line.pending(
+                stream, consumer=str(worker_id), count=_MOST_PENDING
+            )
+            if application_id is not None
+        }
+
+    async def _forget(self, line: Line, gone: set[WorkerId]) -> None:
+        """They hold nothing any more, and all that they ever held was found."""
+        if not gone:
+            return
+        async with self._desk.writing() as connection:
+            await workers.forget(connection, gone)
+        for worker_id in gone:
+            for stream in (line.again, line.line):
+                await line.forget_consumer(stream, str(worker_id))
+            await heartbeats.leave(self._desk.redis, line.pipeline, worker_id)

@@ -1,0 +1,126 @@
+"""What every agent works with while this replica leads: servers, and the right to write."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+
+from shortlist.failpoints import failpoint
+from shortlist.storage import leases, postgres
+from shortlist.storage.leases import NotLeadingError
+from shortlist.storage.line import Line
+from shortlist.storage.redis import REDIS_ERRORS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from shortlist.domain.application import PipelineName
+    from shortlist.maintenance.leader import Leadership
+    from shortlist.settings import Settings
+    from shortlist.storage.pool import ConnectionPool
+    from shortlist.storage.postgres import Connection
+    from shortlist.storage.redis import Redis
+
+HANGING_SECONDS = 20.0
+"""An agent whose turn goes on for so long waits for a server that does not answer."""
+
+_WATCH_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class Desk:
+    """One leader's tools. Connections lent here are cut when the lead ends, or when they hang."""
+
+    def __init__(
+        self, settings: Settings, pool: ConnectionPool, redis: Redis, leadership: Leadership
+    ) -> None:
+        """``pool`` has a connection for most agents; all of them must not wait for one at once."""
+        self.settings = settings
+        self.redis = redis
+        self.actor = f"maintenance:{leadership.lease.term}"
+        """Who writes, for the audit log."""
+        self._pool = pool
+        self._leadership = leadership
+        self._lent: set[Connection] = set()
+        self._turns: dict[str, float] = {}
+
+    def line(self, pipeline: PipelineName) -> Line:
+        """One pipeline's line."""
+        return Line(self.redis, pipeline)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection to read with."""
+        async with self._pool.connection() as connection:
+            self._lent.add(connection)
+            try:
+                yield connection
+            finally:
+                self._lent.discard(connection)
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Connection]:
+        """A transaction that commits only if this replica leads, or `NotLeadingError`.
+
+        What is published to Redis is published inside one, too: Redis knows no fences, but
+        nobody else starts to lead before it has ended.
+        """
+        async with self.connection() as connection:
+            await failpoint("maintenance.mid_lead")
+            self._leadership.check()
+            async with leases.leading(connection, self._leadership.lease):
+                yield connection
+
+    def cut(self) -> None:
+        """Break every lent connection: whoever waits for one stops waiting."""
+        for connection in self._lent:
+            connection.terminate()
+
+    def goes_on(self) -> None:
+        """Said in between by an agent with much to do: the servers answer, nobody hangs."""
+        self._turns = dict.fromkeys(self._turns, time.monotonic())
+
+    async def repeat(
+        self, agent: str, turn: Callable[[], Awaitable[float | None]], period_seconds: float
+    ) -> None:
+        """Run an agent's turns until the lead ends; survives whatever the servers do.
+
+        A turn may return how many seconds to sleep instead of the period. Raises
+        `NotLeadingError`, and nothing else.
+        """
+        trouble = ""
+        while True:
+            self._turns[agent] = time.monotonic()
+            pause: float | None = None
+            try:
+                pause = await turn()
+                if trouble:
+                    log.info("agent_recovered", agent=agent)
+                trouble = ""
+            except NotLeadingError:
+                raise
+            except (*postgres.CONNECTION_ERRORS, *REDIS_ERRORS) as error:
+                if trouble != type(error).__name__:  # once for each kind, not for each turn
+                    log.warning("agent_waits_for_a_server", agent=agent, error=repr(error))
+                trouble = type(error).__name__
+            except Exception as error:  # one bad turn must not stop all the others
+                log.exception("agent_failed", agent=agent)
+                trouble = type(error).__name__
+            del self._turns[agent]
+            await asyncio.sleep(period_seconds if pause is None else pause)
+
+    async def watch_for_hanging(self) -> None:
+        """Cut the connections when an agent hangs, so that it may try again. Runs for ever."""
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            now = time.monotonic()
+            hanging = [a for a, at in self._turns.items() if now - at > HANGING_SECONDS]
+            if hanging:
+                log.warning("agents_hang", agents=hanging)
+                self.cut()
+                self._turns.update(dict.fromkeys(hanging, now))

@@ -1,0 +1,179 @@
+"""Who leads: a lease in Postgres, renewed while it lasts, and everything stops when it does not.
+
+Three things keep a former leader from writing. Its agents are cancelled and their connections cut
+as soon as it hears that somebody else leads, or cannot hear anything until its lease has run out
+by its own clock. Before each write it looks at that clock, which runs on while a process is
+stopped. And each transaction finds out for itself (`storage.leases`), which alone would do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, TypeVar
+from uuid import uuid4
+
+import structlog
+
+from shortlist import telemetry
+from shortlist.failpoints import guarded
+from shortlist.storage import leases, postgres
+from shortlist.storage.leases import Lease, NotLeadingError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from shortlist.storage.postgres import Connection
+
+T = TypeVar("T")
+
+LEASE_NAME = "maintenance"
+
+_STAND_SECONDS = 0.5
+"""How often a replica that does not lead asks whether it may."""
+
+_RENEWALS_PER_LEASE = 4
+_RECONNECT_SECONDS = 0.2
+
+log = structlog.get_logger(__name__)
+
+
+class Leadership:
+    """One term, as long as it lasts."""
+
+    def __init__(self, lease: Lease, valid_until: float) -> None:
+        """``valid_until``: by `time.monotonic`, never later than by Postgres's clock."""
+        self.lease = lease
+        self.valid_until = valid_until
+
+    def check(self) -> None:
+        """Raise `NotLeadingError` when the lease has run out by our own clock."""
+        if time.monotonic() >= self.valid_until and guarded("leader_fence"):
+            raise NotLeadingError(self.lease.name)
+
+
+class Candidate:
+    """One replica, which leads or waits to lead."""
+
+    def __init__(
+        self,
+        open_connection: Callable[[], Awaitable[Connection]],
+        lease_seconds: float,
+        lead: Callable[[Leadership], Coroutine[None, None, None]],
+    ) -> None:
+        """``lead`` runs while this replica leads; it is cancelled when that ends."""
+        self.holder = uuid4()
+        self.leadership: Leadership | None = None
+        self.last_contact = 0.0
+        """When Postgres last told who leads, by `time.monotonic`."""
+        self.last_turn = time.monotonic()
+        """When the loop last went round; liveness watches it."""
+        self._open_connection = open_connection
+        self._connection: Connection | None = None
+        self._lease_seconds = lease_seconds
+        self._lead = lead
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Wait to lead, lead, and again, until told to stop."""
+        telemetry.LEADING.set(0)
+        try:
+            while not stop.is_set():
+                self.last_turn = time.monotonic()
+                leadership = await self._stand()
+                if leadership is None:
+                    await _wait(stop, _STAND_SECONDS)
+                else:
+                    await self._lead_until(stop, leadership)
+        finally:
+            if self._connection is not None:
+                await postgres.close_quickly(self._connection)
+
+    async def _stand(self) -> Leadership | None:
+        async def take(connection: Connection) -> Lease | None:
+            return await leases.take(connection, LEASE_NAME, self.holder, self._lease_seconds)
+
+        asked = time.monotonic()
+        try:
+            lease = await self._ask(take, self._lease_seconds)
+        except postgres.CONNECTION_ERRORS as error:
+            log.warning("postgres_unavailable", doing="standing for leader", error=repr(error))
+            return None
+        return None if lease is None else Leadership(lease, asked + self._lease_seconds)
+
+    async def _lead_until(self, stop: asyncio.Event, leadership: Leadership) -> None:
+        log.info("leading", term=leadership.lease.term, holder=str(self.holder))
+        telemetry.LEADING.set(1)
+        self.leadership = leadership
+        parts = [
+            asyncio.create_task(self._lead(leadership), name="lead"),
+            asyncio.create_task(self._keep(leadership), name="keep the lease"),
+            asyncio.create_task(stop.wait(), name="stop"),
+        ]
+        try:
+            await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.leadership = None
+            telemetry.LEADING.set(0)
+            for part in parts:
+                part.cancel()
+            ends = await asyncio.gather(*parts, return_exceptions=True)
+        log.info("not_leading", term=leadership.lease.term)
+        if isinstance(ends[0], Exception) and not isinstance(ends[0], NotLeadingError):
+            log.error("lead_failed", exc_info=ends[0])
+        await self._give_up(leadership.lease)
+
+    async def _keep(self, leadership: Leadership) -> None:
+        """Renew in time; returns when somebody else leads, or the lease has run out."""
+
+        async def renew(connection: Connection) -> bool:
+            return await leases.renew(connection, leadership.lease, self._lease_seconds)
+
+        while True:
+            await asyncio.sleep(self._lease_seconds / _RENEWALS_PER_LEASE)
+            self.last_turn = asked = time.monotonic()
+            try:
+                if await self._ask(renew, leadership.valid_until - asked):
+                    leadership.valid_until = asked + self._lease_seconds
+                elif guarded("leader_fence"):
+                    log.warning("leadership_lost", term=leadership.lease.term)
+                    return
+            except postgres.CONNECTION_ERRORS as error:
+                log.warning("postgres_unavailable", doing="renewing the lease", error=repr(error))
+                if time.monotonic() >= leadership.valid_until and guarded("leader_fence"):
+                    return
+                await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _give_up(self, lease: Lease) -> None:
+        async def give_up(connection: Connection) -> None:
+            await leases.give_up(connection, lease)
+
+        try:
+            await self._ask(give_up, 1.0)
+        except postgres.CONNECTION_ERRORS as error:
+            log.warning("postgres_unavailable", doing="giving the lease up", error=repr(error))
+
+    async def _ask(self, operation: Callable[[Connection], Awaitable[T]], seconds: float) -> T:
+        """Ask Postgres on the connection that is kept for this; cut it when that takes longer."""
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._open_connection()
+        connection = self._connection
+        asking = asyncio.ensure_future(operation(connection))
+        try:
+            done, _ = await asyncio.wait([asking], timeout=max(0.0, seconds))
+        except asyncio.CancelledError:
+            connection.terminate()
+            asking.cancel()
+            raise
+        if not done:
+            connection.terminate()
+        answer = await asking
+        self.last_contact = time.monotonic()
+        return answer
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass

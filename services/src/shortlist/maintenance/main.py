@@ -1,0 +1,142 @@
+"""Puts maintenance together, runs it, and stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from shortlist import probes, telemetry
+from shortlist.maintenance import consumers, dead_workers, gauges, retention, retries
+from shortlist.maintenance.desk import HANGING_SECONDS, Desk
+from shortlist.maintenance.leader import Candidate
+from shortlist.maintenance.memory import RedisMemory
+from shortlist.maintenance.sweep import Sweeps
+from shortlist.storage import postgres, recovery, redis
+from shortlist.storage.pool import ConnectionPool
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from shortlist.maintenance.leader import Leadership
+    from shortlist.settings import Settings
+    from shortlist.storage.postgres import Connection
+
+CONNECTIONS = 5
+"""Of a leader: one for the lease, the others for its agents. A replica that waits has one."""
+
+_STALE_SECONDS = 3 * HANGING_SECONDS
+
+log = structlog.get_logger(__name__)
+
+
+async def run(settings: Settings) -> int:
+    """Maintain until SIGTERM or SIGINT; the exit code."""
+    telemetry.configure_logging(settings, "maintenance")
+    stop = asyncio.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
+    return await Maintenance(settings).run(stop)
+
+
+class Maintenance:
+    """One replica."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Nothing is opened before `run`."""
+        self._settings = settings
+        self._pool = ConnectionPool(self._connect, CONNECTIONS - 1)
+        self._redis = redis.connect(settings.redis_url.get_secret_value())
+        self._broke_at = -float("inf")
+        self.candidate = Candidate(self._connect, settings.maintenance_lease_seconds, self._lead)
+
+    async def run(self, stop: asyncio.Event) -> int:
+        """Serve probes, lead or wait to lead, until told to stop."""
+        app = probes.probe_app(readiness=self._readiness, liveness=self._liveness)
+        try:
+            async with probes.serve(app, self._settings):
+                await self.candidate.run(stop)
+        except OSError as error:
+            log.error(  # noqa: TRY400 (the error says it all)
+                "cannot_listen", port=self._settings.port, error=str(error)
+            )
+            return 1
+        finally:
+            await self._pool.close()
+            await self._redis.aclose()
+        return 0
+
+    async def _lead(self, leadership: Leadership) -> None:
+        """Run every agent until one finds that this replica does not lead, or cancelled."""
+        desk = Desk(self._settings, self._pool, self._redis, leadership)
+        agents = [asyncio.create_task(agent) for agent in self._agents(desk)]
+        try:
+            done, _ = await asyncio.wait(agents, return_when=asyncio.FIRST_COMPLETED)
+            for agent in done:
+                agent.result()
+        finally:
+            for agent in agents:
+                agent.cancel()
+            desk.cut()
+            await asyncio.gather(*agents, return_exceptions=True)
+            gauges.take_back()
+
+    def _agents(self, desk: Desk) -> list[Coroutine[None, None, None]]:
+        sweeps = Sweeps(desk)
+        memory = RedisMemory(desk, sweeps)
+
+        async def sweep() -> None:
+            await sweeps.learn_pipelines()
+            await memory.restore_if_lost()
+            await sweeps.turn()
+
+        dead = dead_workers.DeadWorkers(desk, sweeps, self._seconds_since_a_break)
+        sweep_seconds = self._settings.sweep_interval_seconds
+        agents: list[tuple[str, Callable[[], Awaitable[float | None]], float]] = [
+            ("sweep", sweep, sweep_seconds),
+            ("dead workers", dead.turn, dead_workers.LOOK_SECONDS),
+            ("retries", retries.Retries(desk, sweeps).turn, retries.LOOK_SECONDS),
+            ("consumers", consumers.Consumers(desk, sweeps).turn, consumers.LOOK_SECONDS),
+            ("retention", retention.Retention(desk).turn, retention.PERIOD_SECONDS),
+            ("gauges", gauges.Gauges(desk, sweeps).turn, gauges.PERIOD_SECONDS),
+        ]
+        return [desk.repeat(*agent) for agent in agents] + [desk.watch_for_hanging()]
+
+    async def _connect(self) -> Connection:
+        lease_milliseconds = int(self._settings.maintenance_lease_seconds * 1000)
+        connection = await postgres.connect(
+            self._settings.database_url.get_secret_value(),
+            application_name="shortlist-maintenance",
+            statement_cache_size=0 if self._settings.pgbouncer else 100,
+            settings=recovery.PLANNER_SETTINGS
+            | {
+                # A leader that was stopped in the middle of a transaction must not keep the next
+                # one from taking over for longer than its own lease.
+                "idle_in_transaction_session_timeout": str(lease_milliseconds),
+                "statement_timeout": str(int(HANGING_SECONDS * 1000)),
+            },
+        )
+        connection.add_termination_listener(self._broke)
+        return connection
+
+    def _broke(self, _: object) -> None:
+        self._broke_at = time.monotonic()
+
+    def _seconds_since_a_break(self) -> float:
+        return time.monotonic() - self._broke_at
+
+    async def _readiness(self) -> probes.Health:
+        """Ready while Postgres tells who leads, be it somebody else."""
+        silent_seconds = time.monotonic() - self.candidate.last_contact
+        return probes.Health(
+            ok=silent_seconds < 2 * self._settings.maintenance_lease_seconds,
+            detail={"leading": self.candidate.leadership is not None},
+        )
+
+    async def _liveness(self) -> probes.Health:
+        """Not alive once the loop stopped turning; a dead server is no reason to die."""
+        silent_seconds = time.monotonic() - self.candidate.last_turn
+        return probes.Health(ok=silent_seconds < _STALE_SECONDS)

@@ -1,0 +1,111 @@
+"""What maintenance reads and writes to find lost applications, and to give up or revive others.
+
+Its statements are cheap at any size of the tables: they walk the primary key of ``applications``
+in slices and probe those of the other tables, which are only ever inserted into. Connections that
+run them should be opened with `PLANNER_SETTINGS`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shortlist.domain.application import ApplicationId, PipelineName
+from shortlist.domain.sweep import NOTHING, Seen
+from shortlist.storage.sql import SQL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from shortlist.storage.postgres import Connection
+
+PLANNER_SETTINGS = {
+    # Right after a mass insert the statistics are those of an emptier table: the planner would
+    # read a whole range to return its first slice, or a whole table for each row.
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A stretch of ids that was looked at."""
+
+    scanned: int
+    """How many applications there were, finished or not."""
+    last: UUID | None
+    """The id of the last one."""
+    unfinished: list[ApplicationId]
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A pipeline, and where its sweep may begin."""
+
+    name: PipelineName
+    swept_to: UUID
+
+
+async def unfinished(connection: Connection, after: UUID, up_to: UUID, limit: int) -> Slice:
+    """Which of the first ``limit`` applications above ``after`` are unfinished."""
+    row = await connection.fetchrow(SQL["unfinished"], after, up_to, limit)
+    assert row is not None
+    return Slice(row["scanned"], row["last"], row["unfinished"])
+
+
+async def look(
+    connection: Connection, pipeline: PipelineName, ids: Sequence[ApplicationId]
+) -> list[Seen]:
+    """What is known of those of ``ids`` that are unfinished and of this pipeline."""
+    return [
+        Seen(
+            id=row["id"],
+            attempt=row["attempt"],
+            held=row["held"],
+            scheduled=row["scheduled"],
+            worker_id=row["worker_id"],
+            open=row["open"],
+            known=row["known"],
+            abandoned=row["abandoned"],
+            traceparent=row["traceparent"],
+        )
+        for row in await connection.fetch(SQL["look"], pipeline, ids)
+    ]
+
+
+async def not_unfinished(
+    connection: Connection, ids: Sequence[ApplicationId]
+) -> set[ApplicationId]:
+    """Which of these are finished, or gone altogether."""
+    return {row["id"] for row in await connection.fetch(SQL["not_unfinished"], ids)}
+
+
+async def newest(connection: Connection) -> UUID:
+    """The id of the newest application; `NOTHING` when there is none."""
+    found: UUID | None = await connection.fetchval(
+        "SELECT id FROM applications ORDER BY id DESC LIMIT 1"
+    )
+    return found or NOTHING
+
+
+async def pipelines(connection: Connection) -> list[Pipeline]:
+    """Every pipeline that anything was ever accepted for."""
+    rows = await connection.fetch("SELECT name, swept_to FROM pipelines ORDER BY name")
+    return [Pipeline(PipelineName(row["name"]), row["swept_to"]) for row in rows]
+
+
+async def save_mark(connection: Connection, pipeline: PipelineName, mark: UUID) -> None:
+    """Remember where the next leader's sweep may begin."""
+    await connection.execute(
+        "UPDATE pipelines SET swept_to = $2 WHERE name = $1 AND swept_to <> $2", pipeline, mark
+    )
+
+
+async def fail(
+    connection: Connection, seen: Seen, pipeline: PipelineName, *, reason: str, actor: str
+) -> bool:
+    """Write that an application has failed; False when somebody got hold of it meanwhile."""
+    return bool(
+        await connection.fetchval(SQL["fail"], seen.id, seen.attempt, pipeline, reason, actor)
+    )

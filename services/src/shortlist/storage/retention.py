@@ -1,0 +1,52 @@
+"""Removal of what nobody needs any more, in bounded batches, oldest first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shortlist.storage.sql import SQL
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from shortlist.storage.postgres import Connection
+
+
+async def oldest(connection: Connection, after: UUID, below: UUID, limit: int) -> list[UUID]:
+    """Ids between two, in order."""
+    rows = await connection.fetch(
+        "SELECT id FROM applications WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3",
+        after,
+        below,
+        limit,
+    )
+    return [row["id"] for row in rows]
+
+
+async def remove_finished(
+    connection: Connection, ids: Sequence[UUID], *, before: dt.datetime, archive: bool
+) -> int:
+    """Remove those that were finished before a time, with all that belongs to them."""
+    return int(await connection.fetchval(SQL["remove_finished"], ids, before, archive))
+
+
+async def remove_idempotency_keys(
+    connection: Connection, *, after: dt.datetime, before: dt.datetime, limit: int
+) -> dt.datetime | None:
+    """Forget keys made between two times, oldest first; until when, or None if there was none."""
+    removed: dt.datetime | None = await connection.fetchval(
+        """
+        WITH removed AS (
+            DELETE FROM idempotency_keys WHERE key IN (
+                SELECT key FROM idempotency_keys WHERE created_at >= $1 AND created_at < $2
+                ORDER BY created_at LIMIT $3)
+            RETURNING created_at)
+        SELECT max(created_at) FROM removed
+        """,
+        after,
+        before,
+        limit,
+    )
+    return removed
