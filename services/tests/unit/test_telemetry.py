@@ -3,7 +3,9 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -31,6 +33,14 @@ def test_every_metric_has_a_base_unit_or_counts_something() -> None:
             assert not family.name.endswith(("_ms", "_millis", "_minutes", "_kb"))
             assert family.type != "histogram" or family.name.endswith(("_seconds", "_size"))
             assert family.documentation.endswith(".")
+
+
+def test_every_metric_is_measured_by_some_process() -> None:
+    names = [n for n, m in vars(telemetry).items() if isinstance(m, MetricWrapperBase)]
+    folders = ("ingest", "worker", "maintenance", "dashboard")
+    package = Path(telemetry.__file__).parent
+    sources = "".join(f.read_text() for name in folders for f in (package / name).rglob("*.py"))
+    assert [name for name in names if not re.search(rf"\b{name}\b", sources)] == []
 
 
 @pytest.fixture
