@@ -170,6 +170,8 @@ def _route_standard_library(
         logging.getLogger(name).propagate = True
     for name in ("httpx", "httpcore", "anthropic", "asyncio"):  # each request, at info
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    # One line for each failed export, not one more for each try.
+    logging.getLogger("opentelemetry").setLevel(max(level, logging.ERROR))
 
 
 def _add_process(
