@@ -318,8 +318,6 @@ def request_span(
     """
     if _Tracing.tracer is None:  # first of all: this is on the hottest path
         return _NO_SPAN
-    if _Tracing.tracer is None:
-        return _NO_SPAN
     return _span(
         f"{method} {route}",
         SpanKind.SERVER,
@@ -330,8 +328,6 @@ def request_span(
 
 def send_span(pipeline: str, application_id: UUID) -> contextlib.AbstractContextManager[trace.Span]:
     """The producer's span around one accept; `current_traceparent` inside it goes with the row."""
-    if _Tracing.tracer is None:
-        return _NO_SPAN
     if _Tracing.tracer is None:
         return _NO_SPAN
     return _span(
