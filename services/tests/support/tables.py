@@ -26,14 +26,14 @@ BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"
 def metrics_table() -> str:
     """One line for each metric of `shortlist.telemetry`, by name."""
     rows = sorted(_metric(metric) for metric in vars(telemetry).values() if _is_metric(metric))
-    return _table(["metric", "kind", "labels", "means"], rows)
+    return markdown_table(["metric", "kind", "labels", "means"], rows)
 
 
 def redis_table() -> str:
     """One line for each key of `shortlist.storage.keys`."""
     tree = ast.parse(inspect.getsource(keys))
     rows = [*_constants(tree), *_functions(tree)]
-    return _table(["key", "what"], sorted(rows))
+    return markdown_table(["key", "what"], sorted(rows))
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -83,7 +83,8 @@ def _one_line(text: str) -> str:
     return " ".join(text.replace("``", "`").split())
 
 
-def _table(head: list[str], rows: list[tuple[str, ...]]) -> str:
+def markdown_table(head: list[str], rows: list[tuple[str, ...]]) -> str:
+    """A table in Markdown."""
     lines = [head, ["---"] * len(head), *(list(row) for row in rows)]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 

@@ -53,6 +53,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._one_too_many = False
         self._in_head = False
         self._in_message = False
+        self._in_pieces = False  # the request did not come in one chunk
         self._chunk_bytes = 0
         self._message_bytes = 0  # without the chunk in which the message began
         self._awaited_since: float | None = time.monotonic()
@@ -82,15 +83,17 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         self._in_head = self._in_message = True
+        self._in_pieces = False
         self._message_bytes = 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """A head is whole, and the request can be answered."""
-        if self._chunk_bytes > HEAD_LIMIT_BYTES and self._head_bytes() > HEAD_LIMIT_BYTES:
+        may_be_large = self._in_pieces or self._chunk_bytes > HEAD_LIMIT_BYTES
+        if may_be_large and self._head_bytes() > HEAD_LIMIT_BYTES:
             raise _HeadTooLargeError
+        super().on_headers_complete()  # raises when the URL is none
         self._in_head = False
-        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """A request is whole."""
@@ -116,9 +119,10 @@ class BoundedProtocol(HttpToolsProtocol):
             # Answered already, when it was refused early: then uvicorn has no timer any more.
             self._awaited_since = None if self._answering else time.monotonic()
             return
+        self._in_pieces = True
         if self._awaited_since is None:
             self._awaited_since = time.monotonic()
-        if self._in_head and self._message_bytes > HEAD_LIMIT_BYTES:
+        if self._in_head and max(self._message_bytes, self._head_bytes()) > HEAD_LIMIT_BYTES:
             self._refuse(431, _HEAD_TOO_LARGE)
         elif self._message_bytes > MESSAGE_LIMIT_BYTES:
             self._refuse(413, "The request is too long.")
@@ -133,17 +137,21 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(400, "This is not HTTP.")
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer for the app, if nobody has begun to, and hang up."""
+        """Answer for the app, unless it has begun to, and hang up."""
         if self.transport.is_closing():
             return
         REFUSED.labels("protocol").inc()
-        cycle = None if self._in_head or not self._in_message else self.cycle
-        if cycle is None and not self._answering:
+        in_body = self._in_message and not self._in_head
+        if self._answering and not in_body:
+            self.cycle.keep_alive = False  # it came behind a request that is in order
+            self.flow.pause_reading()
+            return
+        if not in_body:
             self._write(status, message)
-        elif cycle is not None and not cycle.response_started:
+        elif not self.cycle.response_started and not self.pipeline:
             self._write(status, message)
-            cycle.disconnected = True
-            cycle.message_event.set()
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         self.transport.close()
 
     def _write(self, status: int, message: str) -> None:
