@@ -119,6 +119,11 @@ async def all_grants(redis: Redis, pipeline: PipelineName) -> dict[str, Grant]:
     return {worker: msgspec.json.decode(text, type=Grant) for worker, text in raw.items()}
 
 
+async def draining(redis: Redis, pipeline: PipelineName) -> set[str]:
+    """The workers that are told to take nothing more."""
+    return set(await cast("Awaitable[set[str]]", redis.smembers(keys.drain(pipeline))))
+
+
 async def set_draining(redis: Redis, pipeline: PipelineName, worker_ids: set[str]) -> None:
     """Make the drain set be exactly these workers."""
     key = keys.drain(pipeline)
