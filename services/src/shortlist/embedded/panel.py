@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import termios
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -10,7 +13,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from shortlist.embedded.screen import State, seconds
+from shortlist.embedded.screen import State, progress, seconds
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -28,12 +31,7 @@ _COLUMNS = (
     "p99",
 )
 
-_HINTS = {
-    "starting": "starting …",
-    "running": "Ctrl-C finishes what is in flight and stops; twice stops at once. Nothing is lost.",
-    "draining": "finishing what is in flight; Ctrl-C again stops at once. Nothing is lost.",
-    "stopping": "stopping the servers …",
-}
+_RUNNING_HINT = "Ctrl-C finishes what is in flight and stops; twice stops at once. Nothing is lost."
 
 
 class PanelPainter:
@@ -41,6 +39,7 @@ class PanelPainter:
 
     def __init__(self) -> None:
         """Takes the terminal."""
+        _hide_control_characters()
         self._console = Console(highlight=False)
         self._live = Live(console=self._console, auto_refresh=False)
         self._live.start()
@@ -64,7 +63,7 @@ def render(state: State) -> RenderableType:
     troubles = [*state.view.problems, *state.warnings]
     parts += [Text(f"! {trouble}", style="bold red") for trouble in troubles]
     return Panel(
-        Group(*parts, Text(), Text(_HINTS[state.phase], style="dim")),
+        Group(*parts, Text(), Text(_hint(state), style="dim")),
         title=f"[bold]Shortlist[/bold] {state.url}",
         subtitle=f"{state.phase} {_clock(state.uptime_seconds)}, data in {state.data}",
         title_align="left",
@@ -100,6 +99,20 @@ def _children(state: State) -> Text:
         text.append("● ", style="red" if problem else "green")
         text.append(f"{name} ({problem})  " if problem else f"{name}  ")
     return text
+
+
+def _hint(state: State) -> str:
+    if state.phase == "draining":
+        return f"{progress(state).capitalize()}. Ctrl-C again stops at once. Nothing is lost."
+    return _RUNNING_HINT
+
+
+def _hide_control_characters() -> None:
+    """A Ctrl-C that shows as ^C would push the panel out of place."""
+    with suppress(termios.error, OSError, ValueError):
+        attributes = termios.tcgetattr(sys.stdin)
+        attributes[3] &= ~termios.ECHOCTL  # the local modes
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, attributes)
 
 
 def _clock(uptime_seconds: float) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-Phase = Literal["starting", "running", "draining", "stopping"]
+Phase = Literal["starting", "running", "draining"]
 
 _QUEUE_LENGTH = 64
 _CLOSE_SECONDS = 2.0
@@ -39,7 +39,7 @@ class State:
     workers_wanted: dict[str, int] = field(default_factory=dict)
     budget: int = 0
     children: dict[str, str] = field(default_factory=dict)
-    """Child → what is the matter with it; empty when nothing is."""
+    """Child that has not ended for good → what is the matter with it; empty when nothing is."""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -114,7 +114,9 @@ class PlainPainter:
 
     def show(self, state: State) -> None:
         """Print a status line, not too often."""
-        if time.monotonic() >= self._next and state.phase != "starting":
+        if state.phase == "draining":
+            self.say(f"{time.strftime('%H:%M:%S')} {progress(state)}")
+        elif time.monotonic() >= self._next:
             self._next = time.monotonic() + _PLAIN_INTERVAL_SECONDS
             self.say(status_line(state))
 
@@ -128,6 +130,13 @@ def status_line(state: State) -> str:
     troubles = [*state.view.problems, *state.warnings, *_troubles(state)]
     parts = [f"{clock} {state.phase}", *_pipelines(state), *troubles]
     return " | ".join(parts)
+
+
+def progress(state: State) -> str:
+    """How far a drain is."""
+    return (
+        f"draining: {state.view.in_flight} in flight, {len(state.children)} processes left to end"
+    )
 
 
 def _pipelines(state: State) -> list[str]:

@@ -205,7 +205,7 @@ class Up:
             view=view,
             workers_wanted={n: supervisor.workers_wanted(n) for n in supervisor.pipelines},
             budget=supervisor.budget,
-            children={child.name: child.problem for child in supervisor.children},
+            children={c.name: c.problem for c in supervisor.children if not c.done},
             warnings=self._warnings,
         )
 

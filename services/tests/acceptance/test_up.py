@@ -1,0 +1,305 @@
+"""`shortlist up` as a person uses and abuses it: whatever is killed, nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import psutil
+import pytest
+
+from support.up import Up, running
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.timeout(300)
+
+SCORED_SECONDS = 90.0
+
+ORDINARY_USER = 65534
+AS_ORDINARY_USER = (
+    # Everything of an ordinary user, and the right to read this checkout wherever it lies.
+    "setpriv", f"--reuid={ORDINARY_USER}", f"--regid={ORDINARY_USER}", "--clear-groups",
+    "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search",
+)  # fmt: skip
+
+
+async def submit(url: str, count: int) -> list[str]:
+    """Submit applications; their ids, each answered 202."""
+    async with aiohttp.ClientSession(url) as session:
+        return [await _submit_one(session, number) for number in range(count)]
+
+
+async def _submit_one(session: aiohttp.ClientSession, number: int) -> str:
+    body = {"candidate": f"Ada {number}", "payload": "x"}
+
+    async def accepted() -> str | None:
+        async with session.post("/applications", json=body) as answer:
+            return str((await answer.json())["id"]) if answer.status == 202 else None
+
+    application_id = await until(accepted, within_seconds=60, what="a 202")
+    assert application_id is not None
+    return application_id
+
+
+async def statuses(url: str, ids: list[str]) -> list[str]:
+    """How each stands; empty when nobody answers."""
+    try:
+        async with (
+            aiohttp.ClientSession(url) as session,
+            session.get("/applications", params={"ids": ",".join(ids)}) as answer,
+        ):
+            views: Any = await answer.json() if answer.status == 200 else []
+    except (aiohttp.ClientError, OSError):
+        return []
+    return [view["status"] for view in views]
+
+
+async def all_scored(url: str, ids: list[str]) -> None:
+    """Wait until each is scored."""
+
+    async def look() -> bool:
+        return await statuses(url, ids) == ["scored"] * len(ids)
+
+    await until(look, within_seconds=SCORED_SECONDS, what="all are scored", poll_seconds=0.2)
+
+
+async def being_scored(url: str, ids: list[str], count: int) -> None:
+    """Wait until so many are in flight."""
+
+    async def look() -> bool:
+        return (await statuses(url, ids)).count("scoring") >= count
+
+    await until(look, within_seconds=SCORED_SECONDS, what=f"{count} in flight", poll_seconds=0.1)
+
+
+async def nothing_left(up: Up) -> None:
+    async def look() -> bool:
+        return not up.descendants_left()
+
+    await until(look, within_seconds=30, what="no process of it is left")
+
+
+@pytest.mark.parametrize("user", ["root", "ordinary"])
+async def test_one_command_accepts_scores_and_shows_an_application(
+    tmp_path: Path, user: str
+) -> None:
+    if user == "root" and os.geteuid() != 0:
+        pytest.skip("not root")
+    prefix = AS_ORDINARY_USER if user == "ordinary" and os.geteuid() == 0 else ()
+    if prefix:
+        os.chown(tmp_path, ORDINARY_USER, ORDINARY_USER)
+        for parent in tmp_path.parents[:3]:
+            parent.chmod(parent.stat().st_mode | 0o111)
+    with running(tmp_path, prefix=prefix, HOME=str(tmp_path)) as up:
+        url = await up.ready()
+        ids = await submit(url, 3)
+        await all_scored(url, ids)
+        async with aiohttp.ClientSession(url) as session, session.get("/") as page:
+            assert page.status == 200
+            assert "text/html" in page.headers["content-type"]
+        if prefix:
+            assert {p.uids().real for p in up.children().values()} == {ORDINARY_USER}
+        up.interrupt()
+        assert await up.ended() == 0
+        assert "Drained." in up.output
+        await nothing_left(up)
+
+
+async def test_the_first_ctrl_c_finishes_what_is_in_flight(tmp_path: Path) -> None:
+    with running(tmp_path, SHORTLIST_SERVICE_SECONDS="4") as up:
+        url = await up.ready()
+        ids = await submit(url, 30)
+        await being_scored(url, ids, 10)
+        up.interrupt()
+        assert await up.ended() == 0
+        assert "draining: " in up.output
+        await nothing_left(up)
+    with running(tmp_path) as up:
+        await all_scored(await up.ready(), ids)
+
+
+async def test_the_second_ctrl_c_stops_at_once_and_loses_nothing(tmp_path: Path) -> None:
+    with running(tmp_path, SHORTLIST_SERVICE_SECONDS="1000") as up:
+        url = await up.ready()
+        ids = await submit(url, 5)
+        await being_scored(url, ids, 5)
+        up.interrupt()
+        await up.said("draining: 5 in flight")
+        up.interrupt()
+        assert await up.ended(30) == 130
+        await nothing_left(up)
+    with running(tmp_path) as up:
+        await all_scored(await up.ready(), ids)
+
+
+async def test_after_kill_9_no_orphan_runs_and_the_next_up_finishes_the_work(
+    tmp_path: Path,
+) -> None:
+    with running(tmp_path, SHORTLIST_SERVICE_SECONDS="1000") as up:
+        url = await up.ready()
+        ids = await submit(url, 5)
+        await being_scored(url, ids, 5)
+        assert len(up.descendants_left()) > 7  # Postgres has processes of its own
+        up.process.kill()
+        await nothing_left(up)
+    with running(tmp_path) as up:
+        await all_scored(await up.ready(), ids)
+
+
+@pytest.mark.parametrize("name", ["ingest", "worker", "maintenance", "postgres", "valkey-server"])
+async def test_a_killed_child_is_replaced_and_the_work_goes_on(tmp_path: Path, name: str) -> None:
+    with running(tmp_path, SHORTLIST_SERVICE_SECONDS="0.1") as up:
+        url = await up.ready()
+        await up.said("workers 2/2", 60)
+        victim = up.child(name)
+        victim.kill()
+        await up.said("is started again: ")
+        await all_scored(url, await submit(url, 20))
+        assert not psutil.pid_exists(victim.pid)
+
+
+async def test_whoever_comes_while_ingest_is_replaced_waits_and_is_not_refused(
+    tmp_path: Path,
+) -> None:
+    with running(tmp_path) as up:
+        url = await up.ready()
+        up.child("ingest").kill()
+        timeout = aiohttp.ClientTimeout(total=60)
+        async with (
+            aiohttp.ClientSession(url, timeout=timeout) as session,
+            session.get("/healthz") as answer,
+        ):
+            assert answer.status == 200
+
+
+async def test_existing_servers_are_used_by_their_urls(
+    tmp_path: Path, database_url: str, redis_url: str
+) -> None:
+    with running(tmp_path, DATABASE_URL=database_url, REDIS_URL=redis_url) as up:
+        url = await up.ready()
+        await all_scored(url, await submit(url, 2))
+        assert {n.split()[0] for n in up.children()} == {
+            "ingest", "worker", "maintenance", "dashboard",
+        }  # fmt: skip
+        up.interrupt()
+        assert await up.ended() == 0
+
+
+async def test_pipelines_come_from_a_file_with_their_own_workers(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("""
+apiVersion: shortlist.dev/v1alpha1
+kind: ScoringPipeline
+metadata: {name: fast}
+spec:
+  workerRef: {name: w}
+  worker: {concurrency: 3}
+  scorer: {kind: simulated, serviceSeconds: 0.1}
+  scaling: {minReplicas: 1, maxReplicas: 1}
+  connections: {mode: perWrite}
+""")
+    with running(tmp_path, "-f", "p.yaml", "--workers", "1") as up:
+        url = await up.ready()
+        async with aiohttp.ClientSession(url) as session:
+            body = {"candidate": "Ada", "payload": "x", "pipeline": "fast"}
+            async with session.post("/applications", json=body) as answer:
+                assert answer.status == 202
+                application_id = (await answer.json())["id"]
+        await all_scored(url, [application_id])
+        environments = [p.environ() for n, p in up.children().items() if n.startswith("worker")]
+        fast = next(e for e in environments if e["SHORTLIST_PIPELINE"] == "fast")
+        assert (fast["SHORTLIST_CONCURRENCY"], fast["SHORTLIST_INITIAL_GRANT"]) == ("3", "2")
+        assert len(environments) == 2
+
+
+async def test_demo_keeps_the_first_look_alive(tmp_path: Path) -> None:
+    with running(tmp_path, "--demo", SHORTLIST_SERVICE_SECONDS="0.1") as up:
+        url = await up.ready()
+
+        async def ranked() -> bool:
+            async with aiohttp.ClientSession(url) as session, session.get("/leaderboard") as answer:
+                return answer.status == 200 and len(await answer.json()) >= 3
+
+        await until(ranked, within_seconds=60, what="a leaderboard")
+
+
+async def test_a_taken_port_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        with running(tmp_path, "--port", port) as up:
+            assert await up.ended() == 1
+            assert f"Port {port} of 127.0.0.1 cannot be had" in up.output
+            assert "--port" in up.output
+
+
+async def test_a_data_directory_in_use_is_told(tmp_path: Path) -> None:
+    with running(tmp_path) as first:
+        await first.ready()
+        again = tmp_path / "again"
+        again.mkdir()
+        with running(again, "--data", str(first.data)) as second:
+            assert await second.ended() == 1
+            assert f"in use by another shortlist up (process {first.process.pid})" in second.output
+        assert first.process.poll() is None
+
+
+async def test_data_of_another_postgres_version_is_told(tmp_path: Path) -> None:
+    data = tmp_path / ".shortlist" / "postgres" / "data"
+    data.mkdir(parents=True)
+    (data / "PG_VERSION").write_text("12\n")
+    (data.parent / "password").write_text("x\n")
+    with running(tmp_path) as up:
+        assert await up.ended() == 1
+        assert "was made by Postgres 12" in up.output
+        assert "Traceback" not in up.output
+
+
+async def test_a_bad_file_is_told_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("kind: ScoringPipeline\nspec: {")
+    with running(tmp_path, "-f", "p.yaml") as up:
+        assert await up.ended() == 2
+        assert "p.yaml is no YAML" in up.output
+        assert not up.data.exists()
+
+
+async def test_more_workers_than_connections_are_told(tmp_path: Path) -> None:
+    with running(tmp_path, "--workers", "500") as up:
+        assert await up.ended() == 1
+        assert "500 workers need 1000 connections to Postgres at least" in up.output
+        await nothing_left(up)
+
+
+async def test_an_absent_server_is_told(tmp_path: Path) -> None:
+    with running(tmp_path, DATABASE_URL="postgresql://127.0.0.1:1/none") as up:
+        assert await up.ended() == 1
+        assert "Postgres does not answer" in up.output
+        assert "Check DATABASE_URL" in up.output
+
+
+async def test_a_full_disk_is_told_at_the_start(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = await asyncio.create_subprocess_exec(
+        "mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(small), stderr=-3
+    )
+    if await mount.wait():
+        pytest.skip("mounting is not permitted here")
+    try:
+        with running(tmp_path, "--data", str(small / "data")) as up:
+            assert await up.ended() == 1
+            assert "is full: 20 MB are free and 256 MB are needed" in up.output
+    finally:
+        await (await asyncio.create_subprocess_exec("umount", "-l", str(small))).wait()
+
+
+async def test_closing_the_terminal_drains(tmp_path: Path) -> None:
+    with running(tmp_path) as up:
+        await up.ready()
+        up.process.send_signal(signal.SIGHUP)
+        assert await up.ended() == 0
