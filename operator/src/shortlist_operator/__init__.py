@@ -1,1 +1,12 @@
-"""Sizes workers."""
+"""The operator: how many workers run, and how many connections each may hold.
+
+Read in this order:
+
+1. ``main``       the process: watches ScoringPipelines, holds the Lease, serves its health
+2. ``reconcile``  one pipeline's loop: each second an ordered list of small steps
+3. ``observe``    what Redis and Postgres say; ``fleet``: which pod is which worker
+4. ``shortlist.domain.scaling``, ``drain``, ``grants``: the decisions, pure, shared with `shortlist up`
+5. ``kube``       the only module that talks to Kubernetes; ``desired`` and ``status`` are what it is told
+
+It keeps nothing that cannot be seen again: killed at any moment, replicas and grants hold.
+"""

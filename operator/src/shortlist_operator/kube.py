@@ -54,6 +54,10 @@ class Kube:
         """A ScoringPipeline."""
         return await self._get_or_none(_pipelines(namespace, name))
 
+    async def pipelines(self, namespace: str) -> list[Json]:
+        """Every ScoringPipeline of a namespace."""
+        return cast("list[Json]", (await self._call("GET", _pipelines(namespace)))["items"])
+
     async def patch_pipeline_status(self, namespace: str, name: str, status: Json) -> None:
         """Write the status; lists in it are replaced whole."""
         await self._call(
@@ -97,6 +101,10 @@ class Kube:
         except KubeError as error:
             if error.status != 404:  # noqa: PLR2004 (HTTP)
                 raise
+
+    async def create_event(self, namespace: str, event: Json) -> None:
+        """Say something about an object."""
+        await self._call("POST", f"/api/v1/namespaces/{namespace}/events", event)
 
     async def other_scalers(self, namespace: str, deployment: str) -> list[str]:
         """HorizontalPodAutoscalers and ScaledObjects that size this Deployment."""
@@ -181,8 +189,9 @@ def _targets(scaler: Json, deployment: str) -> bool:
     return kind == "Deployment" and reference.get("name") == deployment
 
 
-def _pipelines(namespace: str, name: str) -> str:
-    return f"/apis/shortlist.dev/v1alpha1/namespaces/{namespace}/scoringpipelines/{quote(name)}"
+def _pipelines(namespace: str, name: str = "") -> str:
+    path = f"/apis/shortlist.dev/v1alpha1/namespaces/{namespace}/scoringpipelines"
+    return f"{path}/{quote(name)}" if name else path
 
 
 def _deployments(namespace: str, name: str) -> str:

@@ -1,0 +1,98 @@
+"""Who is who: pods as Kubernetes sees them, workers as their heartbeats tell. Pure.
+
+A worker's heartbeat carries its host's name, which in Kubernetes is its pod's.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shortlist.domain.fleet import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from shortlist.storage.heartbeats import Heartbeat
+    from shortlist_operator.kube import Json
+
+
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """What matters of a pod. Times are Unix seconds."""
+
+    name: str
+    created_at: float
+    ready_at: float | None
+    terminating: bool
+    deletion_cost: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A worker and its pod; ``pod`` is None when the pod is gone and the worker still reports."""
+
+    worker: Worker
+    beat: Heartbeat
+    pod: Pod | None
+
+    @property
+    def leaving(self) -> bool:
+        """Its pod is on its way out, or gone."""
+        return self.pod is None or self.pod.terminating
+
+
+def read_pod(pod: Json) -> Pod:
+    """A pod from the API's object."""
+    ready = next(
+        (
+            condition
+            for condition in pod.get("status", {}).get("conditions", [])
+            if condition["type"] == "Ready" and condition["status"] == "True"
+        ),
+        None,
+    )
+    return Pod(
+        name=pod["metadata"]["name"],
+        created_at=_seconds(pod["metadata"]["creationTimestamp"]),
+        ready_at=None if ready is None else _seconds(ready["lastTransitionTime"]),
+        terminating="deletionTimestamp" in pod["metadata"],
+        deletion_cost=pod["metadata"].get("annotations", {}).get(DELETION_COST),
+    )
+
+
+def is_over(pod: Json) -> bool:
+    """Evicted or finished: it will never work again, and its ReplicaSet has replaced it."""
+    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+
+
+def members(
+    beats: Iterable[Heartbeat], pods: Iterable[Pod], open_by_worker: Mapping[str, int]
+) -> list[Member]:
+    """Every worker that reports, with its pod."""
+    by_name = {pod.name: pod for pod in pods}
+    return [
+        Member(_worker(beat, open_by_worker), beat, by_name.get(beat.host))
+        for beat in sorted(beats, key=lambda beat: beat.worker_id)
+    ]
+
+
+def _worker(beat: Heartbeat, open_by_worker: Mapping[str, int]) -> Worker:
+    return Worker(
+        id=beat.worker_id,
+        ready=beat.ready_at > 0,
+        draining=beat.draining,
+        in_flight=beat.in_flight,
+        busy_seconds=beat.busy_seconds,
+        ended=beat.completed + beat.failed + beat.retried,
+        open_connections=max(beat.open_connections, open_by_worker.get(beat.worker_id, 0)),
+        started_at=beat.started_at,
+    )
+
+
+def _seconds(timestamp: str) -> float:
+    return dt.datetime.fromisoformat(timestamp).timestamp()

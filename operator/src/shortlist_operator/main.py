@@ -1,0 +1,176 @@
+"""The process: kopf watches ScoringPipelines; each gets one loop; a Lease lets one act.
+
+What kopf is told, and why (learned from its issues):
+
+- Events only, no daemons: a daemon puts a finalizer on the resource, and with the operator dead its
+  deletion would then wait for ever. The loop reads the resource anew each second anyway, so a watch
+  that stalls costs nothing but the discovery of new ones, and a listing every few seconds finds those.
+- ``request_timeout``: the default of 300 s would hang on a half-open connection.
+- Namespaced, scanning disabled: the Role allows no more.
+- Peering is no leader election: `shortlist_operator.lease` is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from typing import Any
+
+import kopf
+import structlog
+
+from shortlist import probes, telemetry
+from shortlist.storage import redis
+from shortlist_operator import metrics
+from shortlist_operator.budget import Budget
+from shortlist_operator.kube import Kube, KubeError
+from shortlist_operator.lease import RENEW_SECONDS, OperatorLease
+from shortlist_operator.observe import Observer
+from shortlist_operator.reconcile import PipelineLoop
+from shortlist_operator.settings import OperatorSettings
+
+log = structlog.get_logger(__name__)
+
+_LIST_SECONDS = 5.0
+_STALE_SECONDS = 30.0
+"""A loop that has not gone round for so long hangs: every call in it ends within 5 s."""
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT."""
+    settings = OperatorSettings()
+    telemetry.configure_logging(settings, "operator")
+    return asyncio.run(run(settings))
+
+
+async def run(settings: OperatorSettings) -> int:
+    """Watch, and size what is found, until told to stop. Returns the exit code."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    operator = Operator(settings, await Kube.connect())
+    try:
+        await operator.run(stop)
+    finally:
+        await operator.close()
+    return 0
+
+
+class Operator:
+    """The loops of one namespace's pipelines."""
+
+    def __init__(self, settings: OperatorSettings, kube: Kube) -> None:
+        """Nothing runs before `run`."""
+        self._settings = settings
+        self._kube = kube
+        self._namespace = settings.operator_namespace
+        self._lease = OperatorLease(
+            kube, self._namespace, settings.operator_identity, settings.operator_lease
+        )
+        self._observer = Observer(
+            settings.database_url.get_secret_value(),
+            redis.connect(settings.redis_url.get_secret_value()),
+        )
+        self._budget = Budget()
+        self._loops: dict[str, PipelineLoop] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._started_at = time.monotonic()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until ``stop``; then the Lease is given up, and replicas and grants stay as they are."""
+        app = probes.probe_app(readiness=self._readiness, liveness=self._liveness)
+        async with probes.serve(app, self._settings):
+            background = [
+                asyncio.create_task(self._keep_lease(), name="lease"),
+                asyncio.create_task(self._keep_listing(), name="listing"),
+                asyncio.create_task(self._watch(stop), name="watch"),
+            ]
+            stopping = asyncio.create_task(stop.wait())
+            done, _ = await asyncio.wait(
+                {stopping, *background}, return_when=asyncio.FIRST_COMPLETED
+            )
+            stop.set()
+            for task in [*background[:2], *self._tasks.values()]:
+                task.cancel()
+            await asyncio.gather(*background, *self._tasks.values(), return_exceptions=True)
+            with contextlib.suppress(KubeError):
+                await self._lease.give_up()
+            for task in done - {stopping}:
+                task.result()  # it broke: say so by the exit code
+
+    async def close(self) -> None:
+        """Give back what it holds."""
+        await self._observer.close()
+        await self._kube.close()
+
+    async def _watch(self, stop: asyncio.Event) -> None:
+        registry = kopf.OperatorRegistry()
+
+        @kopf.on.event("shortlist.dev", "v1alpha1", "scoringpipelines", registry=registry)
+        async def changed(name: str, type: str | None, **_: Any) -> None:  # noqa: A002 (kopf's name)
+            if type != "DELETED":
+                self._ensure_loop(name)
+
+        settings = kopf.OperatorSettings()
+        settings.networking.request_timeout = 10
+        settings.scanning.disabled = True
+        settings.posting.reporting_component = "shortlist-operator"
+        await kopf.operator(
+            registry=registry,
+            settings=settings,
+            namespaces=[self._namespace],
+            standalone=True,
+            stop_flag=stop,
+        )
+
+    async def _keep_listing(self) -> None:
+        """Finds what a stalled watch did not tell."""
+        while True:
+            try:
+                for resource in await self._kube.pipelines(self._namespace):
+                    self._ensure_loop(resource["metadata"]["name"])
+            except KubeError as error:
+                log.warning("kubernetes_unavailable", doing="listing", error=str(error))
+            await asyncio.sleep(_LIST_SECONDS)
+
+    async def _keep_lease(self) -> None:
+        while True:
+            await self._lease.keep()
+            metrics.ACTING.set(self._lease.held)
+            await asyncio.sleep(RENEW_SECONDS)
+
+    def _ensure_loop(self, name: str) -> None:
+        if name in self._tasks and not self._tasks[name].done():
+            return
+        loop = PipelineLoop(
+            self._kube,
+            self._observer,
+            self._lease,
+            self._budget,
+            self._settings,
+            self._namespace,
+            name,
+        )
+        self._loops[name] = loop
+        self._tasks[name] = asyncio.create_task(self._run_loop(name, loop), name=f"pipeline-{name}")
+
+    async def _run_loop(self, name: str, loop: PipelineLoop) -> None:
+        try:
+            await loop.run()
+        finally:
+            if self._loops.get(name) is loop:
+                del self._loops[name]
+
+    async def _readiness(self) -> probes.Health:
+        return probes.Health(ok=True, detail={"acting": self._lease.held})
+
+    async def _liveness(self) -> probes.Health:
+        """Dead when a loop hangs; a cluster or a server that is away is no reason to die."""
+        now = time.monotonic()
+        stale = [
+            name for name, loop in self._loops.items() if now - loop.last_tick > _STALE_SECONDS
+        ]
+        return probes.Health(ok=not stale, detail={"stale": stale} if stale else {})
+

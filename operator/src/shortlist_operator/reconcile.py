@@ -1,0 +1,352 @@
+"""One pipeline's loop: each second look, decide, act, tell. An ordered list of small steps.
+
+It never acts without the Lease, on a target that somebody else sizes, or on figures that it could
+not read: then replicas and grants stay as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from shortlist.domain import drain, scaling
+from shortlist.domain.application import PipelineName
+from shortlist.domain.fleet import Worker
+from shortlist.domain.pipeline import InvalidPipelineError, ScoringPipeline, parse_pipeline
+from shortlist.storage import heartbeats
+from shortlist.storage.postgres import CONNECTION_ERRORS
+from shortlist.storage.redis import REDIS_ERRORS
+from shortlist_operator import desired, fleet, metrics
+from shortlist_operator.budget import Budget
+from shortlist_operator.kube import KubeError
+from shortlist_operator.observe import StartTimes
+from shortlist_operator.reporting import Reporter, Tick
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shortlist_operator.fleet import Member, Pod
+    from shortlist_operator.kube import Json, Kube
+    from shortlist_operator.lease import OperatorLease
+    from shortlist_operator.observe import ConnectionsLook, LineLook, Observer
+    from shortlist_operator.settings import OperatorSettings
+
+log = structlog.get_logger(__name__)
+
+_VICTIM_COST = "-1000"
+_APPLY_SECONDS = 30.0
+_SCALER_LOOK_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What one look saw. None: could not be read, and ``errors`` says why."""
+
+    pods: tuple[Pod, ...]
+    members: tuple[Member, ...]
+    replicas: int
+    rolling: bool
+    """A rollout is under way: there are more pods than replicas, and that means nothing."""
+    surge: int
+    """How many pods more than replicas a rollout may make."""
+    line: LineLook | None
+    connections: ConnectionsLook | None
+    errors: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def staying(self) -> list[Pod]:
+        """Pods that are not on their way out."""
+        return [pod for pod in self.pods if not pod.terminating]
+
+
+class PipelineLoop:
+    """Sizes the workers of one ScoringPipeline and their connections."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        observer: Observer,
+        lease: OperatorLease,
+        budget: Budget,
+        settings: OperatorSettings,
+        namespace: str,
+        name: str,
+    ) -> None:
+        """``budget`` is shared with the other pipelines of the namespace."""
+        self._kube = kube
+        self._observer = observer
+        self._lease = lease
+        self._budget = budget
+        self._settings = settings
+        self._namespace = namespace
+        self._name = PipelineName(name)
+        self._memory = scaling.Memory()
+        self._starts = StartTimes()
+        self._draining: drain.Draining | None = None
+        self._last_line: LineLook | None = None
+        self._conflict: tuple[float, str | None] = (-_SCALER_LOOK_SECONDS, None)
+        self._applied: tuple[float, int] = (-_APPLY_SECONDS, -1)
+        self._reporter = Reporter(kube, namespace, name)
+        self.last_tick = time.monotonic()
+
+    async def run(self) -> None:
+        """Tick until the resource is gone. Whatever goes wrong, look again: never be blind."""
+        while True:
+            started = time.monotonic()
+            interval = 1.0
+            try:
+                with metrics.TICK_SECONDS.labels(self._name).time():
+                    resource = await self._kube.pipeline(self._namespace, self._name)
+                    if resource is None:
+                        self._budget.forget(self._name)
+                        return
+                    interval = await self._tick(resource)
+            except KubeError as error:
+                metrics.TICK_FAILURES.labels(self._name, "kubernetes").inc()
+                log.warning("kubernetes_unavailable", pipeline=self._name, error=str(error))
+            except Exception:
+                metrics.TICK_FAILURES.labels(self._name, "bug").inc()
+                log.exception("tick_failed", pipeline=self._name)
+            self.last_tick = time.monotonic()
+            await asyncio.sleep(max(0.05, interval - (time.monotonic() - started)))
+
+    async def _tick(self, resource: Json) -> float:
+        try:
+            pipeline = parse_pipeline(resource)
+        except InvalidPipelineError as error:
+            await self._reporter.tell(resource, Tick(invalid=str(error)), acting=self._lease.held)
+            return 1.0
+        interval = pipeline.scaling.interval_seconds
+        await self._ensure_own_deployment(resource, pipeline)
+        deployment = await self._kube.deployment(
+            self._namespace, target := desired.deployment_name(pipeline)
+        )
+        if deployment is None:
+            tick = Tick(pipeline=pipeline, target_missing=target)
+            await self._reporter.tell(resource, tick, acting=self._lease.held)
+            return interval
+        sight = await self._look(pipeline, deployment)
+        decision = self._decide(pipeline, sight)
+        tick = Tick(
+            pipeline=pipeline,
+            sight=sight,
+            decision=decision,
+            conflict=await self._other_scaler(target),
+            budget=self._budget_of(pipeline, sight),
+        )
+        if self._lease.held and tick.conflict is None and pipeline.scaling.mode != "DryRun":
+            await self._act(resource, pipeline, target, tick)
+        await self._reporter.tell(resource, tick, acting=self._lease.held)
+        return interval
+
+    # --- look
+
+    async def _look(self, pipeline: ScoringPipeline, deployment: Json) -> Sight:
+        labels = deployment["spec"]["selector"]["matchLabels"]
+        raw = await self._kube.pods(self._namespace, labels)
+        pods = tuple(fleet.read_pod(pod) for pod in raw if not fleet.is_over(pod))
+        line, connections, errors = None, None, {}
+        try:
+            line = self._last_line = await self._observer.line(self._name)
+        except REDIS_ERRORS as error:
+            errors["redis"] = f"The line cannot be read: {_said(error)}"
+        try:
+            connections = await self._observer.connections()
+        except CONNECTION_ERRORS as error:
+            errors["postgres"] = f"Postgres cannot be read: {_said(error)}"
+        beats = self._last_line.beats if self._last_line is not None else ()
+        open_by_worker = connections.open_by_worker if connections is not None else {}
+        for pod in pods:
+            if pod.ready_at is not None:
+                self._starts.saw(pod.name, pod.ready_at - pod.created_at)
+        return Sight(
+            pods=pods,
+            members=tuple(fleet.members(beats, pods, open_by_worker)),
+            replicas=int(deployment["spec"].get("replicas", 1)),
+            rolling=_is_rolling(deployment),
+            surge=_surge(deployment),
+            line=line,
+            connections=connections,
+            errors=errors,
+        )
+
+    async def _other_scaler(self, target: str) -> str | None:
+        looked_at, conflict = self._conflict
+        if time.monotonic() - looked_at >= _SCALER_LOOK_SECONDS:
+            others = await self._kube.other_scalers(self._namespace, target)
+            conflict = others[0] if others else None
+            self._conflict = (time.monotonic(), conflict)
+        return conflict
+
+    # --- decide
+
+    def _decide(self, pipeline: ScoringPipeline, sight: Sight) -> scaling.Decision:
+        now = time.time()
+        observation = scaling.Observation(
+            now=time.monotonic(),
+            replicas=sight.replicas,
+            workers=tuple(m.worker for m in sight.members if not m.leaving),
+            starting_ages_seconds=tuple(
+                max(0.0, now - pod.created_at) for pod in sight.staying if pod.ready_at is None
+            ),
+            line=sight.line.reading if sight.line is not None else None,
+            budget=self._budget_of(pipeline, sight),
+            start_p90_seconds=self._starts.p90_seconds(),
+        )
+        decision = scaling.decide(observation, pipeline, self._memory)
+        self._memory = decision.memory
+        return decision
+
+    def _budget_of(self, pipeline: ScoringPipeline, sight: Sight) -> int | None:
+        if sight.connections is None:
+            return None
+        total = sight.connections.limits.budget(pipeline.connections.reserved)
+        return total - self._budget.held_by_others(
+            self._name, sight.members, sight.connections.open_by_worker
+        )
+
+    # --- act
+
+    async def _ensure_own_deployment(self, resource: Json, pipeline: ScoringPipeline) -> None:
+        """Without workerRef: make the Deployment, and keep it as the resource says."""
+        if pipeline.worker.template is None or not self._lease.held:
+            return
+        generation = int(resource["metadata"].get("generation", 0))
+        applied_at, applied = self._applied
+        if generation == applied and time.monotonic() - applied_at < _APPLY_SECONDS:
+            return
+        if await self._kube.deployment(self._namespace, desired.deployment_name(pipeline)) is None:
+            self._reporter.note("Normal", "DeploymentCreated", "The workers' Deployment is made.")
+        manifest = desired.worker_deployment(
+            pipeline,
+            owner=resource,
+            instance=self._settings.operator_instance,
+            database_secret=self._settings.database_secret,
+            redis_secret=self._settings.redis_secret,
+        )
+        await self._kube.apply_deployment(self._namespace, manifest)
+        self._applied = (time.monotonic(), generation)
+
+    async def _act(
+        self, resource: Json, pipeline: ScoringPipeline, target: str, tick: Tick
+    ) -> None:
+        sight, decision = tick.sight, tick.decision
+        assert sight is not None
+        assert decision is not None
+        wanted = max(0, decision.replicas - sight.replicas)
+        room = await self._grant(pipeline, sight, wanted)
+        removable = await self._plan_drain(pipeline, sight, decision)
+        if wanted:
+            await self._scale_out(target, sight, min(wanted, room), decision.reason)
+        elif removable:
+            await self._scale_in(target, sight, removable, decision.reason)
+
+    async def _grant(self, pipeline: ScoringPipeline, sight: Sight, wanted: int) -> int:
+        """Publish grants; how many more workers there are connections for."""
+        if sight.line is None or sight.connections is None:
+            return 0 if sight.connections is None and pipeline.connections.mode == "perJob" else wanted
+        grants, room = self._budget.grants(pipeline, sight, wanted)
+        if grants:
+            with contextlib.suppress(*REDIS_ERRORS):
+                await heartbeats.publish_grants(self._observer.redis, self._name, grants)
+        return room
+
+    async def _plan_drain(
+        self, pipeline: ScoringPipeline, sight: Sight, decision: scaling.Decision
+    ) -> set[str]:
+        """Keep the drain set as it should be; names of pods that may be removed now."""
+        if sight.line is None:
+            return set()  # never scale in blindly; who drains goes on draining
+        if self._draining is None:  # after a restart: as it stands
+            self._draining = dict.fromkeys(sight.line.draining, time.monotonic())
+        workers = _crew(sight)
+        keep = decision.replicas if not sight.rolling else max(decision.replicas, len(workers))
+        plan = drain.plan(
+            list(workers.values()),
+            keep,
+            self._draining,
+            now=time.monotonic(),
+            timeout_seconds=pipeline.worker.drain_timeout_seconds,
+        )
+        self._draining = plan.draining
+        names = {member.worker.id for member in sight.members}
+        wanted = set(plan.draining) & names
+        if wanted != sight.line.draining:
+            self._note_drain(wanted, set(sight.line.draining))
+            await heartbeats.set_draining(self._observer.redis, self._name, wanted)
+        pod_of = {worker.id: pod for pod, worker in workers.items()}
+        return {pod_of[victim] for victim in plan.removable if victim in pod_of}
+
+    def _note_drain(self, wanted: set[str], before: set[str]) -> None:
+        if more := wanted - before:
+            self._reporter.note("Normal", "Draining", f"{len(more)} workers take nothing more.")
+        elif before - wanted:
+            self._reporter.note("Normal", "Undrained", f"{len(wanted)} workers go on draining.")
+
+    async def _scale_out(self, target: str, sight: Sight, more: int, reason: str) -> None:
+        if more <= 0:
+            return
+        replicas = sight.replicas + more
+        await self._kube.scale_deployment(self._namespace, target, replicas)
+        metrics.SCALED.labels(self._name, "out").inc()
+        self._reporter.note("Normal", "ScaledOut", f"{sight.replicas}→{replicas}: {reason}")
+
+    async def _scale_in(
+        self, target: str, sight: Sight, removable: set[str], reason: str
+    ) -> None:
+        """Mark the victims, and nobody else, just before the change; then change."""
+        replicas = max(0, len(sight.staying) - len(removable))
+        if replicas >= sight.replicas:
+            return
+        for pod in sight.staying:
+            if pod.name in removable:
+                await self._kube.annotate_pod(
+                    self._namespace, pod.name, {fleet.DELETION_COST: _VICTIM_COST}
+                )
+            elif pod.deletion_cost is not None:
+                await self._kube.annotate_pod(self._namespace, pod.name, {fleet.DELETION_COST: None})
+        await self._kube.scale_deployment(self._namespace, target, replicas)
+        metrics.SCALED.labels(self._name, "in").inc()
+        self._reporter.note("Normal", "ScaledIn", f"{sight.replicas}→{replicas}: {reason}")
+
+
+def _crew(sight: Sight) -> dict[str, Worker]:
+    """Pod's name → its worker, for every pod that stays; one that does not report is not ready."""
+    reporting = {m.pod.name: m.worker for m in sight.members if m.pod is not None}
+    return {
+        pod.name: reporting.get(pod.name)
+        or Worker(id=f"pod/{pod.name}", ready=False, started_at=pod.created_at)
+        for pod in sight.staying
+    }
+
+
+def _is_rolling(deployment: Json) -> bool:
+    status, spec = deployment.get("status", {}), deployment["spec"]
+    replicas = int(spec.get("replicas", 1))
+    seen = int(status.get("observedGeneration", 0)) >= int(deployment["metadata"]["generation"])
+    return not seen or int(status.get("updatedReplicas", 0)) < min(
+        replicas, int(status.get("replicas", 0))
+    )
+
+
+def _surge(deployment: Json) -> int:
+    """maxSurge, rounded up as Kubernetes does; 25 % is its default."""
+    strategy = deployment["spec"].get("strategy", {})
+    if strategy.get("type") == "Recreate":
+        return 0
+    surge = strategy.get("rollingUpdate", {}).get("maxSurge", "25%")
+    if isinstance(surge, int):
+        return surge
+    replicas = int(deployment["spec"].get("replicas", 1))
+    return -(-replicas * int(str(surge).rstrip("%")) // 100)
+
+
+def _said(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+

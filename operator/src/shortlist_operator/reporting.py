@@ -1,0 +1,253 @@
+"""Tells people: the resource's status, and events that say why."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import structlog
+
+from shortlist.domain.connections import slots_for
+from shortlist_operator import metrics, status
+
+if TYPE_CHECKING:
+    from shortlist.domain.pipeline import ScoringPipeline
+    from shortlist.domain.scaling import Decision
+    from shortlist_operator.kube import Json, Kube
+    from shortlist_operator.reconcile import Sight
+
+log = structlog.get_logger(__name__)
+
+REFRESH_SECONDS = 5.0
+"""Figures that only move are written so often; what changes is written at once."""
+
+_COMPONENT = "shortlist-operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Everything that one tick found out."""
+
+    pipeline: ScoringPipeline | None = None
+    sight: Sight | None = None
+    decision: Decision | None = None
+    conflict: str | None = None
+    target_missing: str | None = None
+    invalid: str | None = None
+    budget: int | None = None
+
+
+class Reporter:
+    """Writes the status when it changed, and each event once."""
+
+    def __init__(self, kube: Kube, namespace: str, name: str) -> None:
+        """Of one resource."""
+        self._kube = kube
+        self._namespace = namespace
+        self._name = name
+        self._notes: list[tuple[str, str, str]] = []
+        self._essence: object = None
+        self._written_at = 0.0
+
+    def note(self, kind: str, reason: str, message: str) -> None:
+        """To be said as an event (``Normal`` or ``Warning``)."""
+        self._notes.append((kind, reason, message))
+        log.info("event", pipeline=self._name, reason=reason, message=message)
+
+    async def tell(self, resource: Json, tick: Tick, *, acting: bool) -> None:
+        """Write what changed; only whoever acts does."""
+        _measure(self._name, tick)
+        if not acting:
+            self._notes.clear()
+            return
+        written = self._status(resource, tick)
+        essence = _essence(written)
+        if essence != self._essence or time.monotonic() - self._written_at >= REFRESH_SECONDS:
+            self._note_conditions(resource, written)
+            await self._kube.patch_pipeline_status(self._namespace, self._name, written)
+            self._essence, self._written_at = essence, time.monotonic()
+        notes, self._notes = self._notes, []
+        for kind, reason, message in notes:
+            await self._kube.create_event(
+                self._namespace, _event(resource, kind, reason, message)
+            )
+
+    def _note_conditions(self, resource: Json, written: Json) -> None:
+        """Ready and ScalingLimited are worth an event when they change."""
+        before = {
+            c["type"]: c["status"] for c in resource.get("status", {}).get("conditions", [])
+        }
+        for condition in written["conditions"]:
+            kind, now = condition["type"], condition["status"]
+            if kind in ("Ready", "ConnectionBudgetExhausted") and before.get(kind) not in (
+                None,
+                now,
+            ):
+                bad = (kind == "Ready") == (now != "True")
+                self.note(
+                    "Warning" if bad else "Normal", condition["reason"], condition["message"]
+                )
+
+    def _status(self, resource: Json, tick: Tick) -> Json:
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        generation = int(resource["metadata"].get("generation", 0))
+        situation = _situation(tick)
+        old = resource.get("status", {}).get("conditions", [])
+        written: Json = {
+            "observedGeneration": generation,
+            "conditions": status.merged(
+                status.conditions(situation), old, now=now, generation=generation
+            ),
+        }
+        if tick.sight is not None and tick.decision is not None:
+            written |= _figures(tick, situation, now)
+        return written
+
+
+def _situation(tick: Tick) -> status.Situation:
+    sight, decision = tick.sight, tick.decision
+    errors = sight.errors if sight is not None else {}
+    demand = decision.demand if decision is not None else None
+    return status.Situation(
+        mode=tick.pipeline.scaling.mode if tick.pipeline is not None else "Auto",
+        conflict=tick.conflict,
+        target_missing=tick.target_missing,
+        invalid=tick.invalid,
+        redis_error=errors.get("redis"),
+        postgres_error=errors.get("postgres"),
+        desired=decision.replicas if decision is not None else 0,
+        ready=_ready(sight),
+        draining=_draining(sight),
+        waiting=demand.waiting if demand is not None else 0,
+        in_flight=demand.in_flight if demand is not None else 0,
+        limited_by=decision.limited_by if decision is not None else None,
+        waiters=waiters(tick),
+        budget=tick.budget,
+    )
+
+
+def _figures(tick: Tick, situation: status.Situation, now: str) -> Json:
+    sight, decision = tick.sight, tick.decision
+    assert sight is not None
+    assert decision is not None
+    figures: Json = {
+        "replicas": {
+            "desired": decision.replicas,
+            "current": sight.replicas,
+            "ready": situation.ready,
+            "draining": situation.draining,
+        },
+        "decision": {"at": now, "reason": decision.reason, "limitedBy": decision.limited_by},
+    }
+    if (demand := decision.demand) is not None:
+        figures["demand"] = {
+            "pending": demand.waiting,
+            "inFlight": demand.in_flight,
+            "arrivalRate": f"{demand.arrival_rate:.2f}",
+            "serviceSeconds": f"{demand.service_seconds:.3f}",
+            "oldestAgeSeconds": f"{demand.oldest_age_seconds:.1f}",
+            "waiters": situation.waiters,
+        }
+        figures["decision"]["inputs"] = {
+            "forecastRate": f"{demand.forecast_rate:.2f}",
+            "forecastWaiting": f"{demand.forecast_waiting:.1f}",
+            "slots": f"{demand.slots:.2f}",
+            "horizonSeconds": f"{demand.horizon_seconds:.1f}",
+            "wanted": decision.wanted,
+        }
+    if sight.line is not None:
+        figures["assignmentEpoch"] = max((g.epoch for g in sight.line.grants.values()), default=0)
+    if sight.connections is not None:
+        granted = sum(m.beat.grant for m in sight.members)
+        opened = sum(m.worker.open_connections for m in sight.members)
+        figures["connections"] = {
+            "max": sight.connections.limits.max_connections,
+            "budget": tick.budget,
+            "granted": granted,
+            "open": opened,
+            "summary": f"{opened}/{tick.budget}",
+        }
+    return figures
+
+
+def waiters(tick: Tick) -> int:
+    """Applications that wait, and that a worker would hold if it had a connection for them."""
+    if tick.pipeline is None or tick.sight is None or tick.sight.line is None:
+        return 0
+    spec = tick.pipeline
+    lacking = 0
+    for member in tick.sight.members:
+        if member.worker.pulls and not member.leaving:
+            slots = slots_for(
+                member.beat.grant,
+                overhead=spec.connections.overhead_per_worker,
+                concurrency=spec.worker.concurrency,
+                mode=spec.connections.mode,
+            )
+            lacking += spec.worker.concurrency - slots
+    return min(lacking, tick.sight.line.reading.waiting)
+
+
+def _ready(sight: Sight | None) -> int:
+    return 0 if sight is None else sum(pod.ready_at is not None for pod in sight.staying)
+
+
+def _draining(sight: Sight | None) -> int:
+    return 0 if sight is None or sight.line is None else len(sight.line.draining)
+
+
+def _essence(written: Json) -> object:
+    """What of a status is worth writing at once when it changes."""
+    return (
+        written["observedGeneration"],
+        [(c["type"], c["status"], c["reason"]) for c in written["conditions"]],
+        written.get("replicas"),
+        written.get("assignmentEpoch"),
+        written.get("decision", {}).get("limitedBy"),
+        written.get("connections", {}).get("budget"),
+    )
+
+
+def _measure(name: str, tick: Tick) -> None:
+    situation = _situation(tick)
+    metrics.DESIRED.labels(name).set(situation.desired)
+    metrics.READY.labels(name).set(situation.ready)
+    metrics.WAITERS.labels(name).set(situation.waiters)
+    if tick.budget is not None:
+        metrics.BUDGET.labels(name).set(tick.budget)
+    if tick.sight is not None:
+        held = sum(max(m.beat.grant, m.worker.open_connections) for m in tick.sight.members)
+        metrics.HELD.labels(name).set(held)
+
+
+def _event(resource: Json, kind: str, reason: str, message: str) -> Json:
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    metadata = resource["metadata"]
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {
+            "name": f"{metadata['name'][:40]}.{uuid4().hex[:12]}",
+            "namespace": metadata["namespace"],
+        },
+        "involvedObject": {
+            "apiVersion": resource["apiVersion"],
+            "kind": resource["kind"],
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "uid": metadata["uid"],
+            "resourceVersion": metadata["resourceVersion"],
+        },
+        "type": kind,
+        "reason": reason,
+        "message": message[:1024],
+        "source": {"component": _COMPONENT},
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }
+
+
