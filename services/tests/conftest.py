@@ -16,6 +16,7 @@ import redis as sync_redis
 
 from shortlist.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from shortlist.storage import migrate, postgres, redis
+from support import reaper
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -31,6 +32,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedd
         settings={"fsync": "off", "max_connections": "300"},
     )
     server.start()
+    reaper.entrust(server.process)
     asyncio.run(migrate.migrate(server.url))
     yield server
     server.stop()
@@ -40,6 +42,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedd
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
     server = EmbeddedRedis(tmp_path_factory.mktemp("redis"))
     server.start()
+    reaper.entrust(server.process)
     yield server
     server.stop()
 
@@ -57,11 +60,11 @@ async def database_url(postgres_server: EmbeddedPostgres) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-def redis_url(redis_server: EmbeddedRedis) -> Iterator[str]:
+def redis_url(redis_server: EmbeddedRedis) -> str:
     """An empty Redis."""
     with sync_redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
-    yield redis_server.url
+    return redis_server.url
 
 
 @pytest.fixture

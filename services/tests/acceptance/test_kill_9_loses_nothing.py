@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MODES = get_args(ConnectionMode)
 FAILPOINTS = get_args(Failpoint)
-PASSAGE = 3
+PASSAGE = {"ingest": 3, "worker": 3, "maintenance": 1}
 """At which passage of its failpoint a process dies: in the middle of its work."""
 
 
@@ -27,15 +27,16 @@ async def killed_at(
     """A process kills itself at a place of the path while applications come in."""
     role = failpoint.partition(".")[0]
     async with place.running(
-        "worker", "maintenance", connection_mode=mode, service_seconds=0.05,
-        failpoints=f"{failpoint}=kill@{PASSAGE}", **settings,
+        "worker", "maintenance", connection_mode=mode, service_seconds=0.1, concurrency=5,
+        failpoints=f"{failpoint}=kill@{PASSAGE[role]}", **settings,
     ) as run:  # fmt: skip
         victim = next(service for service in run.stack.services if service.role == role)
+        await run.ledger.submit(30)
+        if role == "maintenance":  # it publishes only what was lost
+            await flush(place.redis_url)
 
         async def died() -> bool:
-            if role == "maintenance":  # it publishes only what was lost
-                await flush(place.redis_url)
-            await run.ledger.submit(5)
+            await run.ledger.submit(1)
             return bool(victim.deaths)
 
         await until(died, within_seconds=30, what=f"{role} dies at {failpoint}")

@@ -93,7 +93,7 @@ async def refused_while_postgres_is_away(
         else:
             await servers.start_postgres()
         await asyncio.wait_for(insisting, 20)
-        await run.ledger.submit_until_accepted(10, at_once=2)
+        await run.ledger.submit_until_accepted(10)
         await run.ledger.settle(within_seconds=30)
         keyed = "SELECT count(*) FROM applications WHERE payload LIKE '%-key-%'"
         assert await run.ledger.value(keyed) == 5, "a repeated key made a second application"

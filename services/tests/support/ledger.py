@@ -94,17 +94,22 @@ class Ledger:
         self._posted += 1
         payload = f"{self._run}-{self._posted}" if key is None else f"{self._run}-{key}"
         headers = {} if key is None else {"Idempotency-Key": key}
-        body = {"candidate": f"c{self._posted}", "payload": payload}
+        body = {"candidate": "Ada", "payload": payload}
         answer, reply = await self._send(body, headers)
         self.answers[answer.status] += 1
         if answer.status == 202:
             self.accepted[UUID(reply["id"])] = payload
         return answer
 
-    async def insist(self, key: str) -> None:
+    async def insist(self, key: str, *, within_seconds: float = 60.0) -> None:
         """Submit one application with an idempotency key, again and again until it is accepted."""
-        while (await self.post(key=key)).status != 202:  # noqa: ASYNC110 (another process's event)
-            await asyncio.sleep(0.1)
+
+        async def accepted() -> bool:
+            return (await self.post(key=key)).status == 202
+
+        await until(
+            accepted, within_seconds=within_seconds, what=f"{key} is accepted", poll_seconds=0.1
+        )
 
     async def _send(self, body: dict[str, str], headers: dict[str, str]) -> tuple[Answer, Any]:
         assert self._session is not None
@@ -128,16 +133,14 @@ class Ledger:
 
         await asyncio.gather(*(client() for _ in range(at_once)))
 
-    async def submit_until_accepted(self, count: int, *, at_once: int = 20) -> None:
-        """Post until ``count`` more applications were accepted, however often that fails."""
-        goal = len(self.accepted) + count
+    async def submit_until_accepted(self, count: int, *, within_seconds: float = 60.0) -> None:
+        """Post, one after the other, until so many were accepted, however often that fails."""
 
-        async def client() -> None:
-            while len(self.accepted) < goal:
-                if (await self.post()).status != 202:
-                    await asyncio.sleep(0.02)
+        async def accepted() -> bool:
+            return (await self.post()).status == 202
 
-        await asyncio.gather(*(client() for _ in range(at_once)))
+        for _ in range(count):
+            await until(accepted, within_seconds=within_seconds, what=f"accepted: {self.answers}")
 
     @asynccontextmanager
     async def load(self, per_second: float) -> AsyncIterator[None]:

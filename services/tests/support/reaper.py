@@ -14,18 +14,16 @@ from functools import cache
 
 _PROGRAM = """
 import psutil, sys
+from contextlib import suppress
 
-pids = set()
+entrusted = []
 for line in sys.stdin:
-    pid = int(line)
-    pids.add(pid) if pid > 0 else pids.discard(-pid)
-for pid in pids:
-    try:
-        process = psutil.Process(pid)
+    with suppress(psutil.NoSuchProcess):
+        entrusted.append(psutil.Process(int(line)))  # knows it by its start time too
+for process in entrusted:
+    with suppress(psutil.NoSuchProcess):
         for victim in [process, *process.children(recursive=True)]:
             victim.kill()
-    except psutil.NoSuchProcess:
-        pass
 """
 
 
@@ -41,18 +39,10 @@ def _reaper() -> subprocess.Popen[str]:
     return reaper
 
 
-def entrust(pid: int) -> None:
-    """Have a process and its children killed when this one is gone."""
-    _tell(pid)
-
-
-def forget(pid: int) -> None:
-    """It was waited for, and its number may be somebody else's by now."""
-    _tell(-pid)
-
-
-def _tell(number: int) -> None:
+def entrust(process: subprocess.Popen[bytes] | None) -> None:
+    """Have a process that was just started, and its children, killed when this one is gone."""
     pipe = _reaper().stdin
+    assert process is not None
     assert pipe is not None
-    pipe.write(f"{number}\n")
+    pipe.write(f"{process.pid}\n")
     pipe.flush()

@@ -42,8 +42,7 @@ class Servers:
     async def start_postgres(self) -> None:
         """Start it, with the data that it had."""
         await asyncio.to_thread(self.postgres.start)
-        assert self.postgres.process is not None
-        reaper.entrust(self.postgres.process.pid)
+        reaper.entrust(self.postgres.process)
 
     async def stop_postgres(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop it: SIGINT is a fast shutdown; SIGQUIT and SIGKILL are crashes."""
@@ -51,21 +50,16 @@ class Servers:
         assert process is not None
         family = _family(process.pid)
         await asyncio.to_thread(self.postgres.stop, how)
-        reaper.forget(process.pid)
         await _all_gone(family)
 
     async def start_redis(self) -> None:
         """Start it, with the data that it had."""
         await asyncio.to_thread(self.redis.start)
-        assert self.redis.process is not None
-        reaper.entrust(self.redis.process.pid)
+        reaper.entrust(self.redis.process)
 
     async def stop_redis(self, how: signal.Signals = signal.SIGTERM) -> None:
         """Stop it: SIGTERM saves what it has, SIGKILL is a crash."""
-        process = self.redis.process
-        assert process is not None
         await asyncio.to_thread(self.redis.stop, how)
-        reaper.forget(process.pid)
 
     async def flush_redis(self) -> None:
         """Have it forget everything."""

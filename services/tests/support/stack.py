@@ -93,7 +93,7 @@ class Service:
                 stderr=log,
                 start_new_session=True,
             )
-        reaper.entrust(self.process.pid)
+        reaper.entrust(self.process)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process, if it still runs."""
@@ -159,7 +159,6 @@ class Service:
         """End it now, whatever state it is in, and wait for that."""
         self.remove()
         self.process.wait()
-        reaper.forget(self.process.pid)
 
 
 async def status_of(url: str, timeout_seconds: float = 5.0) -> int | None:
@@ -248,7 +247,6 @@ class Stack:
 def _succeed(service: Service) -> None:
     assert service.process.returncode is not None
     service.deaths.append(service.process.returncode)
-    reaper.forget(service.process.pid)
     service.environment.pop("SHORTLIST_FAILPOINTS", None)
     service.spawn()
 

@@ -126,7 +126,7 @@ def running(
             stderr=output,
             start_new_session=True,
         )
-    reaper.entrust(process.pid)
+    reaper.entrust(process)
     up = Up(directory, process)
     try:
         yield up
@@ -136,4 +136,3 @@ def running(
     finally:
         process.kill()
         process.wait()
-        reaper.forget(process.pid)
