@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 import structlog
+from uuid_utils.compat import uuid7
 
 from shortlist.failpoints import guarded
 from shortlist.ingest.errors import ApiError, invalid, rate_limited
@@ -22,7 +23,10 @@ from shortlist.storage.redis import REDIS_ERRORS
 from shortlist.telemetry import LINE_DELIVERED, LINE_WAITING, REFUSED
 
 if TYPE_CHECKING:
-    from shortlist.domain.application import PipelineName
+    from collections.abc import Iterable
+    from uuid import UUID
+
+    from shortlist.domain.application import ApplicationId, PipelineName
     from shortlist.ingest.database import Database
     from shortlist.storage.redis import Redis
 
@@ -50,36 +54,40 @@ class LineGauge:
         self.tells = 0
         """How often Redis told the depth: an answer asked for before the last one is stale."""
         self._told = 0  # by Redis
-        self._here = 0  # entered, and not yet in what Redis told
         self._counted = 0  # by Postgres, in place of Redis
-        self._strayed = 0  # accepted, but not published; not yet in what Postgres counted
+        # Not yet in what was told or counted, oldest first (ids are times):
+        self._under_way: dict[ApplicationId, None] = {}
+        self._strays: dict[ApplicationId, None] = {}  # accepted, but not published
         self._trusted_at = 0.0  # from when on what Redis tells is all there is
 
     @property
     def depth(self) -> int:
         """The estimate."""
-        return max(self._told, self._counted) + self._here + self._strayed
+        known = max(self._told, self._counted)
+        return known + len(self._under_way) + len(self._strays)
 
-    def enter(self) -> None:
+    def enter(self, application_id: ApplicationId) -> None:
         """Take a place; 429 when there is none."""
         if self.depth >= self.capacity and guarded("line_capacity"):
             REFUSED.labels("line_full").inc()
             raise rate_limited("The line is full.", _RETRY_AFTER_SECONDS)
-        self._here += 1
+        self._under_way[application_id] = None
 
-    def leave(self, count: int = 1) -> None:
-        """Give places back: what took them was not accepted as new."""
-        self._here -= count
+    def leave(self, application_id: ApplicationId) -> None:
+        """Give a place back: what took it was not accepted as new."""
+        self._under_way.pop(application_id, None)
 
-    def published(self, count: int, depth: int, now: float) -> None:
-        """So many of those that entered are in the line now, which is ``depth`` long with them."""
-        self._here -= count
+    def published(self, ids: Iterable[ApplicationId], depth: int, now: float) -> None:
+        """Some that entered are in the line now, which is ``depth`` long with them."""
+        for application_id in ids:
+            self._under_way.pop(application_id, None)
         self.tell(depth, now)
 
-    def strayed(self, count: int, now: float) -> None:
-        """So many of those that entered are accepted but not in the line; the sweep finds them."""
-        self._here -= count
-        self._strayed += count
+    def strayed(self, ids: Iterable[ApplicationId], now: float) -> None:
+        """Some that entered are accepted but not in the line; the sweep will find them."""
+        for application_id in ids:
+            self._under_way.pop(application_id, None)
+            self._strays[application_id] = None
         self._trusted_at = now + _SWEPT_SECONDS
 
     def tell(self, depth: int, now: float) -> None:
@@ -87,18 +95,18 @@ class LineGauge:
         self.tells += 1
         self._told = depth
         if now >= self._trusted_at:
-            self._counted = self._strayed = 0
+            self._counted = 0
+            self._strays.clear()
 
-    def count(self, unfinished: int, strayed: int, now: float) -> None:
-        """Postgres says how many are unfinished, ``strayed`` of ours (when asked) among them."""
+    def oldest_under_way(self) -> ApplicationId | None:
+        """Whatever of ours is older is either a stray or not in question any more."""
+        return next(iter(self._under_way), None)
+
+    def count(self, unfinished: int, before: UUID, now: float) -> None:
+        """Postgres says how many with an id below ``before`` are unfinished."""
         self._counted = unfinished
-        self._strayed -= strayed
+        self._strays = {i: None for i in self._strays if i >= before}
         self._trusted_at = now + _SWEPT_SECONDS
-
-    @property
-    def stray_count(self) -> int:
-        """Accepted here, not published, and not yet counted by Postgres."""
-        return self._strayed
 
     def quota(self) -> Quota:
         """The line's room, in the words of a rate limit."""
@@ -181,13 +189,13 @@ class Lines:
         _export(name, depth)
 
     async def _count(self, gauge: LineGauge) -> None:
-        strayed = gauge.stray_count
+        before = gauge.oldest_under_way() or uuid7()
         unfinished = await self._database.read(
             lambda connection: applications.unfinished_count(
-                connection, gauge.pipeline, limit=gauge.capacity
+                connection, gauge.pipeline, before=before, limit=gauge.capacity
             )
         )
-        gauge.count(unfinished, strayed, time.monotonic())
+        gauge.count(unfinished, before, time.monotonic())
 
 
 def _export(name: str, depth: Depth) -> None:

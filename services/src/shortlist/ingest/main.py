@@ -49,8 +49,12 @@ async def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; a second one stops at once. Returns the exit code."""
     telemetry.configure_logging(settings, "ingest")
     stop_tracing = telemetry.configure_tracing(settings, "ingest")
+    stopping = Stopping()
+    stopping.listen()
     try:
-        return await Ingest(settings).run(Signals())
+        ingest = Ingest(settings)
+        _calm_the_collector()
+        return await ingest.run(stopping)
     except OSError as error:
         _log.error("cannot_listen", host=settings.host, port=settings.port, error=str(error))
         return 1
@@ -58,18 +62,22 @@ async def run(settings: Settings) -> int:
         stop_tracing()
 
 
-class Signals:
+class Stopping:
     """The first SIGTERM or SIGINT asks to drain, the second to stop at once."""
 
     def __init__(self) -> None:
-        """Listens from here on."""
-        self.drain, self.stop = asyncio.Event(), asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._received)
+        """Nothing is asked yet."""
+        self.drain, self.at_once = asyncio.Event(), asyncio.Event()
 
-    def _received(self) -> None:
+    def listen(self) -> None:
+        """Take the process's signals."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self.ask)
+
+    def ask(self) -> None:
+        """To stop; and again, to stop at once."""
         if self.drain.is_set() or not guarded("graceful_drain"):
-            self.stop.set()
+            self.at_once.set()
         self.drain.set()
 
 
@@ -86,8 +94,8 @@ class Ingest:
         self._writing = database(name="accept", connections=settings.accept_flushers)
         self._reading = database(name="read", connections=settings.read_connections)
         self._redis = redis.connect(settings.redis_url.get_secret_value())
-        self._lines = Lines(self._reading, self._redis)
-        self._publisher = Publisher(self._lines)
+        self.lines = Lines(self._reading, self._redis)
+        self._publisher = Publisher(self.lines)
         self._accepter = Accepter(
             self._writing,
             flushers=settings.accept_flushers,
@@ -96,13 +104,13 @@ class Ingest:
             on_accepted=self._publisher.publish,
         )
         reader = Reader(self._reading)
-        statuses = Statuses(reader, self._lines)
-        self._announcements = Announcements(self._redis)
-        self._watching = Watching(statuses, reader, self._announcements)
+        statuses = Statuses(reader, self.lines)
+        self.announcements = Announcements(self._redis)
+        self._watching = Watching(statuses, reader, self.announcements)
         self._pages = Pages(settings.dashboard_url)
         self._door = FrontDoor(
             submissions=Submissions(
-                self._accepter, self._lines, body_limit_bytes=settings.body_limit_bytes
+                self._accepter, self.lines, body_limit_bytes=settings.body_limit_bytes
             ),
             statuses=statuses,
             watching=self._watching,
@@ -111,7 +119,7 @@ class Ingest:
             quotas=_quotas(settings),
         )
 
-    async def run(self, signals: Signals) -> int:
+    async def run(self, stopping: Stopping) -> int:
         """Serve until told to stop."""
         bounds = Bounds(
             request_seconds=self._settings.body_timeout_seconds,
@@ -120,7 +128,7 @@ class Ingest:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close)
             with suppress(ApiError):  # not yet there: requests get 503 until it is
-                await self._lines.look()
+                await self.lines.look()
             server = await stack.enter_async_context(
                 probes.serve(
                     self._door,
@@ -130,14 +138,13 @@ class Ingest:
                 )
             )
             for forever in (
-                self._lines.run(),
-                self._announcements.run(),
+                self.lines.run(),
+                self.announcements.run(),
                 expire_overdue(server.connections),
             ):
                 stack.push_async_callback(_end, asyncio.create_task(forever))
-            _calm_the_collector()
-            await signals.drain.wait()
-            drained = await _first(self._drain(server), signals.stop.wait())
+            await stopping.drain.wait()
+            drained = await _first(self._drain(server), stopping.at_once.wait())
             if not drained:
                 _log.warning("stopped_at_once")
                 server.abandon()

@@ -80,11 +80,11 @@ class Publisher:
                 self._drop(some + self._take(), repr(error))
             else:
                 gauge = self._lines.gauge(pipeline)
-                gauge.published(len(some), depth.total, time.monotonic())
+                gauge.published([a.id for a in some], depth.total, time.monotonic())
 
     def _drop(self, dropped: list[NewApplication], why: str) -> None:
         now = time.monotonic()
         for application in dropped:
-            self._lines.gauge(application.pipeline).strayed(1, now)
+            self._lines.gauge(application.pipeline).strayed([application.id], now)
         PUBLISH_FAILURES.inc(len(dropped))
         _log.warning("publish_failed", count=len(dropped), error=why)

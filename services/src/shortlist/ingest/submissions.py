@@ -61,9 +61,9 @@ class Submissions:
     ) -> ApplicationId:
         key = bodies.idempotency_key(call.headers)
         body_hash = None if key is None else bodies.meaning_hash(line.pipeline, candidate, payload)
-        line.enter()
+        application_id = ApplicationId(uuid7())
+        line.enter(application_id)
         try:
-            application_id = ApplicationId(uuid7())
             with telemetry.send_span(line.pipeline, application_id):
                 outcome = await self._accepter.accept(
                     NewApplication(
@@ -72,11 +72,11 @@ class Submissions:
                     )
                 )  # fmt: skip
         except BaseException:
-            line.leave()
+            line.leave(application_id)
             raise
         if isinstance(outcome, Accepted):
             return outcome.id  # its place is the publisher's business now
-        line.leave()
+        line.leave(application_id)
         if isinstance(outcome, Repeated):
             return outcome.id
         raise bodies.key_reused()

@@ -122,9 +122,11 @@ def _outcome(
     return KeyReused()
 
 
-async def unfinished_count(connection: Connection, pipeline: PipelineName, *, limit: int) -> int:
-    """How many have no result yet; counts no further than ``limit``."""
-    return int(await connection.fetchval(SQL["unfinished_count"], pipeline, limit))
+async def unfinished_count(
+    connection: Connection, pipeline: PipelineName, *, before: UUID, limit: int
+) -> int:
+    """How many with an id below ``before`` have no result; counts no further than ``limit``."""
+    return int(await connection.fetchval(SQL["unfinished_count"], pipeline, before, limit))
 
 
 async def views(

@@ -56,9 +56,9 @@ class Announcements:
         """Whether announcements arrive; when not, watchers had better poll."""
 
     @property
-    def watching(self) -> int:
-        """Channels with at least one watcher."""
-        return len(self._watchers)
+    def watchers(self) -> int:
+        """How many watch."""
+        return sum(len(watchers) for watchers in self._watchers.values())
 
     @contextmanager
     def watch(self, application_id: ApplicationId) -> Iterator[asyncio.Event]:

@@ -34,8 +34,8 @@ RETURNING id
 SELECT key, application_id, body_hash FROM idempotency_keys WHERE key = ANY($1::text[])
 
 -- name: unfinished_count
--- How many of pipeline $1 are unfinished; counts no further than $2. What is older than the sweep's
--- beginning was finished.
+-- How many of pipeline $1 with an id below $2 are unfinished; counts no further than $3. What is
+-- older than the sweep's beginning was finished.
 SELECT count(*) FROM (
     SELECT FROM applications a
     WHERE a.pipeline = $1 AND a.id > (SELECT swept_to FROM pipelines WHERE name = $1)

@@ -102,10 +102,13 @@ async def test_the_unfinished_are_counted_up_to_a_limit(db: Connection) -> None:
     group = [new() for _ in range(5)]
     await applications.accept(db, group)
 
-    async def unfinished(limit: int) -> int:
-        return await applications.unfinished_count(db, DEFAULT_PIPELINE, limit=limit)
+    async def unfinished(before: UUID, limit: int) -> int:
+        return await applications.unfinished_count(
+            db, DEFAULT_PIPELINE, before=before, limit=limit
+        )
 
-    assert await unfinished(10) == 5
-    assert await unfinished(3) == 3
+    assert await unfinished(uuid7(), 10) == 5
+    assert await unfinished(uuid7(), 3) == 3
+    assert await unfinished(group[3].id, 10) == 3
     await db.execute("UPDATE pipelines SET swept_to = $1", group[1].id)
-    assert await unfinished(10) == 3
+    assert await unfinished(uuid7(), 10) == 3

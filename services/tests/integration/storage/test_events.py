@@ -60,7 +60,7 @@ async def test_the_last_watcher_ends_the_subscription(line_redis: Redis) -> None
             with announcements.watch(ONE):
                 await asyncio.wait_for(first.wait(), 20)
             assert await subscribers(line_redis) == 1
-        assert announcements.watching == 0
+        assert announcements.watchers == 0
 
         async def look() -> bool:
             return await subscribers(line_redis) == 0

@@ -1,0 +1,69 @@
+"""An ingest inside the test's own process: its parts can be looked at, its settings chosen."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from shortlist.ingest.main import Ingest, Stopping
+from shortlist.settings import Settings
+from support.stack import free_port
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+NO_REDIS = "unix:///nowhere/redis.sock"
+"""Nobody listens there."""
+
+APPLICATION = {"candidate": "Ada", "payload": "knows her numbers"}
+
+
+@dataclass
+class Door:
+    """What a test works with."""
+
+    ingest: Ingest
+    stopping: Stopping
+    port: int
+    client: httpx.AsyncClient
+    ended: asyncio.Task[int]
+
+    async def accept(self, **fields: Any) -> str:
+        """Submit an application that is fine; its id."""
+        reply = await self.client.post("/applications", json=APPLICATION | fields)
+        assert reply.status_code == 202, reply.text
+        return str(reply.json()["id"])
+
+
+@asynccontextmanager
+async def open_door(database_url: str, redis_url: str, **settings: Any) -> AsyncIterator[Door]:
+    """Run an ingest for the length of a block, and drain it."""
+    port = free_port()
+    chosen = Settings(
+        database_url=database_url, redis_url=redis_url, host="127.0.0.1", port=port, **settings
+    )
+    ingest, stopping = Ingest(chosen), Stopping()
+    ended = asyncio.create_task(ingest.run(stopping))
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False
+    ) as client:
+        try:
+            await until(lambda: _listens(client, ended), within_seconds=60, what="ingest listens")
+            yield Door(ingest, stopping, port, client, ended)
+        finally:
+            stopping.ask()
+            await ended
+
+
+async def _listens(client: httpx.AsyncClient, ended: asyncio.Task[int]) -> bool:
+    if ended.done():
+        raise AssertionError(f"ingest ended: {ended.exception() or ended.result()}")
+    try:
+        return (await client.get("/healthz")).status_code == 200
+    except httpx.TransportError:
+        return False
