@@ -6,19 +6,28 @@ object and one event loop, and nothing here waits, so two of them never grant th
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shortlist.domain.application import PipelineName
 from shortlist.domain.connections import connections_wanted
-from shortlist.domain.grants import Member, next_grants
-from shortlist.storage.heartbeats import Grant
+from shortlist.domain.grants import Allocation, Holder, allocate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from shortlist.domain.application import PipelineName
+    from shortlist.domain.grants import Grant
     from shortlist.domain.pipeline import ScoringPipeline
     from shortlist_operator import fleet
     from shortlist_operator.reconcile import Sight
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What to publish, and how many of the workers that are wanted may start now."""
+
+    publish: Mapping[str, Grant]
+    new_workers: int
 
 
 class Budget:
@@ -26,74 +35,79 @@ class Budget:
 
     def __init__(self) -> None:
         """Nobody holds anything that is known."""
-        self._granted: dict[PipelineName, dict[str, int]] = {}
-        self._expected: dict[PipelineName, int] = {}
-        self._epoch = 0
+        self._held: dict[PipelineName, dict[str, int]] = {}
+        self._unreported: dict[PipelineName, int] = {}
 
     def forget(self, pipeline: PipelineName) -> None:
         """A pipeline is gone; its connections count until Postgres says that they are closed."""
-        self._granted.pop(pipeline, None)
-        self._expected.pop(pipeline, None)
+        self._held.pop(pipeline, None)
+        self._unreported.pop(pipeline, None)
 
-    def held_by_others(
+    def elsewhere(
         self,
         pipeline: PipelineName,
         members: Iterable[fleet.Member],
         open_by_worker: Mapping[str, int],
     ) -> int:
-        """Connections of every worker that is not this pipeline's: granted or open, the more."""
+        """What workers hold that are not among this pipeline's ``members``.
+
+        Those of other pipelines (granted or open, the more), and those whose pods are gone and
+        whose connections are not.
+        """
         ours = {member.worker.id for member in members}
-        others = {worker: n for worker, n in open_by_worker.items() if worker not in ours}
-        for name, granted in self._granted.items():
+        held = {worker: n for worker, n in open_by_worker.items() if worker not in ours}
+        for name, granted in self._held.items():
             if name != pipeline:
                 for worker, connections in granted.items():
-                    others[worker] = max(others.get(worker, 0), connections)
-        expected = sum(n for name, n in self._expected.items() if name != pipeline)
-        return sum(others.values()) + expected
+                    held[worker] = max(held.get(worker, 0), connections)
+        return sum(held.values()) + sum(
+            n for name, n in self._unreported.items() if name != pipeline
+        )
 
-    def grants(
-        self, pipeline: ScoringPipeline, sight: Sight, wanted: int
-    ) -> tuple[dict[str, Grant], int]:
-        """Grants to publish now, and how many of ``wanted`` more workers may start."""
+    def allocate(self, pipeline: ScoringPipeline, sight: Sight, wanted: int) -> Room:
+        """Share out what there is; ``wanted``: workers that are to be started."""
         assert sight.line is not None
         assert sight.connections is not None
-        least = pipeline.connections.overhead_per_worker + 1
-        members = [_member(m, pipeline, sight.line.grants) for m in sight.members]
-        total = sight.connections.limits.budget(pipeline.connections.reserved)
-        others = self.held_by_others(
+        first = pipeline.connections.overhead_per_worker + 1
+        holders = [_holder(m, pipeline, sight.line.grants) for m in sight.members]
+        unreported = first * sight.unreported
+        elsewhere = unreported + self.elsewhere(
             pipeline.name, sight.members, sight.connections.open_by_worker
         )
-        reporting = {m.pod.name for m in sight.members if m.pod is not None}
-        silent = sum(pod.name not in reporting for pod in sight.pods)
-        # A rollout may make so many more at any time, and asks nobody.
-        surge = max(0, sight.replicas + sight.surge - len(sight.pods)) if sight.replicas else 0
-        coming = least * (silent + min(surge, sight.surge))
-        changed = next_grants(
-            total, members, held_by_others=others, expected=coming + least * wanted
+        allocation: Allocation = allocate(
+            sight.connections.limits.budget(pipeline.connections.reserved),
+            holders,
+            elsewhere=elsewhere,
+            expected=first * (wanted + sight.may_surge),
         )
-        granted = {m.worker_id: changed.get(m.worker_id, m.granted) for m in members}
-        self._granted[pipeline.name] = granted
-        self._expected[pipeline.name] = coming
-        held = sum(max(m.held, granted[m.worker_id]) for m in members)
-        room = max(0, (total - others - coming - held) // least)
-        self._epoch = 1 + max([self._epoch, *(g.epoch for g in sight.line.grants.values())])
-        return {w: Grant(self._epoch, n) for w, n in changed.items()}, min(wanted, room)
+        self._held[pipeline.name] = {
+            holder.worker_id: max(holder.held, _granted(allocation, holder)) for holder in holders
+        }
+        self._unreported[pipeline.name] = unreported
+        free = allocation.free - first * sight.may_surge
+        return Room(allocation.publish, min(wanted, max(0, free // first)))
 
 
-def _member(
-    member: fleet.Member, pipeline: ScoringPipeline, grants: Mapping[str, Grant]
-) -> Member:
+def _granted(allocation: Allocation, holder: Holder) -> int:
+    grant = allocation.publish.get(holder.worker_id)
+    return 0 if grant is None else grant.connections
+
+
+def _holder(member: fleet.Member, pipeline: ScoringPipeline, grants: Mapping[str, Grant]) -> Holder:
     spec = pipeline.connections
-    grant = grants.get(member.worker.id)
-    return Member(
+    in_use = spec.overhead_per_worker + member.worker.in_flight
+    wanted = connections_wanted(
+        concurrency=pipeline.worker.concurrency,
+        overhead=spec.overhead_per_worker,
+        mode=spec.mode,
+    )
+    leaves = (member.leaving or member.worker.draining) and spec.mode == "perJob"
+    return Holder(
         worker_id=member.worker.id,
-        least=spec.overhead_per_worker + 1,
-        wanted=connections_wanted(
-            concurrency=pipeline.worker.concurrency,
-            overhead=spec.overhead_per_worker,
-            mode=spec.mode,
-        ),
-        granted=member.beat.grant if grant is None else grant.connections,
-        believed=member.beat.grant,
+        least=spec.overhead_per_worker,
+        wanted=min(wanted, in_use) if leaves else wanted,
+        reported=member.beat.grant,
+        epoch=member.beat.epoch,
         open=member.worker.open_connections,
+        standing=grants.get(member.worker.id),
     )

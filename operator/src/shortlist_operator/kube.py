@@ -10,6 +10,7 @@ import json
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
+import aiohttp
 from kubernetes.aio import client, config
 
 TIMEOUT_SECONDS = 5.0
@@ -41,14 +42,14 @@ class Kube:
     async def connect(cls) -> Kube:
         """In a pod: its service account; elsewhere: KUBECONFIG."""
         try:
-            config.load_incluster_config()
+            config.load_incluster_config()  # type: ignore[no-untyped-call]
         except config.ConfigException:
-            await config.load_kube_config()
+            await config.load_kube_config()  # type: ignore[no-untyped-call]
         return cls(client.ApiClient())
 
     async def close(self) -> None:
         """Give its connections back."""
-        await self._api.close()
+        await self._api.close()  # type: ignore[no-untyped-call]
 
     async def pipeline(self, namespace: str, name: str) -> Json | None:
         """A ScoringPipeline."""
@@ -172,10 +173,12 @@ class Kube:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 response = await self._api.call_api(*request)
-                text = await response.read()
+                text = await response.read()  # type: ignore[no-untyped-call]
         except client.ApiException as error:
             raise KubeError(error.status or 0, str(error.reason)) from error
-        except (OSError, TimeoutError, client.ApiException) as error:
+        except (
+            OSError
+        ) as error:  # includes TimeoutError, and what aiohttp makes of a lost connection
             raise KubeError(0, repr(error)) from error
         reply = json.loads(text)
         if response.status >= 400:  # noqa: PLR2004 (HTTP)
@@ -186,7 +189,7 @@ class Kube:
 def _targets(scaler: Json, deployment: str) -> bool:
     reference = scaler.get("spec", {}).get("scaleTargetRef", {})
     kind = reference.get("kind", "Deployment")
-    return kind == "Deployment" and reference.get("name") == deployment
+    return bool(kind == "Deployment" and reference.get("name") == deployment)
 
 
 def _pipelines(namespace: str, name: str = "") -> str:

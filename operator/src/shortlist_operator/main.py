@@ -2,9 +2,9 @@
 
 What kopf is told, and why (learned from its issues):
 
-- Events only, no daemons: a daemon puts a finalizer on the resource, and with the operator dead its
-  deletion would then wait for ever. The loop reads the resource anew each second anyway, so a watch
-  that stalls costs nothing but the discovery of new ones, and a listing every few seconds finds those.
+- Events only, no daemons: a daemon puts a finalizer on the resource, and with the operator dead
+  its deletion would then wait for ever. The loop reads the resource anew each second anyway, so a
+  watch that stalls costs nothing but the discovery of new ones, and a listing finds those.
 - ``request_timeout``: the default of 300 s would hang on a half-open connection.
 - Namespaced, scanning disabled: the Role allows no more.
 - Peering is no leader election: `shortlist_operator.lease` is.
@@ -82,15 +82,14 @@ class Operator:
         """Until ``stop``; then the Lease is given up, and replicas and grants stay as they are."""
         app = probes.probe_app(readiness=self._readiness, liveness=self._liveness)
         async with probes.serve(app, self._settings):
-            background = [
+            background: list[asyncio.Task[None]] = [
                 asyncio.create_task(self._keep_lease(), name="lease"),
                 asyncio.create_task(self._keep_listing(), name="listing"),
                 asyncio.create_task(self._watch(stop), name="watch"),
             ]
             stopping = asyncio.create_task(stop.wait())
-            done, _ = await asyncio.wait(
-                {stopping, *background}, return_when=asyncio.FIRST_COMPLETED
-            )
+            everything: set[asyncio.Task[Any]] = {stopping, *background}
+            done, _ = await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
             stop.set()
             for task in [*background[:2], *self._tasks.values()]:
                 task.cancel()
@@ -173,4 +172,3 @@ class Operator:
             name for name, loop in self._loops.items() if now - loop.last_tick > _STALE_SECONDS
         ]
         return probes.Health(ok=not stale, detail={"stale": stale} if stale else {})
-

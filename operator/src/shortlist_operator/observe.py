@@ -8,12 +8,12 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from shortlist.domain.application import PipelineName
 from shortlist.domain.scaling import LineReading
 from shortlist.storage import connections, heartbeats, postgres, redis
 from shortlist.storage.line import Line
 
 if TYPE_CHECKING:
+    from shortlist.domain.application import PipelineName
     from shortlist.storage.heartbeats import Grant, Heartbeat
 
 LOOK_TIMEOUT_SECONDS = 2.0
@@ -54,13 +54,13 @@ class Observer:
         async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
             line = Line(self.redis, pipeline)
             depth, submissions = await line.depth(), await line.submissions()
-            oldest = await line.oldest_waiting_milliseconds()
+            head = await line.head(line.line)
             beats = heartbeats.live(
                 await heartbeats.all_beats(self.redis, pipeline), now := time.time()
             )
             grants = await heartbeats.all_grants(self.redis, pipeline)
             draining = await heartbeats.draining(self.redis, pipeline)
-        age_seconds = 0.0 if oldest is None else max(0.0, now - oldest / 1000)
+        age_seconds = 0.0 if head is None else max(0.0, now - head.position[0] / 1000)
         reading = LineReading(submissions, depth.waiting, age_seconds)
         return LineLook(reading, tuple(beats), grants, frozenset(draining))
 

@@ -7,10 +7,9 @@ not read: then replicas and grants stay as they are.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -22,14 +21,12 @@ from shortlist.storage import heartbeats
 from shortlist.storage.postgres import CONNECTION_ERRORS
 from shortlist.storage.redis import REDIS_ERRORS
 from shortlist_operator import desired, fleet, metrics
-from shortlist_operator.budget import Budget
 from shortlist_operator.kube import KubeError
 from shortlist_operator.observe import StartTimes
 from shortlist_operator.reporting import Reporter, Tick
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from shortlist_operator.budget import Budget
     from shortlist_operator.fleet import Member, Pod
     from shortlist_operator.kube import Json, Kube
     from shortlist_operator.lease import OperatorLease
@@ -57,6 +54,19 @@ class Sight:
     line: LineLook | None
     connections: ConnectionsLook | None
     errors: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def unreported(self) -> int:
+        """Pods that were started and whose workers have not reported yet: each holds k + 1."""
+        reporting = {member.pod.name for member in self.members if member.pod is not None}
+        return sum(pod.name not in reporting for pod in self.pods)
+
+    @property
+    def may_surge(self) -> int:
+        """Pods that a rollout may start at any time; it asks nobody."""
+        if self.replicas == 0:
+            return 0
+        return min(self.surge, max(0, self.replicas + self.surge - len(self.pods)))
 
     @property
     def staying(self) -> list[Pod]:
@@ -109,6 +119,9 @@ class PipelineLoop:
             except KubeError as error:
                 metrics.TICK_FAILURES.labels(self._name, "kubernetes").inc()
                 log.warning("kubernetes_unavailable", pipeline=self._name, error=str(error))
+            except REDIS_ERRORS as error:
+                metrics.TICK_FAILURES.labels(self._name, "redis").inc()
+                log.warning("redis_unavailable", pipeline=self._name, error=_said(error))
             except Exception:
                 metrics.TICK_FAILURES.labels(self._name, "bug").inc()
                 log.exception("tick_failed", pipeline=self._name)
@@ -130,7 +143,7 @@ class PipelineLoop:
             tick = Tick(pipeline=pipeline, target_missing=target)
             await self._reporter.tell(resource, tick, acting=self._lease.held)
             return interval
-        sight = await self._look(pipeline, deployment)
+        sight = await self._look(deployment)
         decision = self._decide(pipeline, sight)
         tick = Tick(
             pipeline=pipeline,
@@ -140,13 +153,13 @@ class PipelineLoop:
             budget=self._budget_of(pipeline, sight),
         )
         if self._lease.held and tick.conflict is None and pipeline.scaling.mode != "DryRun":
-            await self._act(resource, pipeline, target, tick)
+            await self._act(pipeline, target, tick)
         await self._reporter.tell(resource, tick, acting=self._lease.held)
         return interval
 
     # --- look
 
-    async def _look(self, pipeline: ScoringPipeline, deployment: Json) -> Sight:
+    async def _look(self, deployment: Json) -> Sight:
         labels = deployment["spec"]["selector"]["matchLabels"]
         raw = await self._kube.pods(self._namespace, labels)
         pods = tuple(fleet.read_pod(pod) for pod in raw if not fleet.is_over(pod))
@@ -206,7 +219,7 @@ class PipelineLoop:
         if sight.connections is None:
             return None
         total = sight.connections.limits.budget(pipeline.connections.reserved)
-        return total - self._budget.held_by_others(
+        return total - self._budget.elsewhere(
             self._name, sight.members, sight.connections.open_by_worker
         )
 
@@ -232,9 +245,7 @@ class PipelineLoop:
         await self._kube.apply_deployment(self._namespace, manifest)
         self._applied = (time.monotonic(), generation)
 
-    async def _act(
-        self, resource: Json, pipeline: ScoringPipeline, target: str, tick: Tick
-    ) -> None:
+    async def _act(self, pipeline: ScoringPipeline, target: str, tick: Tick) -> None:
         sight, decision = tick.sight, tick.decision
         assert sight is not None
         assert decision is not None
@@ -249,12 +260,12 @@ class PipelineLoop:
     async def _grant(self, pipeline: ScoringPipeline, sight: Sight, wanted: int) -> int:
         """Publish grants; how many more workers there are connections for."""
         if sight.line is None or sight.connections is None:
-            return 0 if sight.connections is None and pipeline.connections.mode == "perJob" else wanted
-        grants, room = self._budget.grants(pipeline, sight, wanted)
-        if grants:
-            with contextlib.suppress(*REDIS_ERRORS):
-                await heartbeats.publish_grants(self._observer.redis, self._name, grants)
-        return room
+            return wanted if sight.line is None and sight.connections is not None else 0
+        room = self._budget.allocate(pipeline, sight, wanted)
+        if room.publish:
+            grants = dict(room.publish)
+            await heartbeats.publish_grants(self._observer.redis, self._name, grants)
+        return room.new_workers
 
     async def _plan_drain(
         self, pipeline: ScoringPipeline, sight: Sight, decision: scaling.Decision
@@ -296,9 +307,7 @@ class PipelineLoop:
         metrics.SCALED.labels(self._name, "out").inc()
         self._reporter.note("Normal", "ScaledOut", f"{sight.replicas}→{replicas}: {reason}")
 
-    async def _scale_in(
-        self, target: str, sight: Sight, removable: set[str], reason: str
-    ) -> None:
+    async def _scale_in(self, target: str, sight: Sight, removable: set[str], reason: str) -> None:
         """Mark the victims, and nobody else, just before the change; then change."""
         replicas = max(0, len(sight.staying) - len(removable))
         if replicas >= sight.replicas:
@@ -309,7 +318,9 @@ class PipelineLoop:
                     self._namespace, pod.name, {fleet.DELETION_COST: _VICTIM_COST}
                 )
             elif pod.deletion_cost is not None:
-                await self._kube.annotate_pod(self._namespace, pod.name, {fleet.DELETION_COST: None})
+                await self._kube.annotate_pod(
+                    self._namespace, pod.name, {fleet.DELETION_COST: None}
+                )
         await self._kube.scale_deployment(self._namespace, target, replicas)
         metrics.SCALED.labels(self._name, "in").inc()
         self._reporter.note("Normal", "ScaledIn", f"{sight.replicas}→{replicas}: {reason}")
@@ -348,5 +359,3 @@ def _surge(deployment: Json) -> int:
 
 def _said(error: BaseException) -> str:
     return str(error) or type(error).__name__
-
-

@@ -71,15 +71,11 @@ class Reporter:
             self._essence, self._written_at = essence, time.monotonic()
         notes, self._notes = self._notes, []
         for kind, reason, message in notes:
-            await self._kube.create_event(
-                self._namespace, _event(resource, kind, reason, message)
-            )
+            await self._kube.create_event(self._namespace, _event(resource, kind, reason, message))
 
     def _note_conditions(self, resource: Json, written: Json) -> None:
         """Ready and ScalingLimited are worth an event when they change."""
-        before = {
-            c["type"]: c["status"] for c in resource.get("status", {}).get("conditions", [])
-        }
+        before = {c["type"]: c["status"] for c in resource.get("status", {}).get("conditions", [])}
         for condition in written["conditions"]:
             kind, now = condition["type"], condition["status"]
             if kind in ("Ready", "ConnectionBudgetExhausted") and before.get(kind) not in (
@@ -87,9 +83,7 @@ class Reporter:
                 now,
             ):
                 bad = (kind == "Ready") == (now != "True")
-                self.note(
-                    "Warning" if bad else "Normal", condition["reason"], condition["message"]
-                )
+                self.note("Warning" if bad else "Normal", condition["reason"], condition["message"])
 
     def _status(self, resource: Json, tick: Tick) -> Json:
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -249,5 +243,3 @@ def _event(resource: Json, kind: str, reason: str, message: str) -> Json:
         "lastTimestamp": now,
         "count": 1,
     }
-
-
