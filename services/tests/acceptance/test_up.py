@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -285,17 +286,37 @@ async def test_an_absent_server_is_told(tmp_path: Path) -> None:
 async def test_a_full_disk_is_told_at_the_start(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
-    mount = await asyncio.create_subprocess_exec(
-        "mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(small), stderr=-3
-    )
-    if await mount.wait():
+    if await _run("mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(small)):
         pytest.skip("mounting is not permitted here")
     try:
         with running(tmp_path, "--data", str(small / "data")) as up:
             assert await up.ended() == 1
             assert "is full: 20 MB are free and 256 MB are needed" in up.output
     finally:
-        await (await asyncio.create_subprocess_exec("umount", "-l", str(small))).wait()
+        await _run("umount", "-l", str(small))
+
+
+async def test_a_ctrl_c_while_it_starts_ends_it(tmp_path: Path) -> None:
+    with running(tmp_path) as up:
+        await up.said("Starting")
+        up.interrupt()
+        assert await up.ended() == 0
+        await nothing_left(up)
+    with running(tmp_path) as up:
+        await up.ready()
+
+
+async def test_other_commands_reach_the_servers_by_the_file_env(tmp_path: Path) -> None:
+    with running(tmp_path) as up:
+        await up.ready()
+        variables = dict(line.split("=", 1) for line in (up.data / "env").read_text().splitlines())
+        assert (up.data / "env").stat().st_mode & 0o077 == 0
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "shortlist", "migrate",
+            env=os.environ | variables, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        output, _ = await process.communicate()
+        assert output.decode().startswith("Up to date at ")
 
 
 async def test_closing_the_terminal_drains(tmp_path: Path) -> None:
@@ -303,3 +324,91 @@ async def test_closing_the_terminal_drains(tmp_path: Path) -> None:
         await up.ready()
         up.process.send_signal(signal.SIGHUP)
         assert await up.ended() == 0
+
+
+WITHOUT_NAMESPACES = """
+import ctypes, os, sys
+from pathlib import Path
+asked, ask = os.pipe()
+told, tell = os.pipe()
+us = os.getpid()
+if (mapper := os.fork()) == 0:
+    os.read(asked, 1)
+    for kind in ("uid", "gid"):
+        Path(f"/proc/{us}/{kind}_map").write_text("0 0 65536")
+    os.write(tell, b"x")
+    os._exit(0)
+ctypes.CDLL(None).unshare(0x10000000)
+os.write(ask, b"x")
+os.read(told, 1)
+os.waitpid(mapper, 0)
+Path("/proc/sys/user/max_user_namespaces").write_text("0")
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+"""Runs a command as a root that may make no user namespaces, as in most containers."""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+async def test_a_root_that_may_make_no_namespaces_gets_another_user_s_postgres(
+    tmp_path: Path,
+) -> None:
+    prefix = (sys.executable, "-c", WITHOUT_NAMESPACES)
+    with running(tmp_path, "--workers", "0", prefix=prefix) as up:
+        assert await up.ended() == 1  # pytest's directories are closed to others
+        assert "cannot reach" in up.output
+        assert "Traceback" not in up.output
+    for directory in (tmp_path, *tmp_path.parents[:3]):
+        directory.chmod(directory.stat().st_mode | 0o111)
+    with running(tmp_path, prefix=prefix) as up:
+        url = await up.ready()
+        assert up.child("postgres").uids().real == ORDINARY_USER
+        await all_scored(url, await submit(url, 2))
+        up.interrupt()
+        assert await up.ended() == 0
+    with running(tmp_path) as up:  # the same data, where namespaces are permitted
+        url = await up.ready()
+        await all_scored(url, await submit(url, 1))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+async def test_a_disk_that_fills_up_is_told_and_costs_nothing_that_was_accepted(
+    tmp_path: Path,
+) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    if await _run("mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", str(small)):
+        pytest.skip("mounting is not permitted here")
+    try:
+        data = str(small / "data")
+        with running(tmp_path, "--data", data, SHORTLIST_SERVICE_SECONDS="0.1") as up:
+            url = await up.ready()
+            ids = await submit(url, 5)
+            await _run("dd", "if=/dev/zero", f"of={small / 'fill'}", "bs=1M")
+            await up.said("is full")
+            assert await _status_of_a_big_one(url) == 503
+            (small / "fill").unlink()
+            ids += await submit(url, 5)
+            await all_scored(url, ids)
+            assert up.process.poll() is None
+    finally:
+        await _run("umount", "-l", str(small))
+
+
+async def _run(*command: str) -> int:
+    quiet = asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(*command, stdout=quiet, stderr=quiet)
+    return await process.wait()
+
+
+async def _status_of_a_big_one(url: str) -> int:
+    """Submit until there is no room for another; the status of the one that is refused."""
+    body = {"candidate": "Ada", "payload": os.urandom(24_000).hex()}
+    async with aiohttp.ClientSession(url) as session:
+
+        async def refused() -> int | None:
+            async with session.post("/applications", json=body) as answer:
+                return None if answer.status == 202 else answer.status
+
+        status = await until(refused, within_seconds=60, what="a refusal")
+    assert status is not None
+    return status

@@ -87,6 +87,7 @@ class Child:
         self.started_at = 0.0
         """`time.monotonic` of the last start."""
         self._process: asyncio.subprocess.Process | None = None
+        self._was_ready = False
         self._leaving = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
@@ -149,7 +150,8 @@ class Child:
             young = time.monotonic() - self.started_at < _YOUNG_SECONDS
             young_deaths = young_deaths + 1 if young else 1
             pause = pause_seconds(young_deaths)
-            self._tell(f"{self.name} is started again{_in(pause)}: {self.problem}")
+            if self._was_ready:  # or else whoever waits for its start says what is wrong
+                self._tell(f"{self.name} is started again{_in(pause)}: {self.problem}")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._leaving.wait(), pause)
 
@@ -196,6 +198,7 @@ class Child:
             await asyncio.sleep(_READY_POLL_SECONDS)
         await self.program.settle()
         self.problem = ""
+        self._was_ready = True
         self.ready.set()
 
 

@@ -3,6 +3,7 @@
 lock            held (flock) by the supervisor that runs; says which process that is
 children.lock   held by every process that the supervisor started, through an inherited
                 descriptor: the kernel knows better than any pid file who is still alive
+env             the servers' URLs, for other commands
 postgres/ redis/ logs/
 """
 
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 FRESH_BYTES = 256 * 2**20
 """A new Postgres takes about 60 MB, its WAL up to 80 MB more before it is reused; and some room."""
@@ -68,6 +69,17 @@ class DataDirectory:
         """The log of one child."""
         return self.logs / f"{name}.log"
 
+    @property
+    def environment(self) -> Path:
+        """How other commands reach the servers: ``NAME=value`` lines, for the owner's eyes."""
+        return self.root / "env"
+
+    def write_environment(self, variables: Mapping[str, str]) -> None:
+        """Write `environment`."""
+        self.environment.touch(mode=0o600)
+        lines = [f"{name}={value}\n" for name, value in variables.items()]
+        self.environment.write_text("".join(lines), encoding="utf-8")
+
     def free_bytes(self) -> int:
         """What an ordinary user may still write on this disk."""
         return shutil.disk_usage(self.root).free
@@ -89,7 +101,7 @@ def opened(root: Path) -> Iterator[DataDirectory]:
         with _explained(root):
             root.mkdir(parents=True, exist_ok=True, mode=0o700)
             root = root.resolve()
-            (root / "logs").mkdir(exist_ok=True)
+            (root / "logs").mkdir(exist_ok=True, mode=0o700)
             descriptors.callback(os.close, _locked(root / "lock", root))
             children_lock = _open(root / "children.lock")
             descriptors.callback(os.close, children_lock)

@@ -96,6 +96,8 @@ def _row(pipeline: PipelineView, state: State) -> tuple[str, ...]:
 def _children(state: State) -> Text:
     text = Text()
     for name, problem in state.children.items():
+        if name.startswith("worker-") and not problem:
+            continue  # there may be many, and the table counts them
         text.append("● ", style="red" if problem else "green")
         text.append(f"{name} ({problem})  " if problem else f"{name}  ")
     return text

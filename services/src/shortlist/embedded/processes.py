@@ -44,7 +44,13 @@ class Surroundings:
         sockets: tuple[int, ...] = more.pop("sockets", ())
         return Program(
             name=name,
-            command=lambda: [sys.executable, "-m", "shortlist", *arguments],
+            command=lambda: [
+                sys.executable,
+                "-P",
+                "-m",
+                "shortlist",
+                *arguments,
+            ],  # -P: not from here
             log=self.data.log(name),
             environment=environment,
             inherited=(self.data.children_lock, *sockets),

@@ -18,6 +18,9 @@ from shortlist.embedded import tether
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+NOBODY = 65534
+"""The user that Postgres runs as for a root that cannot make user namespaces."""
+
 _SHUTDOWN_SECONDS = 20.0
 
 
@@ -42,10 +45,25 @@ def tethered(
 
 
 def as_ordinary_user(command: list[str]) -> list[str]:
-    """The command as an ordinary user's: Postgres refuses root, so root gets a user namespace."""
+    """The command as an ordinary user's, because Postgres refuses root."""
     if os.geteuid() != 0:
         return command
-    return [*_tether(), "--ordinary-user", "--", *command]
+    if has_namespaces():
+        return [*_tether(), "--in-namespace", "--", *command]
+    return [*_tether(), "--as-user", str(NOBODY), "--", *command]
+
+
+def file_owner() -> int:
+    """Whose the files of `as_ordinary_user` must be."""
+    me = os.geteuid()
+    return NOBODY if me == 0 and not has_namespaces() else me
+
+
+@cache
+def has_namespaces() -> bool:
+    """Whether the system lets root make user namespaces; many containers do not."""
+    probe = [*_tether(), "--in-namespace", "--", sys.executable, "-I", "-S", "-c", ""]
+    return subprocess.run(probe, capture_output=True, check=False).returncode == 0  # noqa: S603 (our own interpreter)
 
 
 def postgres_binary(name: str) -> str:
@@ -95,6 +113,18 @@ def _existing(binary: Path, distribution: str) -> str:
     return str(binary)
 
 
+def refuse_unreachable(directory: Path) -> None:
+    """Raise when the user that Postgres runs as cannot get at its programs or its directory."""
+    for path in (postgres_binary("postgres"), str(directory)):
+        probe = as_ordinary_user(["/bin/sh", "-c", 'test -x "$0"', path])
+        if subprocess.run(probe, capture_output=True, check=False).returncode:  # noqa: S603 (our own)
+            raise ServerError(
+                "Postgres does not run as root, this system lets root make no user namespaces, and "
+                f"the user that it would run as cannot reach {path}. Run shortlist as an ordinary "
+                "user, or from a directory that others may enter, or set DATABASE_URL."
+            )
+
+
 def runs_on(pid: int, directory: Path) -> bool:
     """Whether a process lives that was told to work on ``directory``."""
     with suppress(OSError):
@@ -112,12 +142,6 @@ def run(
     done = subprocess.run(  # noqa: S603 (our own binaries and flags)
         command, capture_output=True, text=True, env=environment, check=False, pass_fds=inherited
     )
-    if done.returncode == tether.EXIT_NO_NAMESPACE:
-        raise ServerError(
-            "Postgres does not run as root, and this system lets root make no user namespace "
-            f"({done.stderr.strip()}). Run shortlist as an ordinary user, permit user namespaces "
-            "(a container wants --security-opt seccomp=unconfined), or set DATABASE_URL."
-        )
     if done.returncode:
         _raise_for(command, done.stderr.strip())
     return done.stdout

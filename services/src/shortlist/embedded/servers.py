@@ -94,6 +94,7 @@ class EmbeddedPostgres:
     def initialise(self) -> None:
         """Make the cluster if it is not there yet."""
         self.ensure_password()
+        self._hand_over()
         if not self.is_new:
             self._refuse_another_version()
             return
@@ -110,6 +111,16 @@ class EmbeddedPostgres:
             inherited=self.inherited,
         )  # fmt: skip
         scratch.rename(self.data)
+
+    def _hand_over(self) -> None:
+        """See to it that the user that Postgres runs as owns its files and can reach them."""
+        owner = programs.file_owner()
+        if self.directory.stat().st_uid != owner:
+            for path in [self.directory, *self.directory.rglob("*")]:
+                os.chown(path, owner, owner, follow_symlinks=False)
+        if owner != os.geteuid():
+            _let_through(self.directory.parent)
+            programs.refuse_unreachable(self.directory)
 
     def sync(self) -> None:
         """Have what `initialise` wrote reach the disk; it did not wait for that."""
@@ -129,7 +140,7 @@ class EmbeddedPostgres:
 
     def prepare(self) -> None:
         """Clear away what a killed predecessor left: it would keep the server from starting."""
-        _make_private(self.socket_directory)
+        _make_private(self.socket_directory, programs.file_owner())
         pid_file = self.data / "postmaster.pid"
         with suppress(OSError, ValueError, IndexError):
             pid = int(pid_file.read_text(encoding="utf-8").splitlines()[0])
@@ -290,8 +301,17 @@ def _short(directory: Path) -> Path:
     return runtime / f"shortlist-{os.getuid()}-{digest}"
 
 
-def _make_private(directory: Path) -> None:
-    """Make a directory that only we can enter, or refuse one that is somebody else's."""
+def _let_through(directory: Path) -> None:
+    """Let others pass through a directory of ours; they still cannot look into it."""
+    if directory.stat().st_uid == os.geteuid():
+        directory.chmod(directory.stat().st_mode | 0o111)
+
+
+def _make_private(directory: Path, owner: int | None = None) -> None:
+    """Make a directory that only its owner can enter, or refuse one that is somebody else's."""
+    owner = os.geteuid() if owner is None else owner
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if directory.stat().st_uid != os.geteuid():
+    if owner != os.geteuid():
+        os.chown(directory, owner, owner)
+    if directory.stat().st_uid != owner:
         raise ServerError(f"{directory} belongs to another user; remove it or use another --data.")

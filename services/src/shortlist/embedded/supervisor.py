@@ -8,17 +8,17 @@ event loop: it also has to notice the dead.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+import time
 from typing import TYPE_CHECKING
 
 from shortlist.embedded import processes
-from shortlist.embedded.child import Child
+from shortlist.embedded.child import Child, last_line
 from shortlist.embedded.grants import least_connections
 from shortlist.embedded.observe import Observer, View
-from shortlist.embedded.servers import EmbeddedPostgres, EmbeddedRedis
+from shortlist.embedded.servers import EmbeddedPostgres, EmbeddedRedis, ServerError
 from shortlist.embedded.sizing import Sizing
 from shortlist.storage import pipelines as pipelines_table
-from shortlist.storage import redis, schema
+from shortlist.storage import schema
 
 if TYPE_CHECKING:
     import socket
@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     from shortlist.settings import Settings
 
 _READY_SECONDS = 60.0
+_SERVER_READY_SECONDS = 1800.0
+"""After a crash Postgres reads its log again, and Redis its file; both can be long."""
+
+_PATIENCE_SECONDS = 10.0
+"""After so long somebody wants to know what is being waited for."""
+
 _POLL_SECONDS = 0.02
 _TRIES_AT_START = 3
 """Deaths of one of our own processes before it was ever ready, after which we give up."""
@@ -95,13 +101,13 @@ class Supervisor:
         migrated = asyncio.Event()
         ingest = self._start(processes.ingest_program(self._around, listener, dashboard, migrated))
         for server in self._servers:
-            await _until_ready(server, tries=1)
+            await self._until_ready(server, _SERVER_READY_SECONDS, tries=1)
         await self._refuse_absent_servers()
         await self._migrate(migration)
         migrated.set()
         await self._configure_pipelines()
         await self._refuse_too_many(workers)
-        await _until_ready(ingest, tries=_TRIES_AT_START)
+        await self._until_ready(ingest, _READY_SECONDS, tries=_TRIES_AT_START)
 
     async def start_the_rest(
         self, workers: Mapping[PipelineName, int], dashboard: socket.socket, demo_url: str | None
@@ -127,10 +133,12 @@ class Supervisor:
         """One look at everything, and the grants that follow from it. Each second."""
         assert self._observer is not None
         assert self._sizing is not None
-        view = await self._observer.look()
-        if not view.problems:
-            with suppress(*redis.REDIS_ERRORS):  # the next look says it
+        try:
+            view = await self._observer.look()
+            if not view.problems:
                 await self._sizing.publish()
+        except Exception as error:  # noqa: BLE001 (whatever it is, the children must be kept running)
+            return View(problems=[f"The line cannot be looked at: {error!r}"])
         return view
 
     async def drain(self) -> None:
@@ -149,12 +157,30 @@ class Supervisor:
 
     async def make_durable(self) -> None:
         """Wait until what a new Postgres is made of has reached the disk."""
-        if self._cluster is not None and self._is_new:
+        if self._cluster is None or not self._is_new:
+            return
+        try:
             await asyncio.to_thread(self._cluster.sync)
+        except ServerError as error:
+            self._tell(f"The new database may not survive a power cut yet: {error}")
 
     async def _close_observer(self) -> None:
         if self._observer is not None:
             await self._observer.close()
+
+    async def _until_ready(self, child: Child, seconds: float, *, tries: int) -> None:
+        """Wait for a child's readiness; raises `StartError` when it dies too often or hangs."""
+        begin = told = time.monotonic()
+        while not child.ready.is_set():
+            if child.deaths >= tries:
+                raise StartError(_capitalised(f"{child.name} does not start: {child.problem}"))
+            now = time.monotonic()
+            if now - begin > seconds:
+                raise StartError(f"{child.name} hangs; see {child.program.log}")
+            if now - told > _PATIENCE_SECONDS:
+                told = now
+                self._tell(f"Waiting for {child.name}: {last_line(child.program.log)}")
+            await asyncio.sleep(_POLL_SECONDS)
 
     def _start(self, program: Program) -> Child:
         child = Child(program, self._tell)
@@ -254,19 +280,6 @@ class Supervisor:
                 f"and {budget} are left for them. Use fewer with --workers, or raise Postgres's "
                 "max_connections."
             )
-
-
-async def _until_ready(child: Child, *, tries: int) -> None:
-    try:
-        async with asyncio.timeout(_READY_SECONDS):
-            while not child.ready.is_set():
-                if child.deaths >= tries:
-                    raise StartError(_capitalised(f"{child.name} does not start: {child.problem}"))
-                await asyncio.sleep(_POLL_SECONDS)
-    except TimeoutError:
-        raise StartError(
-            f"{child.name} was not ready within {_READY_SECONDS:g} s; see {child.program.log}"
-        ) from None
 
 
 def _lowest_free(children: list[Child]) -> int:

@@ -1,11 +1,12 @@
 """Runs a command as an ordinary user, or tied to its parent's life, or both.
 
-    python -I -S tether.py [--ordinary-user] [--die-with PID SIGNAL] -- COMMAND...
+    python -I -S tether.py [--in-namespace | --as-user ID] [--die-with PID SIGNAL] -- COMMAND...
 
 Run as a script of its own, with the standard library only: it becomes the command (same process)
 within a few milliseconds. ``--die-with``: the kernel sends SIGNAL to the command when its parent,
-which must be PID, dies, however it dies; kill -9 included. ``--ordinary-user``: root's process
-becomes user 1000 of a new user namespace, because Postgres refuses to be root.
+which must be PID, dies, however it dies; kill -9 included. Postgres refuses to be root, so root's
+process becomes user 1000 of a new user namespace, in which root's files are its own
+(``--in-namespace``), or, where namespaces are not permitted, another user (``--as-user``).
 """
 
 from __future__ import annotations
@@ -27,15 +28,17 @@ def main(arguments: list[str]) -> None:
     """Do what the flags say, then become the command."""
     split = arguments.index("--")
     flags, command = arguments[:split], arguments[split + 1 :]
-    if "--ordinary-user" in flags:
-        become_ordinary_user()
-    if "--die-with" in flags:  # after the namespace: entering one may undo this
+    if "--in-namespace" in flags:
+        enter_namespace()
+    if "--as-user" in flags:
+        become_user(int(flags[flags.index("--as-user") + 1]))
+    if "--die-with" in flags:  # at last: a change of user undoes this
         at = flags.index("--die-with")
         die_with_parent(int(flags[at + 1]), int(flags[at + 2]))
     os.execvp(command[0], command)  # noqa: S606 (no shell is the point)
 
 
-def become_ordinary_user() -> None:
+def enter_namespace() -> None:
     """Enter a user namespace in which we are user 1000; files stay root's outside."""
     user, group = os.geteuid(), os.getegid()
     libc = ctypes.CDLL(None, use_errno=True)
@@ -47,6 +50,13 @@ def become_ordinary_user() -> None:
     except OSError as error:
         sys.stderr.write(f"no user namespace: {error}\n")
         sys.exit(EXIT_NO_NAMESPACE)
+
+
+def become_user(number: int) -> None:
+    """Give up being root for good."""
+    os.setgroups([])
+    os.setgid(number)
+    os.setuid(number)
 
 
 def _checked(outcome: int) -> None:

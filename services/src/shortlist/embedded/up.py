@@ -122,12 +122,16 @@ class Up:
     ) -> int:
         """Start, serve, drain."""
         self._url = _url(listener)
+        self._screen.say(f"Starting; everything is kept in {self._data.root}.")
         starting = asyncio.create_task(self._supervisor.start(workers, listener, dashboard))
         try:
             if await self._unless_stopped(starting):
                 self._phase = "running"
                 took = time.monotonic() - self._started_at
                 self._screen.say(f"Ready at {self._url} after {took:.1f} s.")
+                self._screen.say(
+                    f"Other commands: env $(cat {self._data.environment}) shortlist COMMAND"
+                )
                 demo_url = self._url if demo else None
                 await self._supervisor.start_the_rest(workers, dashboard, demo_url)
                 durable = asyncio.create_task(self._supervisor.make_durable())
@@ -251,9 +255,10 @@ def _painter() -> Painter:
 
 
 def _low(root: Path, free: int) -> str:
+    is_full = free < datadir.RESTART_BYTES
     return (
-        f"Only {datadir.megabytes(free)} are free on the disk of {root}: once it is full, nothing "
-        "is accepted. Free some space; nothing that was accepted is lost."
+        f"The disk of {root} is {'full' if is_full else 'nearly full'}: {datadir.megabytes(free)} "
+        "are free, and without space nothing is accepted. Free some; what was accepted is not lost."
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import redis.asyncio
 import redis.exceptions
+from redis._parsers.base import BaseParser
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     Redis: TypeAlias = redis.asyncio.Redis
 else:
     Redis = redis.asyncio.Redis
+
+BaseParser.EXCEPTION_CLASSES.setdefault("MISCONF", redis.exceptions.ReadOnlyError)
+"""A server whose disk is full refuses writes with MISCONF, for which the client has no class."""
 
 REDIS_ERRORS: tuple[type[BaseException], ...] = (
     OSError,
@@ -22,7 +26,7 @@ REDIS_ERRORS: tuple[type[BaseException], ...] = (
     redis.exceptions.ReadOnlyError,
     redis.exceptions.OutOfMemoryError,
 )
-"""What the client raises when Redis is away, loading, full, or demoted."""
+"""What the client raises when Redis is away, loading, full (its memory or its disk), or demoted."""
 
 ResponseError = redis.exceptions.ResponseError
 
