@@ -139,7 +139,7 @@ class Runner:
 
     async def _until_unpaused(self) -> None:
         """Wait while the model wants to be left alone: this was pulled before it said so."""
-        while not self._draining:  # noqa: ASYNC110 (the end of a pause is a time, not an event)
+        while not self._draining:
             pause_seconds = self._state.paused_until - time.time()
             if pause_seconds <= 0:
                 return
@@ -147,26 +147,33 @@ class Runner:
 
     async def _work(self, delivery: Delivery) -> None:
         scoring = _Scoring()
+        released = False
         async with self._holder.hold(delivery.application_id, scoring.lose) as hold:
-            if hold is None:
-                self._outbox.acknowledge(delivery)  # finished, or a live worker has it
-                return
-            self._scoring[delivery.application_id] = scoring
-            try:
-                await failpoint("worker.after_claim")
-                self._outbox.announce(delivery.application_id, "scoring")
-                await self._score_and_complete(hold, scoring)
-            except Interrupted as interruption:
-                await self._interrupted(hold, delivery, interruption.why)
-                return
-            except ClaimLostError:
-                telemetry.FENCED.labels(self._state.pipeline).inc()
-                log.info("claim_lost", application=str(delivery.application_id))
-            finally:
-                del self._scoring[delivery.application_id]
+            if hold is not None:  # else it is finished, or a live worker has it
+                self._scoring[delivery.application_id] = scoring
+                try:
+                    released = await self._score_once(hold, scoring)
+                finally:
+                    del self._scoring[delivery.application_id]
+        if released:  # and not held any more: whoever reads the entry must be able to claim
+            await self._give_back(delivery)
+        else:
+            self._outbox.acknowledge(delivery)
+            await failpoint("worker.after_acknowledge")
+
+    async def _score_once(self, hold: Hold, scoring: _Scoring) -> bool:
+        """Whether the attempt was released, for somebody else to make the next one."""
+        try:
+            await failpoint("worker.after_claim")
+            self._outbox.announce(hold.claim.application_id, "scoring")
+            await self._score_and_complete(hold, scoring)
             await failpoint("worker.after_complete")
-        self._outbox.acknowledge(delivery)
-        await failpoint("worker.after_acknowledge")
+        except Interrupted as interruption:
+            return await self._interrupted(hold, interruption.why)
+        except ClaimLostError:
+            telemetry.FENCED.labels(self._state.pipeline).inc()
+            log.info("claim_lost", application=str(hold.claim.application_id))
+        return False
 
     async def _score_and_complete(self, hold: Hold, scoring: _Scoring) -> None:
         try:
@@ -256,21 +263,20 @@ class Runner:
         except REDIS_ERRORS as error:
             log.warning("redis_unavailable", doing="pausing", error=repr(error))
 
-    async def _interrupted(self, hold: Hold, delivery: Delivery, why: Interruption) -> None:
+    async def _interrupted(self, hold: Hold, why: Interruption) -> bool:
+        """Whether the attempt was ours to release."""
         if why == "lost":
             telemetry.FENCED.labels(self._state.pipeline).inc()
-            self._outbox.acknowledge(delivery)
-        elif why == "drained":
+            return False
+        if why == "drained":
             telemetry.ATTEMPTS_ENDED.labels(self._state.pipeline, "released").inc()
             try:
                 await hold.end("released", "the worker stopped", None)
             except ClaimLostError:
-                self._outbox.acknowledge(delivery)
-                return
+                return False
             self._outbox.announce(hold.claim.application_id, "pending")
-            await self._give_back(delivery)
-        else:
-            assert_never(why)
+            return True
+        assert_never(why)
 
     async def _give_back(self, delivery: Delivery) -> None:
         """Put it before all newcomers; if Redis is away, maintenance finds it."""
