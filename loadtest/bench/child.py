@@ -21,6 +21,8 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout: children import ``loadtest`` from there."""
 
+_PATH = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+
 _STOP_SECONDS = 20.0
 
 
@@ -42,7 +44,7 @@ class Child:
                 stdout=output,
                 stderr=output,
                 cwd=ROOT,
-                env=os.environ | {"PYTHONPATH": str(ROOT)} | dict(environment),
+                env=os.environ | {"PYTHONPATH": _PATH} | dict(environment),
                 start_new_session=True,
             )
         self._root = psutil.Process(self._process.pid)
