@@ -119,11 +119,14 @@ class HttpServer:
         """Accept no more connections, let requests finish within the grace period. Repeatable."""
         self._server.should_exit = True
         if self._task is not None:
-            await self._task
+            await asyncio.wait([self._task])  # who is cancelled here must not cancel it
+            self._task.result()
 
     def abandon(self) -> None:
-        """Make a running `stop` return now, whatever is still being answered."""
+        """Make a running `stop` return now. Whatever is still being answered is cut off."""
         self._server.force_exit = True
+        for connection in list(self.connections):
+            connection.transport.abort()
 
 
 @contextlib.asynccontextmanager

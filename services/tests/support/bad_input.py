@@ -47,7 +47,7 @@ async def send(port: int, raw: bytes, *, method: str = "GET") -> Reply:
         sending = asyncio.create_task(_write(writer, raw))
         try:
             async with asyncio.timeout(_READ_TIMEOUT_SECONDS):
-                return await _read(reader, has_body=method != "HEAD")
+                return await read_reply(reader, has_body=method != "HEAD")
         finally:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
@@ -61,7 +61,8 @@ async def _write(writer: asyncio.StreamWriter, raw: bytes) -> None:
         await writer.drain()
 
 
-async def _read(reader: asyncio.StreamReader, *, has_body: bool) -> Reply:
+async def read_reply(reader: asyncio.StreamReader, *, has_body: bool) -> Reply:
+    """Read one answer; status 0 when the connection was closed instead."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except (asyncio.IncompleteReadError, ConnectionError):

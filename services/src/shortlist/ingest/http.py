@@ -7,6 +7,7 @@ into the one shape, adds the quota's headers, and records a span when traces are
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -123,7 +124,7 @@ class Endpoint:
         with telemetry.request_span(scope["method"], self._route, traceparent) as span:
             try:
                 answer = await self._answer(call)
-            except ClientGoneError:
+            except (ClientGoneError, asyncio.CancelledError):  # cancelled: stopped at once
                 return
             span.set_attribute("http.response.status_code", answer.status)
             if isinstance(answer, Answer):

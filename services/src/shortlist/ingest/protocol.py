@@ -73,8 +73,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._message_bytes += len(data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self.cycle.keep_alive = False  # we speak nothing else: a plain answer, and the end
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self._refuse_unparsed()
         else:
@@ -92,13 +92,15 @@ class BoundedProtocol(HttpToolsProtocol):
         may_be_large = self._in_pieces or self._chunk_bytes > HEAD_LIMIT_BYTES
         if may_be_large and self._head_bytes() > HEAD_LIMIT_BYTES:
             raise _HeadTooLargeError
-        super().on_headers_complete()  # raises when the URL is none
-        self._in_head = False
+        if not self._to_upgrade:
+            super().on_headers_complete()  # raises when the URL is none
+            self._in_head = False
 
     def on_message_complete(self) -> None:
         """A request is whole."""
-        self._in_message = False
-        super().on_message_complete()
+        if not self._to_upgrade:
+            self._in_message = False
+            super().on_message_complete()
 
     def expire(self, now: float) -> None:
         """Give up a request that does not arrive. ``now`` is monotonic."""
@@ -113,6 +115,24 @@ class BoundedProtocol(HttpToolsProtocol):
     @property
     def _answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
+
+    @property
+    def _to_upgrade(self) -> bool:
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Answer as if no other protocol had been offered, and hang up.
+
+        The parser has skipped the body, which Java's client, for one, sends with the offer (RFC
+        9110, 7.8). So another parser gets the request again, without the offer.
+        """
+        if not self._to_upgrade:  # CONNECT
+            self.cycle.keep_alive = False
+            return
+        lines = [b"%b %b HTTP/1.1" % (self.parser.get_method(), self.url), b"connection: close"]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] not in _OFFER]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join([*lines, b"", rest]))
 
     def _watch(self) -> None:
         if not self._in_message:
@@ -167,6 +187,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[status] + b"\r\n".join([*lines, b"", body]))
 
 
+_OFFER = frozenset({b"connection", b"upgrade", b"http2-settings"})
 _HEAD_TOO_LARGE = "The request's head is too large."
 
 
