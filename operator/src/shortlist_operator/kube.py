@@ -176,9 +176,7 @@ class Kube:
                 text = await response.read()  # type: ignore[no-untyped-call]
         except client.ApiException as error:
             raise KubeError(error.status or 0, str(error.reason)) from error
-        except (
-            OSError
-        ) as error:  # includes TimeoutError, and what aiohttp makes of a lost connection
+        except (OSError, aiohttp.ClientError) as error:  # time-outs are OSErrors
             raise KubeError(0, repr(error)) from error
         reply = json.loads(text)
         if response.status >= 400:  # noqa: PLR2004 (HTTP)

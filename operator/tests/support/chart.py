@@ -58,9 +58,16 @@ def render(
     return {path.removeprefix("shortlist/templates/"): text for path, text in rendered.items()}
 
 
-def objects(values: Mapping[str, Any] | None = None, **how: Any) -> list[Json]:
-    """What is rendered, as objects."""
-    texts = render(values, **how)
+def objects(
+    values: Mapping[str, Any] | None = None, *, name: str = RELEASE, is_upgrade: bool = False
+) -> list[Json]:
+    """What is rendered, as objects. They are kept for whoever asks next: do not change them."""
+    return _objects(json.dumps(values or {}), name, is_upgrade)
+
+
+@cache
+def _objects(values: str, name: str, is_upgrade: bool) -> list[Json]:  # noqa: FBT001 (a cache's key)
+    texts = render(json.loads(values), name=name, is_upgrade=is_upgrade)
     return [
         document
         for path, text in sorted(texts.items())
