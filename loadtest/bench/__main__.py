@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 import tempfile
+import traceback
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -38,30 +39,42 @@ def main(
             f"no such experiment: {', '.join(sorted(unknown))}. There are: {', '.join(EXPERIMENTS)}"
         )
     chosen = names or [name for name, one in EXPERIMENTS.items() if one.is_quick or not quick]
-    figures = asyncio.run(_measure(chosen, quick=quick, show=not as_json, write_docs=write_docs))
+    figures, failed = asyncio.run(
+        _measure(chosen, quick=quick, show=not as_json, write_docs=write_docs)
+    )
     if as_json:
         print(json.dumps(figures, ensure_ascii=False, indent=1))
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
 
 
 async def _measure(
     names: list[str], *, quick: bool, show: bool, write_docs: bool
-) -> dict[str, object]:
+) -> tuple[dict[str, object], list[str]]:
+    """Figures by name, and the experiments that failed: one failure shall not cost the others."""
     directory = Path(tempfile.mkdtemp(prefix="shortlist-bench-"))
     bench = Bench(directory, quick=quick)
     bench.say(f"logs of all processes: {directory}")
     figures: dict[str, object] = {}
+    failed: list[str] = []
     async with bench.running():
         for name in names:
             before = machine.describe()
-            found = await EXPERIMENTS[name].run(bench)
+            try:
+                found = await EXPERIMENTS[name].run(bench)
+            except Exception:  # noqa: BLE001 (told at the end)
+                traceback.print_exc()
+                failed.append(name)
+                continue
             record = report.as_record(name, found, before, quick=quick)
             figures |= record["figures"]
             if show:
                 report.print_table(record)
             if write_docs:
                 report.write_document({name: record})
-    shutil.rmtree(directory)  # kept when something failed
-    return figures
+    if not failed:
+        shutil.rmtree(directory)
+    return figures, failed
 
 
 def _require_peers() -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from loadtest.bench.peers import PeerInfo
 
 _LOOK_SECONDS = 0.1
+_READY_SECONDS = 90.0
+_READY_JOBS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,9 @@ class PeerContender(Contender):
     async def submit(self, count: int) -> float:
         """In a process of its own, as a web handler would be."""
         first, self._numbers = self._numbers, self._numbers + count
+        return await self._enqueue(first, count)
+
+    async def _enqueue(self, first: int, count: int) -> float:
         with self._run("enqueue", str(first), str(count)) as child:
             await asyncio.to_thread(child.wait, 300)
             return float(child.log.read_text().split()[0])
@@ -169,10 +174,22 @@ class PeerContender(Contender):
         return [Start(str(row["job"]), row["pid"], row["at"]) for row in rows]
 
     async def wait_until_ready(self, workers: list[Child]) -> None:
-        """Libraries have no probe in common; a worker whose process is up gets 5 s to settle."""
-        await asyncio.sleep(5.0)
-        for worker in workers:
-            worker.must_run()
+        """Libraries have no probe in common: submit jobs that do nothing until all have done some."""
+        deadline = time.monotonic() + _READY_SECONDS
+        while not await self._all_ready(workers):
+            for worker in workers:
+                worker.must_run()
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.title}: not all workers take jobs")
+            await self._enqueue(-_READY_JOBS, _READY_JOBS)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _all_ready(self, workers: list[Child]) -> bool:
+        rows = await (await self.connection()).fetch(
+            "SELECT DISTINCT pid FROM bench_rows WHERE event = 'ready'"
+        )
+        ready = {row["pid"] for row in rows}
+        return all(tree & ready for tree in pids(workers))
 
     def _run(self, what: str, *arguments: str) -> AbstractContextManager[Child]:
         command = python("-m", "loadtest.bench.peers", self._module, what, *arguments)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from loadtest.bench.contender import Contender, Work, peer, pids
@@ -18,16 +19,29 @@ from loadtest.bench.ours import ours
 from loadtest.bench.peers import PEERS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from loadtest.bench.bench import Bench
     from loadtest.bench.child import Child
+    from shortlist.domain.application import ConnectionMode
+
+    Contending = Callable[[], AbstractAsyncContextManager[Contender]]
 
 _JOBS = 20
 _WORKERS = 3
 _WORK = Work(concurrency=10, service_seconds=5.0, reliable=True)
 _LOOK_SECONDS = 0.1
+_TRIES = 3
+_FIGURES: tuple[tuple[str, ConnectionMode, float], ...] = (
+    ("recovery_per_job_seconds", "perJob", 2.0),
+    ("recovery_per_write_seconds", "perWrite", 5.0),
+)
+"""Name, mode, and what is promised."""
+
+
+class NotHeldError(Exception):
+    """The jobs were not all held at the same time: the machine was busy with something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +64,14 @@ class Recovery:
 
 async def run(bench: Bench) -> list[Figure]:
     """Ours in both modes; the peers at their reliable settings, several at a time: they wait."""
-    mine: dict[str, list[Recovery]] = {"perJob": [], "perWrite": []}
+    mine: dict[ConnectionMode, list[Recovery]] = {"perJob": [], "perWrite": []}
     for number in range(bench.rounds):
-        for mode in ("perJob", "perWrite"):
-            mine[mode].append(await recover(ours(bench, mode, _WORK), patience_seconds=60))
-            bench.say(f"recovery, round {number + 1}, {mode}: {mine[mode][-1]}")
-    patience = bench.scale(30.0, 120.0)
-    theirs: dict[str, list[Recovery]] = {info.title: [] for info in PEERS.values()}
-    for _ in range(bench.scale(1, bench.rounds)):
-        infos = list(PEERS.values())
-        for some in (infos[:5], infos[5:]):
-            got = await asyncio.gather(*(recover(peer(bench, i, _WORK), patience) for i in some))
-            for info, recovery in zip(some, got, strict=True):
-                theirs[info.title].append(recovery)
-                bench.say(f"recovery, {info.title}: {recovery}")
+        for mode, recoveries in mine.items():
+            recoveries.append(await _until_held(partial(ours, bench, mode, _WORK), 60.0))
+            bench.say(f"recovery, round {number + 1}, {mode}: {recoveries[-1]}")
+    theirs = await _of_peers(bench)
     rivals = {title: _seconds(recoveries) for title, recoveries in theirs.items()}
-    notes = {title: recoveries[-1].flaws for title, recoveries in theirs.items()}
+    notes = {title: _all_flaws(recoveries) for title, recoveries in theirs.items()}
     title = "kill -9 of a busy worker, until all that it held is being scored again"
     return [
         Figure(
@@ -75,14 +81,36 @@ async def run(bench: Bench) -> list[Figure]:
             _seconds(mine[mode]),
             Target("at most", bound),
             rivals,
-            note=_all_flaws(mine[mode]),
+            note=_all_flaws(mine[mode]) or "none lost, none scored twice",
             rival_notes=notes,
         )
-        for name, mode, bound in (
-            ("recovery_per_job_seconds", "perJob", 2.0),
-            ("recovery_per_write_seconds", "perWrite", 5.0),
-        )
+        for name, mode, bound in _FIGURES
     ]
+
+
+async def _of_peers(bench: Bench) -> dict[str, list[Recovery]]:
+    """By title; a few at a time, so that the machine does not become what is measured."""
+    patience, at_once = bench.scale((30.0, 5), (120.0, 3))
+    recoveries: dict[str, list[Recovery]] = {info.title: [] for info in PEERS.values()}
+    for _ in range(bench.scale(1, bench.rounds)):
+        waiting = list(PEERS.values())
+        while waiting:
+            some, waiting = waiting[:at_once], waiting[at_once:]
+            got = await asyncio.gather(
+                *(_until_held(partial(peer, bench, info, _WORK), patience) for info in some)
+            )
+            for info, recovery in zip(some, got, strict=True):
+                recoveries[info.title].append(recovery)
+                bench.say(f"recovery, {info.title}: {recovery}")
+    return recoveries
+
+
+async def _until_held(contending: Contending, patience_seconds: float) -> Recovery:
+    """Try again when a busy machine kept the workers from holding all jobs at once."""
+    for _ in range(_TRIES - 1):
+        with suppress(NotHeldError):
+            return await recover(contending(), patience_seconds)
+    return await recover(contending(), patience_seconds)
 
 
 async def recover(
@@ -115,13 +143,13 @@ async def _busiest(contender: Contender, workers: list[Child]) -> tuple[Child, s
     starts = await contender.starts()
     while len({start.job for start in starts}) < _JOBS:
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{contender.title}: only {len(starts)} jobs began")
+            raise NotHeldError(contender.title)
         await asyncio.sleep(_LOOK_SECONDS)
         starts = await contender.starts()
     held = [{s.job for s in starts if s.pid in tree} for tree in pids(workers)]
     most = max(range(len(workers)), key=lambda index: len(held[index]))
     if not held[most] or await contender.count_done():
-        raise RuntimeError(f"{contender.title}: not all jobs were held at the same time")
+        raise NotHeldError(contender.title)
     return workers[most], held[most]
 
 
@@ -145,4 +173,4 @@ def _seconds(recoveries: Sequence[Recovery]) -> Samples:
 
 def _all_flaws(recoveries: Sequence[Recovery]) -> str:
     flaws = {recovery.flaws for recovery in recoveries} - {""}
-    return "; ".join(sorted(flaws)) or "none lost, none scored twice"
+    return "; ".join(sorted(flaws))

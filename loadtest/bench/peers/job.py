@@ -1,6 +1,7 @@
 """The job that every peer does: wait for the score, write one row, in a transaction of its own.
 
-With ``Setup.reliable`` its start is recorded too, so that a second start can be seen.
+With ``Setup.reliable`` its start is recorded too, so that a second start can be seen. A job with a
+negative number only shows that a worker takes jobs.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ _pools: list[Pool] = []
 async def score(job: int) -> None:
     """For libraries with asyncio."""
     setup = _setup()
+    if job < 0:
+        await _record(job, "ready")
+        return
     if setup.reliable:
         await _record(job, "started")
     if setup.service_seconds:
@@ -39,6 +43,9 @@ async def score(job: int) -> None:
 def score_in_thread(job: int) -> None:
     """For libraries with threads or processes."""
     setup = _setup()
+    if job < 0:
+        _record_in_thread(job, "ready")
+        return
     if setup.reliable:
         _record_in_thread(job, "started")
     if setup.service_seconds:
