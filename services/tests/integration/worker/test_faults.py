@@ -199,6 +199,7 @@ async def test_the_heartbeat_tells_what_a_scaler_wants_to_know(bench: Bench) -> 
     ids = await bench.submit(3)
     async with bench.worker(connection_mode="perJob", service_seconds=0.05) as running:
         await bench.until_final(ids)
+        await until("everything has ended", lambda: running.worker._slots.taken == 0)
         await running.worker._control.beat()
         [beat] = await heartbeats.all_beats(bench.redis, running.worker._state.pipeline)
     assert (beat.completed, beat.in_flight, beat.grant, beat.mode) == (3, 0, 11, "perJob")
