@@ -1,10 +1,11 @@
 {{- define "shortlist.name" -}}
-{{- if contains "shortlist" .Release.Name }}{{ .Release.Name | trunc 40 | trimSuffix "-" }}{{ else }}{{ printf "%s-shortlist" .Release.Name | trunc 40 | trimSuffix "-" }}{{ end -}}
+{{- $name := contains "shortlist" .Release.Name | ternary .Release.Name (printf "%s-shortlist" .Release.Name) -}}
+{{ $name | trunc 40 | trimSuffix "-" }}
 {{- end }}
 
 {{- define "shortlist.selector" -}}
 app.kubernetes.io/name: shortlist
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
@@ -17,83 +18,99 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end }}
 
 {{- define "shortlist.image" -}}
-{{ .image.repository }}:{{ .image.tag | default .root.Chart.AppVersion }}
+{{ printf "%s:%s" .image.repository (.image.tag | default .root.Chart.AppVersion | toString) | quote }}
 {{- end }}
 
-{{/* What the restricted Pod Security Standard asks of a pod. */}}
+{{/* A map whose values are strings for Kubernetes, whatever they are in YAML. JSON writes large
+     numbers in full, templates write 1e+06. */}}
+{{- define "shortlist.strings" -}}
+{{- range $name, $value := . }}
+{{ $name }}: {{ kindIs "string" $value | ternary $value (toJson $value) | quote }}
+{{- end }}
+{{- end }}
+
+{{/* What the restricted Pod Security Standard asks of a pod, and of a container. */}}
 {{- define "shortlist.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: {{ .uid }}
-runAsGroup: {{ .uid }}
-fsGroup: {{ .uid }}
-seccompProfile: {type: RuntimeDefault}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: {{ . }}
+  runAsGroup: {{ . }}
+  fsGroup: {{ . }}
+  seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
 {{- define "shortlist.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities: {drop: [ALL]}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* Where any pod of ours may run. */}}
+{{- define "shortlist.placement" -}}
+nodeSelector: {{ include "shortlist.strings" .Values.nodeSelector | fromYaml | toJson }}
+tolerations: {{ toJson .Values.tolerations }}
+imagePullSecrets: {{ toJson .Values.imagePullSecrets }}
+{{- end }}
+
+{{- define "shortlist.serversSecret" -}}
+{{ include "shortlist.name" . }}-servers
 {{- end }}
 
 {{- define "shortlist.databaseSecret" -}}
-{{- if .Values.postgres.existingSecret }}{{ .Values.postgres.existingSecret }}{{ else }}{{ include "shortlist.name" . }}-servers{{ end -}}
+{{ .Values.postgres.existingSecret | default (include "shortlist.serversSecret" .) }}
 {{- end }}
 
 {{- define "shortlist.redisSecret" -}}
-{{- if .Values.redis.existingSecret }}{{ .Values.redis.existingSecret }}{{ else }}{{ include "shortlist.name" . }}-servers{{ end -}}
+{{ .Values.redis.existingSecret | default (include "shortlist.serversSecret" .) }}
 {{- end }}
 
-{{/* Where the servers are: what every process of ours is told. */}}
-{{- define "shortlist.serverEnv" -}}
-- name: DATABASE_URL
-  valueFrom: {secretKeyRef: {name: {{ include "shortlist.databaseSecret" . }}, key: DATABASE_URL}}
-- name: REDIS_URL
-  valueFrom: {secretKeyRef: {name: {{ include "shortlist.redisSecret" . }}, key: REDIS_URL}}
-- name: SHORTLIST_LOG_LEVEL
-  value: {{ .Values.logLevel | quote }}
-{{- if .Values.otlpEndpoint }}
-- name: OTEL_EXPORTER_OTLP_ENDPOINT
-  value: {{ .Values.otlpEndpoint | quote }}
+{{- define "shortlist.secretKey" -}}
+{secretKeyRef: {name: {{ .name | quote }}, key: {{ .key }}}}
+{{- end }}
+
+{{/* What every process of ours is told, by name: a value, or where it comes from. */}}
+{{- define "shortlist.settings" -}}
+DATABASE_URL: {{ include "shortlist.secretKey" (dict "name" (include "shortlist.databaseSecret" .) "key" "DATABASE_URL") }}
+REDIS_URL: {{ include "shortlist.secretKey" (dict "name" (include "shortlist.redisSecret" .) "key" "REDIS_URL") }}
+SHORTLIST_LOG_LEVEL: {{ .Values.logLevel }}
+{{- with .Values.otlpEndpoint }}
+OTEL_EXPORTER_OTLP_ENDPOINT: {{ . | quote }}
 {{- end }}
 {{- end }}
 
-{{- define "shortlist.extraEnv" -}}
+{{/* The same as Kubernetes wants it. Each name once: server-side apply refuses twins. */}}
+{{- define "shortlist.env" -}}
 {{- range $name, $value := . }}
 - name: {{ $name }}
-  value: {{ $value | quote }}
-{{- end }}
-{{- end }}
-
-{{- define "shortlist.placement" -}}
-{{- if .root.Values.topologySpread.enabled }}
-topologySpreadConstraints:
-  - maxSkew: 1
-    topologyKey: kubernetes.io/hostname
-    whenUnsatisfiable: ScheduleAnyway
-    labelSelector: {matchLabels: {{ include "shortlist.selector" . | fromYaml | toJson }}}
-{{- end }}
-{{- with .root.Values.nodeSelector }}
-nodeSelector: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .root.Values.tolerations }}
-tolerations: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .root.Values.imagePullSecrets }}
-imagePullSecrets: {{- toYaml . | nindent 2 }}
+  {{- if kindIs "map" $value }}
+  valueFrom: {{ toJson $value }}
+  {{- else }}
+  value: {{ kindIs "string" $value | ternary $value (toJson $value) | quote }}
+  {{- end }}
 {{- end }}
 {{- end }}
 
 {{/* Alive: the process's loop turns. Ready: it has what it needs to take work. */}}
 {{- define "shortlist.probes" -}}
-startupProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1, failureThreshold: 60}
+startupProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1, timeoutSeconds: 3, failureThreshold: 60}
 livenessProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 5, timeoutSeconds: 3, failureThreshold: 6}
 readinessProbe: {httpGet: {path: /readyz, port: http}, periodSeconds: 2, timeoutSeconds: 3, failureThreshold: 2}
 {{- end }}
 
-{{/* The Deployment of one of our processes. Takes root, component, and optionally replicas (omitted
-     for what the operator scales), env (more of it, as text) and graceSeconds. */}}
+{{/* A container of ours may write here and nowhere else. */}}
+{{- define "shortlist.scratch" -}}
+volumes: [{name: tmp, emptyDir: {sizeLimit: 64Mi}}]
+{{- end }}
+
+{{/* The Deployment of one of our processes. Takes root, component, settings (a map, beside those of
+     every process); and optionally replicas (omitted for what the operator scales), serves (whether
+     clients call it), strategy, image (which of the values), args, serviceAccount. */}}
 {{- define "shortlist.deployment" -}}
 {{- $values := index .root.Values .component -}}
+{{- $image := index .root.Values (.image | default "image") -}}
+{{- $base := include "shortlist.settings" .root | fromYaml -}}
+{{- $env := merge (include "shortlist.strings" $values.env | fromYaml) .settings $base -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -103,37 +120,53 @@ spec:
   {{- if hasKey . "replicas" }}
   replicas: {{ .replicas }}
   {{- end }}
-  selector: {matchLabels: {{ include "shortlist.selector" . | fromYaml | toJson }}}
-  strategy: {type: RollingUpdate, rollingUpdate: {{ .rollingUpdate | default "{maxSurge: 1, maxUnavailable: 0}" }}}
+  selector:
+    matchLabels: {{- include "shortlist.selector" . | nindent 6 }}
+  strategy: {{ .strategy | default "{type: RollingUpdate, rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}" }}
   template:
     metadata:
       labels: {{- include "shortlist.labels" . | nindent 8 }}
       annotations:
+        {{- /* A server elsewhere is another Secret's content; pods read it only when they start. */}}
         checksum/servers: {{ printf "%s %s" .root.Values.postgres.url .root.Values.redis.url | sha256sum | trunc 16 | quote }}
-        {{- with $values.podAnnotations }}{{ toYaml . | nindent 8 }}{{ end }}
+        {{- include "shortlist.strings" $values.podAnnotations | indent 8 }}
     spec:
+      {{- with .serviceAccount }}
+      serviceAccountName: {{ . }}
+      {{- else }}
       automountServiceAccountToken: false
-      terminationGracePeriodSeconds: {{ .graceSeconds | default 30 }}
-      securityContext: {{- include "shortlist.podSecurity" (dict "uid" 10001) | nindent 8 }}
-      {{- include "shortlist.placement" . | nindent 6 }}
+      {{- end }}
+      {{- /* Until endpoints have forgotten it, its drain, and what follows the drain. */}}
+      terminationGracePeriodSeconds: {{ add (ceil (float64 $env.SHORTLIST_DRAIN_TIMEOUT_SECONDS)) 15 }}
+      {{- include "shortlist.podSecurity" 10001 | nindent 6 }}
+      {{- include "shortlist.placement" .root | nindent 6 }}
+      {{- if .root.Values.topologySpread.enabled }}
+      topologySpreadConstraints:
+        - maxSkew: 1
+          topologyKey: kubernetes.io/hostname
+          whenUnsatisfiable: ScheduleAnyway
+          labelSelector:
+            matchLabels: {{- include "shortlist.selector" . | nindent 14 }}
+      {{- end }}
       containers:
         - name: {{ .component }}
-          image: {{ include "shortlist.image" (dict "root" .root "image" .root.Values.image) | quote }}
-          imagePullPolicy: {{ .root.Values.image.pullPolicy }}
-          args: [{{ .component }}]
+          image: {{ include "shortlist.image" (dict "root" .root "image" $image) }}
+          imagePullPolicy: {{ $image.pullPolicy }}
+          args: {{ hasKey . "args" | ternary .args (list .component) | toJson }}
           ports: [{name: http, containerPort: 8000}]
-          env:
-            {{- include "shortlist.serverEnv" .root | nindent 12 }}
-            {{- with .env }}{{ . | nindent 12 }}{{ end }}
-            {{- include "shortlist.extraEnv" $values.env | nindent 12 }}
+          env: {{- include "shortlist.env" $env | trim | nindent 12 }}
           {{- include "shortlist.probes" . | nindent 10 }}
-          resources: {{- toYaml $values.resources | nindent 12 }}
-          securityContext: {{- include "shortlist.containerSecurity" . | nindent 12 }}
+          {{- if .serves }}
+          # Requests still come in until every node has forgotten this pod.
+          lifecycle: {preStop: {sleep: {seconds: 5}}}
+          {{- end }}
+          resources: {{ toJson $values.resources }}
+          {{- include "shortlist.containerSecurity" . | nindent 10 }}
           volumeMounts: [{name: tmp, mountPath: /tmp}]
-      volumes: [{name: tmp, emptyDir: {}}]
+      {{- include "shortlist.scratch" . | nindent 6 }}
 {{- end }}
 
-{{/* At most one of several may be away for maintenance of the cluster. */}}
+{{/* At most one of several may be away while nodes are drained; broken ones do not stand in the way. */}}
 {{- define "shortlist.disruption" -}}
 {{- if .root.Values.podDisruptionBudget.enabled }}
 ---
@@ -144,31 +177,8 @@ metadata:
   labels: {{- include "shortlist.labels" . | nindent 4 }}
 spec:
   maxUnavailable: 1
-  selector: {matchLabels: {{ include "shortlist.selector" . | fromYaml | toJson }}}
-{{- end }}
-{{- end }}
-
-{{/* What a worker is told of its pipeline's spec. */}}
-{{- define "shortlist.workerEnv" -}}
-{{- $spec := .root.Values.pipeline.spec -}}
-{{- $scorer := $spec.scorer | default (dict "kind" "simulated") -}}
-- {name: SHORTLIST_PIPELINE, value: {{ .root.Values.pipeline.name | quote }}}
-- {name: SHORTLIST_CONCURRENCY, value: {{ dig "worker" "concurrency" 10 $spec | quote }}}
-- {name: SHORTLIST_CONNECTION_MODE, value: {{ dig "connections" "mode" "perJob" $spec | quote }}}
-- {name: SHORTLIST_CONNECTION_OVERHEAD, value: {{ dig "connections" "overheadPerWorker" 1 $spec | quote }}}
-- {name: SHORTLIST_DRAIN_TIMEOUT_SECONDS, value: {{ dig "worker" "drainTimeoutSeconds" 60 $spec | quote }}}
-# A new worker holds the least that works until the operator grants it more.
-- {name: SHORTLIST_INITIAL_GRANT, value: {{ add 1 (int (dig "connections" "overheadPerWorker" 1 $spec)) | quote }}}
-- {name: SHORTLIST_SCORER, value: {{ $scorer.kind | default "simulated" | quote }}}
-- {name: SHORTLIST_WORKER_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
-{{- if eq ($scorer.kind | default "simulated") "claude" }}
-{{- with $scorer.model }}
-- {name: SHORTLIST_MODEL, value: {{ . | quote }}}
-{{- end }}
-- name: ANTHROPIC_API_KEY
-  valueFrom: {secretKeyRef: {name: {{ required "anthropic.existingSecret is needed by scorer kind claude" .root.Values.anthropic.existingSecret }}, key: ANTHROPIC_API_KEY}}
-{{- else }}
-- {name: SHORTLIST_SERVICE_SECONDS, value: {{ $scorer.serviceSeconds | default 1.5 | quote }}}
-- {name: SHORTLIST_SERVICE_CV, value: {{ $scorer.serviceCv | default 0 | quote }}}
+  unhealthyPodEvictionPolicy: AlwaysAllow
+  selector:
+    matchLabels: {{- include "shortlist.selector" . | nindent 6 }}
 {{- end }}
 {{- end }}

@@ -282,8 +282,8 @@ def test_every_service_and_budget_is_for_pods_that_exist(values: dict[str, Any])
     labels = [pod["metadata"]["labels"] for pod in pod_templates(rendered).values()]
     selectors = [s["spec"]["selector"] for s in of_kind("Service", rendered).values()]
     for kind in ("PodDisruptionBudget", "Deployment", "StatefulSet", "PodMonitor"):
-        for thing in of_kind(kind, rendered).values():
-            selectors.append(thing["spec"]["selector"]["matchLabels"])
+        things = of_kind(kind, rendered).values()
+        selectors.extend(thing["spec"]["selector"]["matchLabels"] for thing in things)
     for selector in selectors:
         assert any(selector.items() <= of_pod.items() for of_pod in labels), selector
 

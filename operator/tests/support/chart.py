@@ -149,8 +149,10 @@ def merged(*trees: Mapping[str, Any]) -> Json:
     for tree in trees:
         for name, value in tree.items():
             below = result.get(name)
-            both = isinstance(value, dict) and isinstance(below, dict)
-            result[name] = merged(below, value) if both else value
+            if isinstance(value, dict) and isinstance(below, dict):
+                result[name] = merged(below, value)
+            else:
+                result[name] = value
     return result
 
 
