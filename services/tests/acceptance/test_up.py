@@ -13,6 +13,9 @@ import aiohttp
 import psutil
 import pytest
 
+from shortlist.embedded.servers import EmbeddedPostgres
+from shortlist.storage import connections, postgres
+from support import reaper
 from support.up import Up, running
 from support.waiting import until
 
@@ -412,3 +415,44 @@ async def _status_of_a_big_one(url: str) -> int:
         status = await until(refused, within_seconds=60, what="a refusal")
     assert status is not None
     return status
+
+
+async def test_workers_never_hold_more_connections_than_the_budget(
+    tmp_path: Path, redis_url: str
+) -> None:
+    budget = 40 - 3 - 20  # max_connections, for superusers, reserved for everybody else
+    server = EmbeddedPostgres(tmp_path / "pg", settings={"fsync": "off", "max_connections": "40"})
+    await asyncio.to_thread(server.start)
+    reaper.entrust(server.process)
+    settings = {"DATABASE_URL": server.url, "REDIS_URL": redis_url}
+    try:
+        with running(tmp_path, **settings, SHORTLIST_SERVICE_SECONDS="0.2") as up:  # type: ignore[arg-type]
+            url = await up.ready()
+            seen = await _watch_connections(up, server.url, url)
+        assert max(seen) <= budget
+        assert max(seen) > budget - 4, "the budget was never used, so this shows nothing"
+    finally:
+        await asyncio.to_thread(server.stop, signal.SIGQUIT)
+
+
+async def _watch_connections(up: Up, database_url: str, url: str) -> list[int]:
+    """Workers' connections, counted while they are loaded, killed and replaced."""
+    connection = await postgres.connect(database_url, application_name="test")
+    seen: list[int] = []
+
+    async def watch() -> None:
+        while True:
+            seen.append(sum((await connections.open_by_worker(connection)).values()))
+            await asyncio.sleep(0.02)
+
+    watching = asyncio.create_task(watch())
+    ids: list[str] = []
+    for _ in range(3):
+        await up.said("workers 2/2")
+        ids += await submit(url, 100)
+        up.child("worker").kill()
+    await all_scored(url, ids)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    await postgres.close_quickly(connection)
+    return seen

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -19,6 +18,7 @@ from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _READY_SECONDS = 90.0  # about 3 s on a quiet machine; tests share two cores
 
@@ -89,10 +89,8 @@ class Up:
         found = {}
         for child in psutil.Process(self.process.pid).children():
             arguments = child.cmdline()
-            if "shortlist" in arguments:
-                name = arguments[arguments.index("shortlist") + 1]
-            else:
-                name = Path(arguments[0]).name if arguments else "?"
+            is_ours = "shortlist" in arguments
+            name = arguments[arguments.index("shortlist") + 1] if is_ours else child.name()
             found[f"{name} {child.pid}"] = child
         return found
 
