@@ -177,9 +177,9 @@ class Memory:
     """
 
     def __init__(self, mark: UUID = NOTHING) -> None:
-        """``mark``: a former leader's `mark`; everything below it was finished."""
+        """``mark``: a former leader's `mark`; everything up to it was finished."""
         self.low_water = mark
-        """Below it everything is finished, or `_watched`, or `_waiting`."""
+        """Up to it everything is finished, or `_watched`, or `_waiting`."""
         self.front = Front()
         self._watched: dict[ApplicationId, _Watched] = {}
         self._waiting: dict[Stream, deque[tuple[Position, ApplicationId]]] = {
@@ -189,8 +189,11 @@ class Memory:
         self._entries: Counter[ApplicationId] = Counter()  # of `_waiting`
 
     def mark(self) -> UUID:
-        """Below it everything is finished, as far as is known."""
-        return min([self.low_water, *self._watched, *self._entries])
+        """Up to it everything is finished, as far as is known."""
+        unfinished = min([*self._watched, *self._entries], default=None)
+        if unfinished is None:
+            return self.low_water
+        return min(self.low_water, UUID(int=unfinished.int - 1))
 
     def waits(self, application_id: ApplicationId) -> bool:
         """Whether an entry of it is known to wait."""

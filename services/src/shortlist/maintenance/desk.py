@@ -93,7 +93,7 @@ class Desk:
         A turn may return how many seconds to sleep instead of the period. Raises
         `NotLeadingError`, and nothing else.
         """
-        trouble = ""
+        trouble, task = "", asyncio.current_task()
         while True:
             self._turns[agent] = time.monotonic()
             pause: float | None = None
@@ -111,6 +111,10 @@ class Desk:
             except Exception as error:  # one bad turn must not stop all the others
                 log.exception("agent_failed", agent=agent)
                 trouble = type(error).__name__
+            if task is not None and task.cancelling():
+                # A cut connection makes a transaction end with an error of its own, which takes
+                # the place of the cancellation.
+                raise asyncio.CancelledError
             del self._turns[agent]
             await asyncio.sleep(period_seconds if pause is None else pause)
 

@@ -42,6 +42,23 @@ async def run(settings: Settings) -> int:
     return await Maintenance(settings).run(stop)
 
 
+async def connect(settings: Settings) -> Connection:
+    """Open a connection as a leader needs it."""
+    lease_milliseconds = int(settings.maintenance_lease_seconds * 1000)
+    return await postgres.connect(
+        settings.database_url.get_secret_value(),
+        application_name="shortlist-maintenance",
+        statement_cache_size=0 if settings.pgbouncer else 100,
+        settings=recovery.PLANNER_SETTINGS
+        | {
+            # A leader that was stopped in the middle of a transaction must not keep the next one
+            # from taking over for longer than its own lease.
+            "idle_in_transaction_session_timeout": str(lease_milliseconds),
+            "statement_timeout": str(int(HANGING_SECONDS * 1000)),
+        },
+    )
+
+
 class Maintenance:
     """One replica."""
 
@@ -106,19 +123,7 @@ class Maintenance:
         return [desk.repeat(*agent) for agent in agents] + [desk.watch_for_hanging()]
 
     async def _connect(self) -> Connection:
-        lease_milliseconds = int(self._settings.maintenance_lease_seconds * 1000)
-        connection = await postgres.connect(
-            self._settings.database_url.get_secret_value(),
-            application_name="shortlist-maintenance",
-            statement_cache_size=0 if self._settings.pgbouncer else 100,
-            settings=recovery.PLANNER_SETTINGS
-            | {
-                # A leader that was stopped in the middle of a transaction must not keep the next
-                # one from taking over for longer than its own lease.
-                "idle_in_transaction_session_timeout": str(lease_milliseconds),
-                "statement_timeout": str(int(HANGING_SECONDS * 1000)),
-            },
-        )
+        connection = await connect(self._settings)
         connection.add_termination_listener(self._broke)
         return connection
 

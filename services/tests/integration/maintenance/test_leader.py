@@ -1,0 +1,290 @@
+"""Never two that lead: by the lease, by the clock, and by each transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import psutil
+import pytest
+
+from shortlist.domain.application import DEFAULT_PIPELINE
+from shortlist.maintenance.leader import LEASE_NAME
+from shortlist.maintenance.main import connect
+from shortlist.storage import leases, postgres, redis
+from shortlist.storage.leases import NotLeadingError
+from shortlist.storage.line import Line
+from shortlist.storage.retries import counts
+from shortlist.storage.sql import SQL
+from support.servers import terminate_backends
+from support.stack import Service, Stack, status_of
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from shortlist.maintenance.main import Maintenance
+    from shortlist.settings import Settings
+    from shortlist.storage.postgres import Connection
+
+    from .conftest import Shop
+
+
+@pytest.fixture
+async def other(make_settings: Callable[..., Settings]) -> AsyncIterator[Connection]:
+    """A second replica's connection."""
+    connection = await connect(make_settings(maintenance_lease_seconds=1))
+    yield connection
+    await postgres.close_quickly(connection)
+
+
+async def take(connection: Connection, seconds: float = 60) -> leases.Lease | None:
+    return await leases.take(connection, LEASE_NAME, uuid4(), seconds)
+
+
+async def test_a_lease_is_one_holders_until_it_runs_out_or_is_given_up(
+    db: Connection, other: Connection
+) -> None:
+    first = await take(db)
+    assert first is not None
+    assert first.term == 1
+    assert await take(other) is None
+    await leases.give_up(db, first)
+    second = await take(other)
+    assert second is not None
+    assert second.term == 2
+    assert not await leases.renew(db, first, 60)
+    assert await leases.renew(other, second, 60)
+
+
+async def test_of_two_that_take_at_once_one_leads(db: Connection, other: Connection) -> None:
+    for _ in range(10):
+        taken = await asyncio.gather(take(db), take(other))
+        leaders = [lease for lease in taken if lease is not None]
+        assert len(leaders) == 1
+        await leases.give_up(db, leaders[0])
+
+
+async def test_who_let_the_lease_run_out_and_renews_before_anybody_took_over_stays_in_the_term(
+    db: Connection,
+) -> None:
+    lease = await take(db, seconds=0)
+    assert lease is not None
+    with pytest.raises(NotLeadingError):
+        async with leases.leading(db, lease):
+            raise AssertionError("it ran without a lease")
+    assert await leases.renew(db, lease, 60)
+    async with leases.leading(db, lease):
+        pass
+
+
+async def test_a_takeover_waits_for_the_former_leaders_transaction(
+    db: Connection, other: Connection
+) -> None:
+    former = await take(db)
+    assert former is not None
+    async with leases.leading(db, former):
+        await leases.give_up(other, former)
+        taking = asyncio.create_task(take(other))
+        await asyncio.sleep(0.3)
+        assert not taking.done()
+    taken = await taking
+    assert taken is not None
+    with pytest.raises(NotLeadingError):
+        async with leases.leading(db, former):
+            raise AssertionError("two lead")
+
+
+async def test_renewing_never_waits_for_ones_own_transactions(
+    db: Connection, other: Connection
+) -> None:
+    lease = await take(db)
+    assert lease is not None
+    async with leases.leading(db, lease), asyncio.timeout(10):
+        assert await leases.renew(other, lease, 60)
+
+
+async def test_a_transaction_that_was_left_open_is_ended_so_that_another_may_lead(
+    db: Connection, other: Connection
+) -> None:
+    former = await take(db)
+    assert former is not None
+    leading = leases.leading(other, former)  # this connection may idle for a second
+    await leading.__aenter__()
+    await db.execute("UPDATE leases SET expires_at = now()")
+
+    async def taken() -> bool:
+        return await take(db) is not None
+
+    await until(taken, within_seconds=30, what="another leads")
+    with pytest.raises(postgres.CONNECTION_ERRORS):
+        await leading.__aexit__(None, None, None)
+
+
+async def test_of_two_replicas_one_leads_and_the_other_follows_when_it_stops(
+    start_maintenance: Callable[..., Maintenance],
+) -> None:
+    replicas = [start_maintenance(), start_maintenance()]
+
+    async def leaders() -> list[Maintenance]:
+        return [r for r in replicas if r.candidate.leadership is not None]
+
+    (leader,) = await until(leaders, within_seconds=30, what="one leads")
+    for _ in range(20):
+        await asyncio.sleep(0.05)
+        assert await leaders() == [leader]
+
+
+async def test_a_leader_that_loses_postgres_stops_leading_and_leads_again_when_it_is_back(
+    database_url: str, start_maintenance: Callable[..., Maintenance]
+) -> None:
+    maintenance = start_maintenance(maintenance_lease_seconds=1)
+
+    async def leads() -> bool:
+        return maintenance.candidate.leadership is not None
+
+    await until(leads, within_seconds=30, what="it leads")
+    name = database_url.partition("?")[0].rpartition("/")[2]
+    admin = await postgres.connect(
+        database_url.replace(f"/{name}?", "/postgres?"), application_name="admin"
+    )
+    await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    assert await terminate_backends(database_url) > 0
+
+    async def follows() -> bool:
+        return not await leads()
+
+    await until(follows, within_seconds=30, what="it stops leading")
+    await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    await admin.close()
+    await until(leads, within_seconds=30, what="it leads again")
+
+
+# --- with real processes
+
+
+async def until_frozen(service: Service) -> None:
+    async def look() -> bool:
+        return psutil.Process(service.process.pid).status() == psutil.STATUS_STOPPED
+
+    await until(look, within_seconds=60, what=f"{service.name} stops itself")
+
+
+async def schedule(shop: Shop) -> None:
+    (one,) = await shop.accept(1)
+    await shop.db.execute(SQL["schedule_retry"], one, DEFAULT_PIPELINE, 0)
+
+
+async def a_stopped_leader_writes_nothing(
+    shop: Shop, tmp_path: Path, redis_url: str, **settings: Any
+) -> None:
+    """It stops when it is about to publish a retry; another leads; it goes on."""
+    async with Stack(tmp_path, shop.database_url, redis_url, **settings) as stack:
+        stopped = await stack.start("maintenance", failpoints="maintenance.mid_lead=stop@3")
+        await schedule(shop)  # something to write, if nothing else is
+        await until_frozen(stopped)
+        assert await shop.db.fetchval("SELECT term FROM leases") == 1
+
+        async def taken() -> bool:
+            return await take(shop.db, 600) is not None
+
+        await until(taken, within_seconds=30, what="another leads")
+        await schedule(shop)
+        scheduled = await counts(shop.db)
+        published = await shop.in_again()
+        stopped.thaw()
+
+        async def told() -> bool:
+            return '"not_leading"' in stopped.log
+
+        if not settings:
+            await until(told, within_seconds=30, what="it notices that it does not lead")
+        await asyncio.sleep(2)  # what it could do, it has done
+        assert await counts(shop.db) == scheduled, "it wrote"
+        assert await shop.in_again() == published, "it published"
+
+
+async def test_a_leader_that_was_stopped_and_goes_on_writes_nothing(
+    shop: Shop, tmp_path: Path, redis_url: str
+) -> None:
+    await a_stopped_leader_writes_nothing(shop, tmp_path, redis_url)
+
+
+async def test_off_switch_without_the_fence_a_former_leader_writes(
+    shop: Shop, tmp_path: Path, redis_url: str
+) -> None:
+    with pytest.raises(AssertionError, match="it wrote"):
+        await a_stopped_leader_writes_nothing(shop, tmp_path, redis_url, guards_off="leader_fence")
+
+
+async def test_when_the_leader_freezes_in_a_transaction_the_other_leads_and_does_its_work(
+    shop: Shop, tmp_path: Path, redis_url: str
+) -> None:
+    async with Stack(tmp_path, shop.database_url, redis_url) as stack:
+        frozen = await stack.start("maintenance", failpoints="maintenance.after_publish=stop")
+        await schedule(shop)
+        await until_frozen(frozen)
+        await stack.start("maintenance")
+
+        async def done() -> bool:
+            return await counts(shop.db) == {}
+
+        await until(done, within_seconds=60, what="the other publishes the retry")
+        assert len(await shop.in_again()) == 2  # twice, not never
+        frozen.thaw()
+        await frozen.ready()
+        assert await counts(shop.db) == {}
+
+
+@pytest.mark.parametrize("place", ["mid_lead", "before_publish", "after_publish"])
+async def test_killed_anywhere_its_replica_loses_nothing(
+    shop: Shop, tmp_path: Path, redis_url: str, place: str
+) -> None:
+    async with Stack(tmp_path, shop.database_url, redis_url) as stack:
+        victim = await stack.start("maintenance", failpoints=f"maintenance.{place}=kill@2")
+        victim.wanted = False  # no successor
+        await stack.start("maintenance")
+        unpublished = set(await shop.accept(3))
+        for _ in range(3):
+            await schedule(shop)
+
+        async def died() -> bool:
+            await schedule(shop)
+            return not victim.alive
+
+        await until(died, within_seconds=60, what="it dies", poll_seconds=0.3)
+        assert victim.process.returncode == -signal.SIGKILL
+
+        async def all_there() -> bool:
+            in_line = set(await shop.in_line()) | set(await shop.in_again())
+            unfinished = await shop.db.fetch("SELECT id FROM applications")
+            return unpublished < in_line and {row["id"] for row in unfinished} <= in_line
+
+        await until(all_there, within_seconds=60, what="everything is in the line")
+        assert await counts(shop.db) == {}
+
+
+async def test_probes_tell_who_leads_and_sigterm_hands_over_at_once(
+    shop: Shop, tmp_path: Path, redis_url: str
+) -> None:
+    async with Stack(tmp_path, shop.database_url, redis_url) as stack:
+        leader = await stack.start("maintenance", maintenance_lease_seconds=60)
+        follower = await stack.start("maintenance", maintenance_lease_seconds=60)
+        for service in (leader, follower):
+            assert await status_of(f"{service.url}/healthz") == 200
+        assert '"leading"' not in follower.log
+        leader.terminate()
+        assert await leader.exit_code(within_seconds=30) == 0
+
+        async def leads() -> bool:
+            return '"leading"' in follower.log
+
+        await until(leads, within_seconds=30, what="the other leads, 60 s before the lease ends")
+        line = Line(redis.connect(redis_url), DEFAULT_PIPELINE)
+        (one,) = await shop.accept(1)
+        await shop.db.execute(SQL["schedule_retry"], one, DEFAULT_PIPELINE, 0)
+        await shop.until_in_again(one)
+        await line._redis.aclose()

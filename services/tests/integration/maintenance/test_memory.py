@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shortlist.domain.application import DEFAULT_PIPELINE, WorkerId
+from shortlist.maintenance.memory import RedisMemory
+from shortlist.storage import claims, epoch, keys
+from shortlist.storage.sql import SQL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shortlist.maintenance.desk import Desk
+    from shortlist.maintenance.sweep import Sweep, Sweeps
+    from shortlist.storage.redis import Redis
+
+    from .conftest import Shop
+
+
+@pytest.fixture
+async def memory(desk: Desk, sweeps: Sweeps) -> RedisMemory:
+    memory = RedisMemory(desk, sweeps)
+    await memory.restore_if_lost()
+    return memory
+
+
+async def what_waited_is_published_again(shop: Shop, memory: RedisMemory) -> None:
+    ids = await shop.accept(20, publish=True)
+    await shop.redis.flushall()
+    await memory.restore_if_lost()
+    assert await shop.in_line() == ids, "not all, or not in order"
+
+
+async def test_after_a_flush_everything_is_published_again_in_order(
+    shop: Shop, memory: RedisMemory
+) -> None:
+    await what_waited_is_published_again(shop, memory)
+
+
+async def test_off_switch_without_the_sweep_a_flush_is_final(
+    shop: Shop, memory: RedisMemory, turn_off: Callable[[str], None]
+) -> None:
+    turn_off("sweep")
+    with pytest.raises(AssertionError, match="not all"):
+        await what_waited_is_published_again(shop, memory)
+
+
+async def test_only_what_is_nobodys_is_published_again(
+    shop: Shop, memory: RedisMemory, sweep: Sweep
+) -> None:
+    worker = await shop.worker()
+    held, finished, scheduled, abandoned, newcomer = await shop.accept(5, publish=True)
+    await sweep.run()
+    await worker.claim(held)
+    await shop.finish(finished)
+    await shop.db.execute(SQL["schedule_retry"], scheduled, DEFAULT_PIPELINE, 600)
+    assert await claims.claim_leased(shop.db, [abandoned], WorkerId(finished))
+    await shop.redis.flushall()
+    await memory.restore_if_lost()
+    assert await shop.in_line() == [newcomer]
+    assert await shop.in_again() == [abandoned]
+
+
+async def test_what_ingest_published_since_then_is_not_doubled(
+    shop: Shop, memory: RedisMemory
+) -> None:
+    lost = await shop.accept(3, publish=True)
+    await shop.redis.flushall()
+    since = await shop.accept(3, publish=True)
+    await memory.restore_if_lost()
+    assert await shop.in_line() == since + lost
+
+
+async def test_a_restoration_that_did_not_end_is_begun_anew(
+    shop: Shop, desk: Desk, sweeps: Sweeps
+) -> None:
+    ids = await shop.accept(3, publish=True)
+    await epoch.begin_restoring(shop.redis, ids[0])
+    successor = RedisMemory(desk, sweeps)
+    await successor.restore_if_lost()
+    assert await epoch.remembers(shop.redis)
+    assert await shop.in_line() == ids  # and what had been published by then is not doubled
+
+
+async def test_a_redis_that_forgets_while_it_is_restored_is_noticed(shop: Shop) -> None:
+    (one,) = await shop.accept(1)
+    await epoch.begin_restoring(shop.redis, one)
+    await shop.redis.flushall()
+    assert not await epoch.finish_restoring(shop.redis, one)
+    assert not await epoch.remembers(shop.redis)
+
+
+async def test_a_redis_that_remembers_is_left_alone(
+    shop: Shop, memory: RedisMemory, line_redis: Redis
+) -> None:
+    value = await line_redis.get(keys.EPOCH)
+    await shop.accept(3)
+    await memory.restore_if_lost()
+    assert await line_redis.get(keys.EPOCH) == value
+    assert await shop.in_line() == []

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shortlist.domain.application import DEFAULT_PIPELINE, ApplicationId, NewApplication
+from shortlist.maintenance import retention
+from shortlist.maintenance.retention import Retention
+from shortlist.storage import applications, requeue
+from shortlist.storage.postgres import connect
+
+if TYPE_CHECKING:
+    from shortlist.maintenance.desk import Desk
+
+    from .conftest import MakeDesk, Shop
+
+DAY = 86_400.0
+TABLES = ("applications", "results", "attempts", "audit_log", "retries", "idempotency_keys")
+
+
+@pytest.fixture
+async def old(make_desk: MakeDesk) -> Desk:
+    return await make_desk(retention_days=2, idempotency_hours=24)
+
+
+async def count(shop: Shop, table: str) -> int:
+    return int(await shop.db.fetchval(f"SELECT count(*) FROM {table}"))
+
+
+async def finished_long_ago(shop: Shop, number: int, age_seconds: float) -> list[ApplicationId]:
+    ids = await shop.accept(number, age_seconds=age_seconds)
+    await shop.finish(*ids)
+    await shop.db.execute(
+        "UPDATE results SET finished_at = now() - make_interval(secs => $2) "
+        "WHERE application_id = ANY($1)",
+        ids,
+        age_seconds,
+    )
+    return ids
+
+
+async def test_what_was_finished_long_ago_goes_with_all_that_belongs_to_it(
+    shop: Shop, old: Desk
+) -> None:
+    await finished_long_ago(shop, 3, 3 * DAY)
+    recent = await finished_long_ago(shop, 2, 1 * DAY)
+    unfinished = await shop.accept(1, age_seconds=5 * DAY)
+    just_finished = await shop.accept(1, age_seconds=5 * DAY)
+    await shop.finish(*just_finished)
+    await Retention(old).turn()
+    kept = {r["id"] for r in await shop.db.fetch("SELECT id FROM applications")}
+    assert kept == {*recent, *unfinished, *just_finished}
+    for table in ("results", "attempts", "audit_log"):
+        rows = await shop.db.fetch(f"SELECT DISTINCT application_id FROM {table}")
+        assert {row["application_id"] for row in rows} == {*recent, *just_finished}
+    assert await count(shop, "archived_applications") == 0
+
+
+async def test_an_archive_keeps_it_as_one_document(shop: Shop, make_desk: MakeDesk) -> None:
+    desk = await make_desk(retention_days=2, retention_action="archive")
+    (one,) = await finished_long_ago(shop, 1, 3 * DAY)
+    await Retention(desk).turn()
+    row = await shop.db.fetchrow("SELECT * FROM archived_applications")
+    assert row is not None
+    record = row["record"]
+    assert row["id"] == one
+    assert record["application"]["payload"] == "payload"
+    assert record["result"]["score"] == 50
+    assert [a["attempt"] for a in record["attempts"]] == [1]
+    assert [a["event"] for a in record["audit"]] == ["scored"]
+    assert [await count(shop, table) for table in TABLES] == [0] * len(TABLES)
+
+
+async def test_it_goes_on_batch_after_batch_oldest_first_and_then_rests(
+    shop: Shop, old: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "_BATCH", 10)
+    ids = await finished_long_ago(shop, 25, 3 * DAY)
+    agent = Retention(old)
+    for left in (15, 5, 0):
+        rest_seconds = await agent.turn()
+        assert await count(shop, "applications") == left
+        assert (rest_seconds == retention.PERIOD_SECONDS) == (left == 0)
+        remaining = await shop.db.fetch("SELECT id FROM applications ORDER BY id")
+        assert [row["id"] for row in remaining] == ids[25 - left :]
+
+
+async def test_expired_idempotency_keys_go_and_younger_ones_stay(shop: Shop, old: Desk) -> None:
+    group = [
+        NewApplication(i, DEFAULT_PIPELINE, None, "p", idempotency_key=str(n), body_hash=b"")
+        for n, i in enumerate(await shop.accept(3))
+    ]
+    await shop.db.execute("DELETE FROM applications")
+    await applications.accept(shop.db, group)
+    await shop.db.execute(
+        "UPDATE idempotency_keys SET created_at = now() - interval '25 h' WHERE key <> '2'"
+    )
+    agent = Retention(old)
+    await agent.turn()
+    await agent.turn()
+    assert [r["key"] for r in await shop.db.fetch("SELECT key FROM idempotency_keys")] == ["2"]
+
+
+async def test_nothing_goes_before_its_idempotency_key_has_expired(
+    shop: Shop, make_desk: MakeDesk
+) -> None:
+    desk = await make_desk(retention_days=0.01, idempotency_hours=48)
+    await finished_long_ago(shop, 1, 1 * DAY)
+    await Retention(desk).turn()
+    assert await count(shop, "applications") == 1
+
+
+async def test_zero_days_keep_everything(shop: Shop, make_desk: MakeDesk) -> None:
+    desk = await make_desk(retention_days=0)
+    await finished_long_ago(shop, 1, 1000 * DAY)
+    await Retention(desk).turn()
+    assert await count(shop, "applications") == 1
+
+
+async def test_what_is_requeued_at_that_moment_is_not_removed(shop: Shop, old: Desk) -> None:
+    (one,) = await shop.accept(1, age_seconds=5 * DAY)
+    await shop.fail(one)
+    await shop.db.execute("UPDATE results SET finished_at = now() - interval '4 d'")
+    person = await connect(shop.database_url, application_name="person")
+    async with person.transaction():
+        assert await requeue.requeue(person, [one], "person") == {one}
+        removing = asyncio.create_task(Retention(old).turn())
+        await asyncio.sleep(0.3)  # it waits for the person
+        assert not removing.done()
+    await removing
+    await person.close()
+    assert await count(shop, "applications") == 1
+    assert await count(shop, "retries") == 1
