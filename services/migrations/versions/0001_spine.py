@@ -64,7 +64,8 @@ CREATE TABLE results (
     CHECK ((status = 'scored') = (score IS NOT NULL)),
     CHECK ((status = 'failed') = (reason IS NOT NULL))
 );
-CREATE INDEX results_leaderboard ON results (pipeline, score DESC, application_id) WHERE status = 'scored';
+CREATE INDEX results_leaderboard ON results (pipeline, score DESC, application_id)
+    WHERE status = 'scored';
 CREATE INDEX results_failed ON results (pipeline, application_id) WHERE status = 'failed';
 
 -- What was decided about an application, and by whom; written in the transaction that decides.

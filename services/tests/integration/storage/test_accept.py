@@ -3,7 +3,6 @@ from __future__ import annotations
 import datetime as dt
 import time
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +14,8 @@ from shortlist.storage import applications, postgres
 from shortlist.storage.applications import Accepted, KeyReused, Repeated
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from shortlist.storage.postgres import Connection
 
 YESTERDAY = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
