@@ -75,6 +75,7 @@ class FrontDoor:
             self._job.route("/status/{id}"),
             *probes,
         ]
+        self.routes: Sequence[BaseRoute] = routes
         self._everything = _fastapi(routes, Endpoint("/{path}", pages.get))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

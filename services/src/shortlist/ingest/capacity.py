@@ -61,7 +61,7 @@ class LineGauge:
         # Not yet in what was told or counted, oldest first (ids are times):
         self._under_way: dict[ApplicationId, None] = {}
         self._strays: dict[ApplicationId, None] = {}  # accepted, but not published
-        self._trusted_at = 0.0  # from when on what Redis tells is all there is
+        self._trusted_at = 0.0
 
     @property
     def depth(self) -> int:
@@ -84,6 +84,7 @@ class LineGauge:
         """Some that entered are in the line now, which is ``depth`` long with them."""
         for application_id in ids:
             self._under_way.pop(application_id, None)
+            self._counted += 1
         self.tell(depth, now)
 
     def strayed(self, ids: Iterable[ApplicationId], now: float) -> None:
@@ -91,13 +92,21 @@ class LineGauge:
         for application_id in ids:
             self._under_way.pop(application_id, None)
             self._strays[application_id] = None
+        self.distrust(now)
+
+    def distrust(self, now: float) -> None:
+        """What Redis tells is not all there is, until the sweep has told it the rest."""
         self._trusted_at = now + _SWEPT_SECONDS
+
+    def trusts(self, now: float) -> bool:
+        """Whether what Redis tells is all there is."""
+        return now >= self._trusted_at
 
     def tell(self, depth: int, now: float) -> None:
         """Redis says how long the line is."""
         self.tells += 1
         self._told = depth
-        if now >= self._trusted_at:
+        if self.trusts(now):
             self._counted = 0
             self._strays.clear()
 
@@ -105,11 +114,10 @@ class LineGauge:
         """Whatever of ours is older is either a stray or not in question any more."""
         return next(iter(self._under_way), None)
 
-    def count(self, unfinished: int, before: UUID, now: float) -> None:
+    def count(self, unfinished: int, before: UUID) -> None:
         """Postgres says how many with an id below ``before`` are unfinished."""
         self._counted = unfinished
         self._strays = {i: None for i in self._strays if i >= before}
-        self._trusted_at = now + _SWEPT_SECONDS
 
     def quota(self) -> Quota:
         """The line's room, in the words of a rate limit."""
@@ -185,11 +193,13 @@ class Lines:
         try:
             depth = await line.depth()
         except REDIS_ERRORS:
+            gauge.distrust(time.monotonic())
+        else:
+            if gauge.tells == asked_after:
+                gauge.tell(depth.total, time.monotonic())
+            _export(name, depth)
+        if not gauge.trusts(time.monotonic()):
             await self._count(gauge)
-            return
-        if gauge.tells == asked_after:
-            gauge.tell(depth.total, time.monotonic())
-        _export(name, depth)
 
     async def _count(self, gauge: LineGauge) -> None:
         before = gauge.oldest_under_way() or uuid7()
@@ -198,7 +208,7 @@ class Lines:
                 connection, gauge.pipeline, before=before, limit=gauge.capacity
             )
         )
-        gauge.count(unfinished, before, time.monotonic())
+        gauge.count(unfinished, before)
 
 
 def _export(name: str, depth: Depth) -> None:

@@ -108,7 +108,7 @@ class Ingest:
         self.announcements = Announcements(self._redis)
         self._watching = Watching(statuses, reader, self.announcements)
         self._pages = Pages(settings.dashboard_url)
-        self._door = FrontDoor(
+        self.door = FrontDoor(
             submissions=Submissions(
                 self._accepter, self.lines, body_limit_bytes=settings.body_limit_bytes
             ),
@@ -131,7 +131,7 @@ class Ingest:
                 await self.lines.look()
             server = await stack.enter_async_context(
                 probes.serve(
-                    self._door,
+                    self.door,
                     self._settings,
                     protocol=partial(BoundedProtocol, bounds),
                     keep_alive_seconds=KEEP_ALIVE_SECONDS,
