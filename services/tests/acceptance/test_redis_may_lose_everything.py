@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, get_args
 
 import pytest
@@ -12,6 +13,8 @@ from shortlist.domain.application import ConnectionMode
 from support.servers import flush
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from support.place import Place
     from support.servers import Servers
 
@@ -51,7 +54,7 @@ async def redis_away(
     mode: str,
     *,
     away_seconds: float,
-    how: signal.Signals = signal.SIGTERM,
+    how: str = "stopped",
     settle_seconds: float = 40.0,
     **settings: object,
 ) -> None:
@@ -61,28 +64,42 @@ async def redis_away(
     ) as run:
         async with run.ledger.load(per_second=50):
             await run.ledger.until_scored(20, within_seconds=30)
-            await servers.stop_redis(how)
             before = len(run.ledger.accepted)
-            await asyncio.sleep(away_seconds)  # the length of the outage, not a wait for something
-            during = len(run.ledger.accepted) - before
-            await servers.start_redis()
+            async with _away(servers, how):
+                await asyncio.sleep(away_seconds)  # the length of the outage
+                during = len(run.ledger.accepted) - before
         assert set(run.ledger.answers) == {202}, f"refused: {run.ledger.answers}"
         assert during > 10 * away_seconds, f"only {during} accepted while Redis was away"
         await run.ledger.settle(within_seconds=settle_seconds)
 
 
-@pytest.mark.parametrize("mode", MODES)
-async def test_redis_stopped_under_load_does_not_stop_accepting(
-    own_place: Place, servers: Servers, mode: str
+@asynccontextmanager
+async def _away(servers: Servers, how: str) -> AsyncIterator[None]:
+    """Stopped in good order, killed, or there and silent."""
+    if how == "hung":
+        servers.freeze_redis()
+        yield
+        servers.thaw_redis()
+    else:
+        await servers.stop_redis(signal.SIGKILL if how == "killed" else signal.SIGTERM)
+        yield
+        await servers.start_redis()
+
+
+@pytest.mark.parametrize(
+    ("mode", "how"), [("perJob", "killed"), ("perWrite", "stopped"), ("perWrite", "hung")]
+)
+async def test_redis_away_under_load_does_not_stop_accepting(
+    own_place: Place, servers: Servers, mode: str, how: str
 ) -> None:
-    await redis_away(own_place, servers, mode, away_seconds=3)
+    await redis_away(own_place, servers, mode, away_seconds=3, how=how)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("how", ["stopped", "killed", "hung"])
 @pytest.mark.parametrize("mode", MODES)
-async def test_redis_stopped_for_10_s_under_load_loses_nothing(
-    own_place: Place, servers: Servers, mode: str, how: signal.Signals
+async def test_redis_away_for_10_s_under_load_loses_nothing(
+    own_place: Place, servers: Servers, mode: str, how: str
 ) -> None:
     await redis_away(own_place, servers, mode, away_seconds=10, how=how)
 

@@ -95,6 +95,7 @@ async def refused_while_postgres_is_away(
         await asyncio.wait_for(insisting, 20)
         await run.ledger.submit_until_accepted(10)
         await run.ledger.settle(within_seconds=30)
+        await run.ledger.assert_nothing_is_half_done()
         keyed = "SELECT count(*) FROM applications WHERE payload LIKE '%-key-%'"
         assert await run.ledger.value(keyed) == 5, "a repeated key made a second application"
 

@@ -66,6 +66,8 @@ class Ledger:
     def __init__(self, ingest_url: str, database_url: str) -> None:
         """Books are kept in memory, and compared with the database by `settle`."""
         self.accepted: dict[UUID, str] = {}
+        self.refused: set[str] = set()
+        """Payloads that were answered, and not with 202; those sent with a key may yet be."""
         self.answers: Counter[int] = Counter()
         self._ingest_url = ingest_url
         self._database_url = database_url
@@ -99,6 +101,9 @@ class Ledger:
         self.answers[answer.status] += 1
         if answer.status == 202:
             self.accepted[UUID(reply["id"])] = payload
+            self.refused.discard(payload)
+        elif answer.status != NO_ANSWER:
+            self.refused.add(payload)
         return answer
 
     async def insist(self, key: str, *, within_seconds: float = 60.0) -> None:
@@ -202,6 +207,13 @@ class Ledger:
         assert not lost, f"lost: {len(lost)} of {len(self.accepted)} applications that got 202"
         assert not unfinished, f"unfinished: {unfinished} applications after {within_seconds} s"
         _audit(rows)
+
+    async def assert_nothing_is_half_done(self) -> None:
+        """Whoever was refused has left nothing behind."""
+        rows = await self.query(
+            "SELECT id FROM applications WHERE payload = ANY($1)", sorted(self.refused)
+        )
+        assert not rows, f"half done: {len(rows)} applications were refused and are there"
 
     async def _wait_for_the_end(self, within_seconds: float) -> int:
         deadline = time.monotonic() + within_seconds

@@ -61,9 +61,15 @@ class Servers:
         """Stop it: SIGTERM saves what it has, SIGKILL is a crash."""
         await asyncio.to_thread(self.redis.stop, how)
 
-    async def flush_redis(self) -> None:
-        """Have it forget everything."""
-        await flush(self.redis.url)
+    def freeze_redis(self) -> None:
+        """Stop it: connections stay open and nothing answers."""
+        assert self.redis.process is not None
+        self.redis.process.send_signal(signal.SIGSTOP)
+
+    def thaw_redis(self) -> None:
+        """Let it go on."""
+        assert self.redis.process is not None
+        self.redis.process.send_signal(signal.SIGCONT)
 
     def freeze_postgres(self) -> None:
         """Stop it with all its backends: connections stay open and nothing answers."""

@@ -151,6 +151,12 @@ class Service:
             look, within_seconds=within_seconds, what=f"{self.name} is ready: {self.tail()}"
         )
 
+    async def metric(self, name: str) -> float:
+        """The sum of a metric's samples, over all labels."""
+        async with aiohttp.ClientSession() as session, session.get(f"{self.url}/metrics") as reply:
+            samples = (line.rpartition(" ") for line in (await reply.text()).splitlines())
+            return sum(float(v) for n, _, v in samples if n.partition("{")[0] == name)
+
     def tail(self) -> str:
         """The end of its log."""
         return self.log[-_LOG_TAIL_CHARACTERS:]
