@@ -174,7 +174,7 @@ class PeerContender(Contender):
         return [Start(str(row["job"]), row["pid"], row["at"]) for row in rows]
 
     async def wait_until_ready(self, workers: list[Child]) -> None:
-        """Libraries have no probe in common: submit jobs that do nothing until all have done some."""
+        """Libraries have no probe in common: submit empty jobs until each has done one."""
         deadline = time.monotonic() + _READY_SECONDS
         while not await self._all_ready(workers):
             for worker in workers:
