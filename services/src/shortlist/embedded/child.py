@@ -203,8 +203,8 @@ class Child:
 
 
 def _explain_by_log(ending: str, log: Path) -> str:
-    """How it ended, its last words, and where to read more."""
-    last = last_line(log)
+    """How it ended, its last words unless it was killed, and where to read more."""
+    last = "" if ending.startswith(_KILLED) else last_line(log)
     return f"{ending}; see {log}" if not last else f"{ending}: {last} (see {log})"
 
 
@@ -223,10 +223,13 @@ def _in(seconds: float) -> str:
     return f" in {seconds:g} s" if seconds else ""
 
 
+_KILLED = "it was ended by"
+
+
 def _ending(code: int) -> str:
     """An exit code in words; minus the signal's number when one ended it."""
     if code >= 0:
         return f"it ended with code {code}" if code else ""
     with suppress(ValueError):
-        return f"it was ended by {signal.Signals(-code).name}"
-    return f"it was ended by signal {-code}"
+        return f"{_KILLED} {signal.Signals(-code).name}"
+    return f"{_KILLED} signal {-code}"

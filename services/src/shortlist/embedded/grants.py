@@ -58,9 +58,12 @@ def fair_shares(budget: int, members: Sequence[Member]) -> dict[str, int]:
     """Worker → its share: the least for everybody, the rest evenly, to none more than it wants."""
     shares = {member.worker_id: member.least for member in members}
     left = budget - sum(shares.values())
-    hungry = [member for member in members if member.wanted > member.least]
-    while hungry and left >= len(hungry):
+    in_order = sorted(members, key=lambda member: member.worker_id)  # the same, each time
+    hungry = [member for member in in_order if member.wanted > member.least]
+    while hungry and left > 0:
         each = left // len(hungry)
+        hungry = hungry if each else hungry[:left]  # one more for as many as there are left
+        each = max(1, each)
         for member in hungry:
             more = min(each, member.wanted - shares[member.worker_id])
             shares[member.worker_id] += more

@@ -94,6 +94,10 @@ class Supervisor:
     ) -> None:
         """Start everything up to ingest's readiness; raises `StartError` or `ServerError`."""
         self._around = await self._start_servers()
+        await asyncio.to_thread(
+            self._data.write_environment,
+            {"DATABASE_URL": self._around.database_url, "REDIS_URL": self._around.redis_url},
+        )
         self._observer = Observer(self._around.database_url, self._around.redis_url, self.pipelines)
         self._sizing = Sizing(self._observer, self.pipelines)
         # Both spend a second or more on imports: that is done when Postgres is there.

@@ -20,7 +20,7 @@ def test_everybody_gets_what_it_wants_when_there_is_enough() -> None:
 
 def test_a_small_budget_is_shared_evenly_and_what_one_does_not_want_goes_to_the_others() -> None:
     members = [member("a", wanted=3), member("b", wanted=50), member("c", wanted=50)]
-    assert fair_shares(43, members) == {"a": 3, "b": 20, "c": 20}
+    assert fair_shares(44, members) == {"a": 3, "b": 21, "c": 20}
 
 
 def test_a_newcomer_grows_only_into_what_is_free() -> None:
