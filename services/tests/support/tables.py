@@ -1,4 +1,4 @@
-"""The tables of docs/metrics.md and docs/redis.md, made from the code that they describe.
+"""The tables of metrics, Redis keys, values and alerts, made from what they describe.
 
 ``uv run python services/tests/support/tables.py`` writes them; `test_docs.py` compares.
 """
@@ -7,25 +7,32 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import yaml
 from prometheus_client import metrics
 from prometheus_client.metrics import MetricWrapperBase
 
 from shortlist import telemetry
 from shortlist.storage import keys
+from shortlist_operator import metrics as operator_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[3]
+VALUES = ROOT / "charts" / "shortlist" / "values.yaml"
+RULES = ROOT / "charts" / "shortlist" / "rules" / "shortlist.yaml"
 BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"
 
 
 def metrics_table() -> str:
-    """One line for each metric of `shortlist.telemetry`, by name."""
-    rows = sorted(_metric(metric) for metric in vars(telemetry).values() if _is_metric(metric))
+    """One line for each metric of ours and of the operator, by name."""
+    defined = [*vars(telemetry).values(), *vars(operator_metrics).values()]
+    rows = sorted(_metric(metric) for metric in defined if _is_metric(metric))
     return markdown_table(["metric", "kind", "labels", "means"], rows)
 
 
@@ -36,9 +43,56 @@ def redis_table() -> str:
     return markdown_table(["key", "what"], sorted(rows))
 
 
+def values_table() -> str:
+    """One line for each value of the chart that has a comment, in the file's order."""
+    defaults = yaml.safe_load(VALUES.read_text(encoding="utf-8"))
+    rows = [
+        (f"`{path}`", f"`{json.dumps(_value_at(defaults, path))}`", words)
+        for path, words in documented_values()
+    ]
+    return markdown_table(["value", "default", "means"], rows)
+
+
+def documented_values() -> Iterator[tuple[str, str]]:
+    """The path of each value of the chart that has a comment of helm-docs' form, and its words."""
+    path: list[tuple[int, str]] = []
+    words: list[str] = []
+    for line in VALUES.read_text(encoding="utf-8").splitlines():
+        text = line.strip()
+        if text.startswith("# -- "):
+            words = [text.removeprefix("# -- ")]
+        elif text.startswith("# ") and words:
+            words.append(text.removeprefix("# "))
+        elif key := re.match(r"( *)(\w+):", line):
+            path = [(depth, name) for depth, name in path if depth < len(key[1])]
+            path.append((len(key[1]), key[2]))
+            if words:
+                yield ".".join(name for _, name in path), " ".join(words)
+            words = []
+        else:
+            words = []
+
+
+def alerts_table() -> str:
+    """One line for each alert of the chart, by name, with its page."""
+    groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
+    rows = sorted(
+        (
+            f"[{rule['alert']}]({rule['alert']}.md)",
+            rule["labels"]["severity"],
+            rule["annotations"]["summary"],
+        )
+        for group in groups
+        for rule in group["rules"]
+    )
+    return markdown_table(["alert", "severity", "says"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "docs/metrics.md": metrics_table,
     "docs/redis.md": redis_table,
+    "docs/runbooks/README.md": alerts_table,
+    "charts/shortlist/README.md": values_table,
 }
 
 
@@ -47,6 +101,12 @@ def with_table(text: str, table: str) -> str:
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return before + BEGIN + table + END + after
+
+
+def _value_at(tree: Any, path: str) -> Any:
+    for name in path.split("."):
+        tree = tree[name]
+    return tree
 
 
 def _is_metric(value: object) -> bool:
