@@ -31,15 +31,16 @@ SLACK_SECONDS = 5.0
 """How far the order of ids and that of the line may differ. An id is made when a request has
 arrived; its commit may take 1.5 s, and clocks of hosts differ a little."""
 
-LATE_SECONDS = 10.0
-"""How much is scanned anew each time, for rows that were committed later than newer ones. More
-than that is found by the patrol."""
+LATE_SECONDS = 2 * SLACK_SECONDS
+"""How much is scanned anew each time: newcomers that the front had not passed, and rows that were
+committed later than newer ones. What is later still, the patrol finds."""
 
 GRACE_SECONDS = 1.0
 """How long a suspect stays one before it is lost: many times what a worker takes from a delivery
 to the claim, or from giving back to the line."""
 
 NOTHING = UUID(int=0)
+EVERYTHING = UUID(int=2**128 - 1)
 
 Position = tuple[int, int]
 """Where an entry stands in its stream: Redis's milliseconds, and a number within them."""
@@ -114,10 +115,15 @@ class Front:
 
     def has_passed(self, application_id: ApplicationId) -> bool:
         """Whether a newcomer should have been given to somebody by now."""
-        return self.empty or application_id < shifted(self.id, -SLACK_SECONDS)
+        return application_id < self.passed
 
     @property
-    def scan_up_to(self) -> UUID:
+    def passed(self) -> UUID:
+        """Newcomers below it should have been given to somebody by now."""
+        return EVERYTHING if self.empty else shifted(self.id, -SLACK_SECONDS)
+
+    @property
+    def reached(self) -> UUID:
         """Nothing above it was given to anybody."""
         return shifted(self.id, SLACK_SECONDS)
 
@@ -228,7 +234,11 @@ class Memory:
                 self._watched.setdefault(application_id, _Watched())
 
     def scanned(self, last: UUID) -> None:
-        """Everything up to ``last`` was looked at; what was unfinished is known."""
+        """All up to ``last`` were looked at, and all that are unfinished and passed are known.
+
+        `Front.reached` is `LATE_SECONDS` above `Front.passed`, so nothing slips through between
+        this scan and the next.
+        """
         self.low_water = max(self.low_water, shifted(last, -LATE_SECONDS))
 
     def watched(self) -> list[ApplicationId]:

@@ -140,10 +140,16 @@ class Sweep:
     async def _scan(self, urgency: Urgency) -> set[WorkerId]:
         """Find the unfinished that are not known yet, slice by slice."""
         holders: set[WorkerId] = set()
-        after, up_to = self.memory.low_water, self.memory.front.scan_up_to
+        after, front = self.memory.low_water, self.memory.front
         while True:
             async with self._desk.connection() as connection:
-                found = await recovery.unfinished(connection, after, up_to, SLICE)
+                found = await recovery.unfinished(
+                    connection,
+                    after=after,
+                    up_to=front.reached,
+                    claimed_above=front.passed,
+                    limit=SLICE,
+                )
             for ids in batches(self.memory.unknown(found.unfinished), _LOOK):
                 holders |= await self._examine(ids, urgency)
             if found.last is not None:
@@ -182,7 +188,8 @@ class Sweep:
                 if not first:  # what stands on `again` is read there by the next look
                     self.memory.published("line", zip(positions, ids, strict=True))
             self.republished += len(batch)
-            log.info("put_back", pipeline=self.pipeline, why=why, applications=len(batch))
+        if lost:
+            log.info("put_back", pipeline=self.pipeline, why=why, applications=len(lost))
 
     async def _fail(self, seen: Seen) -> None:
         reason = f"abandoned: {seen.abandoned} workers vanished while they scored it"
@@ -252,7 +259,13 @@ class Sweeps:
             return
         bound = min(sweep.memory.low_water for sweep in self)
         async with self._desk.connection() as connection:
-            found = await recovery.unfinished(connection, self._patrolled_to, bound, SLICE)
+            found = await recovery.unfinished(
+                connection,
+                after=self._patrolled_to,
+                up_to=bound,
+                claimed_above=bound,
+                limit=SLICE,
+            )
         strangers = found.unfinished
         for sweep in self:
             strangers = sweep.memory.unknown(strangers)

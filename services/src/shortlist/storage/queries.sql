@@ -39,8 +39,9 @@ SELECT key, application_id, body_hash FROM idempotency_keys WHERE key = ANY($1::
 SELECT count(*) FROM (
     SELECT FROM applications a
     WHERE a.pipeline = $1 AND a.id > (SELECT swept_to FROM pipelines WHERE name = $1)
+      AND a.id < $2
       AND NOT EXISTS (SELECT FROM results r WHERE r.application_id = a.id OFFSET 0)
-    LIMIT $2
+    LIMIT $3
 ) u
 
 -- name: views
@@ -199,10 +200,11 @@ SELECT a.id, a.pipeline, a.traceparent FROM taken t JOIN applications a ON a.id 
 ORDER BY t.due_at
 
 -- name: unfinished
--- Which of the applications with an id in ($1, $2] have no result; looks at the first $3 of them
--- only, so that it is short whatever the tables hold. Returns how many it looked at, the last of
--- these, and the unfinished ones, by id. OFFSET 0 keeps the planner from joining whole tables: a
--- probe of the primary key for each is right whatever the statistics say, stale or fresh.
+-- Which of the applications with an id in ($1, $2] have no result; of those above $4 only the ones
+-- that somebody claimed. Looks at the first $3 of them only, so that it is short whatever the tables
+-- hold. Returns how many it looked at, the last of these, and what it found, by id. OFFSET 0 keeps
+-- the planner from joining whole tables: a probe of the primary key for each is right whatever the
+-- statistics say, stale or fresh.
 WITH scanned AS MATERIALIZED (
     SELECT id FROM applications WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3
 )
@@ -211,6 +213,7 @@ SELECT (SELECT count(*) FROM scanned) AS scanned,
        ARRAY(
            SELECT id FROM scanned s
            WHERE NOT EXISTS (SELECT FROM results r WHERE r.application_id = s.id OFFSET 0)
+             AND (id <= $4 OR EXISTS (SELECT FROM attempts t WHERE t.application_id = s.id OFFSET 0))
            ORDER BY id) AS unfinished
 
 -- name: look

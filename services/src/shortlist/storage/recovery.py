@@ -47,9 +47,14 @@ class Pipeline:
     swept_to: UUID
 
 
-async def unfinished(connection: Connection, after: UUID, up_to: UUID, limit: int) -> Slice:
-    """Which of the first ``limit`` applications above ``after`` are unfinished."""
-    row = await connection.fetchrow(SQL["unfinished"], after, up_to, limit)
+async def unfinished(
+    connection: Connection, *, after: UUID, up_to: UUID, claimed_above: UUID, limit: int
+) -> Slice:
+    """Which of the first ``limit`` applications above ``after`` are unfinished.
+
+    Of those above ``claimed_above``, only the ones that were claimed at least once.
+    """
+    row = await connection.fetchrow(SQL["unfinished"], after, up_to, limit, claimed_above)
     assert row is not None
     return Slice(row["scanned"], row["last"], row["unfinished"])
 

@@ -384,9 +384,13 @@ class World(RuleBasedStateMachine):
         memory.delivered("again", next((r.position for r in self.waiting["again"]), None))
         memory.delivered("line", next((r.position for r in line), None))
         self.examine(sorted({*memory.watched(), *urgency.ids}), newest, urgency)
-        after, up_to = memory.low_water, memory.front.scan_up_to
-        scanned = sorted(i for i in self.rows if after < i <= up_to)
-        unfinished = [i for i in scanned if not self.rows[i].finished]
+        after, front = memory.low_water, memory.front
+        scanned = sorted(i for i in self.rows if after < i <= front.reached)
+        unfinished = [
+            i
+            for i in scanned
+            if not self.rows[i].finished and (i <= front.passed or self.rows[i].attempts)
+        ]
         self.examine(memory.unknown(unfinished), newest, urgency)
         if scanned:
             memory.scanned(scanned[-1])
