@@ -21,7 +21,7 @@ from shortlist.storage import keys
 from shortlist_operator import metrics as operator_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 ROOT = Path(__file__).resolve().parents[3]
 VALUES = ROOT / "charts" / "shortlist" / "values.yaml"
@@ -143,7 +143,7 @@ def _one_line(text: str) -> str:
     return " ".join(text.replace("``", "`").split())
 
 
-def markdown_table(head: list[str], rows: list[tuple[str, ...]]) -> str:
+def markdown_table(head: list[str], rows: Sequence[tuple[str, ...]]) -> str:
     """A table in Markdown."""
     lines = [head, ["---"] * len(head), *(list(row) for row in rows)]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
