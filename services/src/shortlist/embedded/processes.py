@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from shortlist.domain.pipeline import ClaudeScorer, ScoringPipeline, SimulatedScorer
 from shortlist.embedded.child import Program
-from shortlist.embedded.grants import least_connections
 from shortlist.embedded.http import http_status
+from shortlist.embedded.sizing import first_connections
 
 if TYPE_CHECKING:
     import socket
@@ -189,7 +189,7 @@ def worker_environment(pipeline: ScoringPipeline) -> dict[str, str]:
         "SHORTLIST_DRAIN_TIMEOUT_SECONDS": str(pipeline.worker.drain_timeout_seconds),
         "SHORTLIST_CONNECTION_MODE": pipeline.connections.mode,
         "SHORTLIST_CONNECTION_OVERHEAD": str(pipeline.connections.overhead_per_worker),
-        "SHORTLIST_INITIAL_GRANT": str(least_connections(pipeline)),
+        "SHORTLIST_INITIAL_GRANT": str(first_connections(pipeline)),
         **_scorer_environment(pipeline.scorer),
     }
 

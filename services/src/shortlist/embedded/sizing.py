@@ -1,7 +1,7 @@
 """Keeps the sum of all workers' connections within the budget, each second.
 
-The arithmetic is in `shortlist.embedded.grants`; here it meets what was observed. Without a fresh
-look at both Postgres and Redis, the grants stay as they are.
+The arithmetic is `shortlist.domain.grants`; here it meets what was observed. All pipelines share
+one Postgres, and so one allocation. Without a fresh look at both servers, the grants stay.
 """
 
 from __future__ import annotations
@@ -12,25 +12,26 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from shortlist.embedded.grants import (
-    Member,
-    least_connections,
-    next_grants,
-    wanted_connections,
-)
+from shortlist.domain.connections import connections_wanted
+from shortlist.domain.grants import Holder, allocate
 from shortlist.storage import heartbeats
-from shortlist.storage.heartbeats import Grant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from shortlist.domain.application import PipelineName
+    from shortlist.domain.grants import Grant
     from shortlist.domain.pipeline import ScoringPipeline
     from shortlist.embedded.child import Child
     from shortlist.embedded.observe import Observer
     from shortlist.storage.heartbeats import Heartbeat
 
 _LOOK_AGAIN_SECONDS = 0.1
+
+
+def first_connections(pipeline: ScoringPipeline) -> int:
+    """What a worker starts with, until it is granted more: k + 1."""
+    return pipeline.connections.overhead_per_worker + 1
 
 
 class Sizing:
@@ -43,7 +44,6 @@ class Sizing:
         self._observer = observer
         self._pipelines = pipelines
         self._admitted: dict[str, tuple[Child, int]] = {}
-        self._epoch = 0
 
     @property
     def budget(self) -> int:
@@ -55,65 +55,67 @@ class Sizing:
     async def admit(self, child: Child, pipeline: ScoringPipeline) -> None:
         """Wait until a worker that is about to start can have its first connections."""
         self._admitted.pop(child.name, None)
-        least = least_connections(pipeline)
-        while self._held() + least > self.budget:  # noqa: ASYNC110 (other processes' connections)
+        first = first_connections(pipeline)
+        while self._held() + first > self.budget:  # noqa: ASYNC110 (other processes' connections)
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-        self._admitted[child.name] = (child, least)
+        self._admitted[child.name] = (child, first)
 
     async def publish(self) -> None:
         """Tell workers their grants where these change, and forget workers that are gone."""
-        changed = next_grants(
-            self.budget,
-            list(self._members()),
-            held_by_others=self._held_by_others(),
-            expected=self._expected(),
-        )
+        publish = allocate(
+            self.budget, list(self._holders()), elsewhere=self._held_elsewhere()
+        ).publish
         for name, beats in self._observer.beats.items():
-            ours = {beat.worker_id for beat in beats} & changed.keys()
-            if ours:
-                await self._publish(name, {worker: changed[worker] for worker in ours})
+            ours = {beat.worker_id for beat in beats} & publish.keys()
+            await self._publish(name, {worker: publish[worker] for worker in ours})
             for beat in beats:
                 if not self._is_here(beat):
                     await heartbeats.leave(self._observer.redis, name, beat.worker_id)
 
-    async def _publish(self, name: PipelineName, connections: dict[str, int]) -> None:
-        standing = self._observer.grants[name]
-        self._epoch = 1 + max([self._epoch, *(grant.epoch for grant in standing.values())])
-        grants = {worker: Grant(self._epoch, n) for worker, n in connections.items()}
+    async def _publish(self, name: PipelineName, grants: dict[str, Grant]) -> None:
         await heartbeats.publish_grants(self._observer.redis, name, grants)
-        standing.update(grants)
+        self._observer.grants[name].update(grants)
 
     def _held(self) -> int:
-        held = sum(member.held for member in self._members())
-        return held + self._held_by_others() + self._expected()
+        return self._held_elsewhere() + sum(holder.held for holder in self._holders())
 
-    def _members(self) -> Iterable[Member]:
+    def _holders(self) -> Iterable[Holder]:
         for name, beats in self._observer.beats.items():
             for beat in beats:
                 if self._is_here(beat):
-                    yield self._member(name, beat)
+                    yield self._holder(name, beat)
 
-    def _member(self, name: PipelineName, beat: Heartbeat) -> Member:
-        grant = self._observer.grants.get(name, {}).get(beat.worker_id)
+    def _holder(self, name: PipelineName, beat: Heartbeat) -> Holder:
+        connections = self._pipelines[name].connections
         counted = self._observer.open_by_worker.get(beat.worker_id, 0)
-        return Member(
+        return Holder(
             worker_id=beat.worker_id,
-            least=least_connections(self._pipelines[name]),
-            wanted=wanted_connections(self._pipelines[name]),
-            granted=beat.grant if grant is None else grant.connections,
-            believed=beat.grant,
+            least=connections.overhead_per_worker,
+            wanted=connections_wanted(
+                concurrency=self._pipelines[name].worker.concurrency,
+                overhead=connections.overhead_per_worker,
+                mode=connections.mode,
+            ),
+            reported=beat.grant,
+            epoch=beat.epoch,
             open=max(beat.open_connections, counted),
+            standing=self._observer.grants.get(name, {}).get(beat.worker_id),
         )
 
-    def _held_by_others(self) -> int:
-        """Connections that Postgres counts of workers that are no members."""
-        members = {member.worker_id for member in self._members()}
-        return sum(n for w, n in self._observer.open_by_worker.items() if w not in members)
+    def _held_elsewhere(self) -> int:
+        """Connections of workers that do not report: gone, or not here yet."""
+        holders = {holder.worker_id for holder in self._holders()}
+        gone = sum(n for w, n in self._observer.open_by_worker.items() if w not in holders)
+        return gone + self._unreported()
 
-    def _expected(self) -> int:
+    def _unreported(self) -> int:
         """What workers need that were let in and have not reported yet."""
         reported = {beat.pid for beats in self._observer.beats.values() for beat in beats}
-        return sum(least for child, least in self._admitted.values() if child.pid not in reported)
+        return sum(
+            first
+            for child, first in self._admitted.values()
+            if child.pid not in reported and not child.done
+        )
 
     def _is_here(self, beat: Heartbeat) -> bool:
         """Whether a worker lives, or its connections do."""

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 from shortlist.embedded import processes
 from shortlist.embedded.child import Child, last_line
-from shortlist.embedded.grants import least_connections
 from shortlist.embedded.observe import Observer, View
 from shortlist.embedded.servers import EmbeddedPostgres, EmbeddedRedis, ServerError
-from shortlist.embedded.sizing import Sizing
+from shortlist.embedded.sizing import Sizing, first_connections
 from shortlist.storage import pipelines as pipelines_table
 from shortlist.storage import schema
 
@@ -276,7 +275,7 @@ class Supervisor:
         assert self._sizing is not None
         budget = self._sizing.budget
         needed = sum(
-            least_connections(self.pipelines[name]) * count for name, count in workers.items()
+            first_connections(self.pipelines[name]) * count for name, count in workers.items()
         )
         if needed > budget:
             raise StartError(
