@@ -1,6 +1,8 @@
 -- Hot SQL, and the SQL that is hard. Parameters are Postgres's own ($1 …).
 -- Words: held = some live worker may still write for it; lost = unfinished, and nothing will
 -- ever bring it to a worker.
+-- OFFSET 0 keeps the planner from turning a probe of a primary key into a join with the whole table.
+-- It would where a table looks small to it; prepared plans, made when it was, outlive that.
 
 -- name: accept
 -- One group of applications, in one statement. $1 ids, $2 pipelines, $3 candidates, $4 payloads,
@@ -50,7 +52,7 @@ SELECT a.id, a.pipeline, a.candidate, a.accepted_at,
        r.status, r.score, r.reason, r.finished_at,
        t.attempt, t.outcome
 FROM applications a
-LEFT JOIN results r ON r.application_id = a.id
+LEFT JOIN LATERAL (SELECT * FROM results WHERE application_id = a.id OFFSET 0) r ON true
 LEFT JOIN LATERAL (
     SELECT attempt, outcome FROM attempts
     WHERE application_id = a.id ORDER BY attempt DESC LIMIT 1
@@ -63,7 +65,7 @@ SELECT a.id, a.pipeline, a.candidate, a.accepted_at,
        r.status, r.score, r.reason, r.finished_at,
        t.attempt, t.outcome
 FROM (SELECT * FROM applications ORDER BY id DESC LIMIT $1) a
-LEFT JOIN results r ON r.application_id = a.id
+LEFT JOIN LATERAL (SELECT * FROM results WHERE application_id = a.id OFFSET 0) r ON true
 LEFT JOIN LATERAL (
     SELECT attempt, outcome FROM attempts
     WHERE application_id = a.id ORDER BY attempt DESC LIMIT 1
@@ -78,7 +80,9 @@ FROM (
     SELECT application_id, score, finished_at FROM results
     WHERE pipeline = $1 AND status = 'scored'
     ORDER BY score DESC, application_id LIMIT $2
-) r JOIN applications a ON a.id = r.application_id
+) r CROSS JOIN LATERAL (
+    SELECT id, candidate, accepted_at FROM applications WHERE id = r.application_id OFFSET 0
+) a
 ORDER BY r.score DESC, a.id
 
 -- name: claim
@@ -95,11 +99,12 @@ LEFT JOIN LATERAL (
     WHERE application_id = a.id ORDER BY attempt DESC LIMIT 1
 ) t ON true
 WHERE a.id = ANY($1::uuid[])
-  AND NOT EXISTS (SELECT FROM results r WHERE r.application_id = a.id)
-  AND NOT EXISTS (SELECT FROM retries e WHERE e.application_id = a.id AND e.due_at > now())
+  AND NOT EXISTS (SELECT FROM results r WHERE r.application_id = a.id OFFSET 0)
+  AND NOT EXISTS (SELECT FROM retries e WHERE e.application_id = a.id AND e.due_at > now() OFFSET 0)
   AND NOT EXISTS (
       SELECT FROM workers w
-      WHERE w.id = t.worker_id AND w.id <> $2 AND t.outcome IS NULL AND w.lease_expires_at > clock_timestamp())
+      WHERE w.id = t.worker_id AND w.id <> $2 AND t.outcome IS NULL AND w.lease_expires_at > clock_timestamp()
+      OFFSET 0)
   AND pg_try_advisory_xact_lock(lock_key(a.id))
 ON CONFLICT DO NOTHING
 RETURNING application_id, attempt
@@ -127,9 +132,10 @@ WITH input AS (
     SELECT id, attempt, $7, status, score, reason, detail FROM input i
     WHERE EXISTS (
         SELECT FROM attempts t
-        WHERE t.application_id = i.id AND t.attempt = i.attempt AND t.worker_id = $8 AND t.outcome IS NULL)
+        WHERE t.application_id = i.id AND t.attempt = i.attempt AND t.worker_id = $8 AND t.outcome IS NULL
+        OFFSET 0)
       AND NOT EXISTS (
-        SELECT FROM attempts t WHERE t.application_id = i.id AND t.attempt > i.attempt)
+        SELECT FROM attempts t WHERE t.application_id = i.id AND t.attempt > i.attempt OFFSET 0)
     ON CONFLICT (application_id) DO NOTHING
     RETURNING application_id, attempt, status
 ), audited AS (
@@ -138,9 +144,11 @@ WITH input AS (
 )
 SELECT application_id FROM written
 UNION ALL
-SELECT r.application_id FROM input i
-JOIN results r ON r.application_id = i.id AND r.attempt = i.attempt
-JOIN attempts t ON t.application_id = i.id AND t.attempt = i.attempt AND t.worker_id = $8
+SELECT id FROM input i
+WHERE EXISTS (SELECT FROM results r WHERE r.application_id = i.id AND r.attempt = i.attempt OFFSET 0)
+  AND EXISTS (
+    SELECT FROM attempts t
+    WHERE t.application_id = i.id AND t.attempt = i.attempt AND t.worker_id = $8 OFFSET 0)
 
 -- name: complete_unfenced
 -- `complete` without its guard, for the off-switch test of promise 2: whoever comes last wins.
