@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from shortlist.domain.application import ConnectionMode  # noqa: TC001 (decoding reads it)
+from shortlist.domain.grants import Grant as Grant  # noqa: PLC0414 (part of what is told here)
 from shortlist.storage import keys
 
 if TYPE_CHECKING:
@@ -53,14 +54,6 @@ class Orders:
     """Connections that it may hold; None: nobody sizes it, it keeps what it started with."""
     epoch: int
     drain: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """Connections that one worker may hold, and the epoch in which that was decided."""
-
-    epoch: int
-    connections: int
 
 
 async def beat(redis: Redis, pipeline: PipelineName, heartbeat: Heartbeat) -> Orders:

@@ -1,0 +1,1 @@
+"""Experiments that need no servers: the scaling policy against its peers, simulated."""
