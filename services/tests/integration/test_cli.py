@@ -58,6 +58,13 @@ def test_migrating_without_a_database_says_so() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_migrating_a_database_that_is_not_there_says_so(database_url: str) -> None:
+    done = shortlist("migrate", DATABASE_URL=database_url.replace("test_", "absent_"))
+    assert done.returncode == 1
+    assert 'database "absent_' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_migrating_twice_does_nothing_the_second_time(database_url: str) -> None:
     done = shortlist("migrate", DATABASE_URL=database_url)
     assert done.returncode == 0, done.stderr

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from shortlist.domain.application import PipelineName
 from shortlist.embedded.rates import Rate, RecentHistogram, Total
+from shortlist.embedded.view import PipelineView, View
 from shortlist.storage import connections, heartbeats, postgres, redis
 from shortlist.storage.line import Line
 from shortlist.telemetry import LATENCY_BUCKETS
@@ -20,34 +21,6 @@ if TYPE_CHECKING:
     from shortlist.storage.heartbeats import Grant, Heartbeat
 
 _LOOK_TIMEOUT_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class PipelineView:
-    """One pipeline now. Rates are per second; p99 is of the last minute, in seconds."""
-
-    name: str
-    waiting: int = 0
-    in_flight: int = 0
-    accepted_rate: float = 0.0
-    completed_rate: float = 0.0
-    workers: int = 0
-    granted: int = 0
-    open: int = 0
-    p99_seconds: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What could be seen; ``problems`` says what could not."""
-
-    pipelines: list[PipelineView] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def in_flight(self) -> int:
-        """Of all pipelines."""
-        return sum(pipeline.in_flight for pipeline in self.pipelines)
 
 
 @dataclass

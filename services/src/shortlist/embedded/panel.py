@@ -18,7 +18,7 @@ from shortlist.embedded.screen import State, progress, seconds
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from shortlist.embedded.observe import PipelineView
+    from shortlist.embedded.view import PipelineView
 
 _COLUMNS = (
     "pipeline",

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, assert_never
 from shortlist.domain.pipeline import ClaudeScorer, ScoringPipeline, SimulatedScorer
 from shortlist.embedded.child import Program
 from shortlist.embedded.http import http_status
-from shortlist.embedded.sizing import first_connections
 
 if TYPE_CHECKING:
     import socket
@@ -179,6 +178,11 @@ def worker_program(
         prepare=admit,
         drain_seconds=pipeline.worker.drain_timeout_seconds + _DRAIN_MARGIN_SECONDS,
     )
+
+
+def first_connections(pipeline: ScoringPipeline) -> int:
+    """What a worker starts with, until it is granted more: k + 1."""
+    return pipeline.connections.overhead_per_worker + 1
 
 
 def worker_environment(pipeline: ScoringPipeline) -> dict[str, str]:

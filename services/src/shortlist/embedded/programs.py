@@ -140,7 +140,13 @@ def run(
 ) -> str:
     """Run a program to its end; what it said, or a `ServerError`."""
     done = subprocess.run(  # noqa: S603 (our own binaries and flags)
-        command, capture_output=True, text=True, env=environment, check=False, pass_fds=inherited
+        command,
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+        pass_fds=inherited,
+        start_new_session=True,  # a Ctrl-C is for the supervisor alone
     )
     if done.returncode:
         _raise_for(command, done.stderr.strip())

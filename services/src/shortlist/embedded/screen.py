@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from shortlist.embedded.observe import View
+from shortlist.embedded.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from shortlist.domain.connections import connections_wanted
 from shortlist.domain.grants import Holder, allocate
+from shortlist.embedded.processes import first_connections
 from shortlist.storage import heartbeats
 
 if TYPE_CHECKING:
@@ -27,11 +28,6 @@ if TYPE_CHECKING:
     from shortlist.storage.heartbeats import Heartbeat
 
 _LOOK_AGAIN_SECONDS = 0.1
-
-
-def first_connections(pipeline: ScoringPipeline) -> int:
-    """What a worker starts with, until it is granted more: k + 1."""
-    return pipeline.connections.overhead_per_worker + 1
 
 
 class Sizing:

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from shortlist.embedded import processes
 from shortlist.embedded.child import Child, last_line
-from shortlist.embedded.observe import Observer, View
 from shortlist.embedded.servers import EmbeddedPostgres, EmbeddedRedis, ServerError
-from shortlist.embedded.sizing import Sizing, first_connections
-from shortlist.storage import pipelines as pipelines_table
-from shortlist.storage import schema
+from shortlist.embedded.view import View
 
 if TYPE_CHECKING:
     import socket
@@ -27,7 +25,9 @@ if TYPE_CHECKING:
     from shortlist.domain.pipeline import ScoringPipeline
     from shortlist.embedded.child import Program
     from shortlist.embedded.datadir import DataDirectory
+    from shortlist.embedded.observe import Observer
     from shortlist.embedded.processes import Surroundings
+    from shortlist.embedded.sizing import Sizing
     from shortlist.settings import Settings
 
 _READY_SECONDS = 60.0
@@ -93,16 +93,11 @@ class Supervisor:
     ) -> None:
         """Start everything up to ingest's readiness; raises `StartError` or `ServerError`."""
         self._around = await self._start_servers()
-        await asyncio.to_thread(
-            self._data.write_environment,
-            {"DATABASE_URL": self._around.database_url, "REDIS_URL": self._around.redis_url},
-        )
-        self._observer = Observer(self._around.database_url, self._around.redis_url, self.pipelines)
-        self._sizing = Sizing(self._observer, self.pipelines)
         # Both spend a second or more on imports: that is done when Postgres is there.
         migration = self._start_migration() if self._is_new else None
         migrated = asyncio.Event()
         ingest = self._start(processes.ingest_program(self._around, listener, dashboard, migrated))
+        await self._open_eyes(self._around)
         for server in self._servers:
             await self._until_ready(server, _SERVER_READY_SECONDS, tries=1)
         await self._refuse_absent_servers()
@@ -238,6 +233,20 @@ class Supervisor:
             database_url = cluster.url
         return processes.Surroundings(self._data, self._settings, database_url, redis_url)
 
+    async def _open_eyes(self, around: Surroundings) -> None:
+        """Import the drivers in a thread, half a second long: the servers start meanwhile."""
+        for module in ("observe", "sizing", "database"):
+            await asyncio.to_thread(import_module, f"shortlist.embedded.{module}")
+        from shortlist.embedded.observe import Observer  # noqa: PLC0415 (just imported)
+        from shortlist.embedded.sizing import Sizing  # noqa: PLC0415 (just imported)
+
+        self._observer = Observer(around.database_url, around.redis_url, self.pipelines)
+        self._sizing = Sizing(self._observer, self.pipelines)
+        await asyncio.to_thread(
+            self._data.write_environment,
+            {"DATABASE_URL": around.database_url, "REDIS_URL": around.redis_url},
+        )
+
     async def _refuse_absent_servers(self) -> None:
         """Servers that were given by URL must answer; ours do by now."""
         assert self._observer is not None
@@ -253,10 +262,11 @@ class Supervisor:
         return self._start(processes.migrate_program(self._around))
 
     async def _migrate(self, migration: Child | None) -> None:
-        """Have the schema that we need; one that is newer than we are will do."""
+        """Have the schema that we need."""
+        from shortlist.embedded import database  # noqa: PLC0415 (see `_open_eyes`)
+
         assert self._observer is not None
-        found = await schema.revision(await self._observer.connection())
-        if migration is None and schema.suffices(found):
+        if migration is None and await database.has_schema(await self._observer.connection()):
             return
         migration = migration or self._start_migration()
         while not migration.done:
@@ -266,16 +276,17 @@ class Supervisor:
         self._children.remove(migration)
 
     async def _configure_pipelines(self) -> None:
+        from shortlist.embedded import database  # noqa: PLC0415 (see `_open_eyes`)
+
         assert self._observer is not None
-        connection = await self._observer.connection()
-        for name, pipeline in self.pipelines.items():
-            await pipelines_table.configure(connection, name, pipeline.line.capacity)
+        await database.configure(await self._observer.connection(), self.pipelines)
 
     async def _refuse_too_many(self, workers: Mapping[PipelineName, int]) -> None:
         assert self._sizing is not None
         budget = self._sizing.budget
         needed = sum(
-            first_connections(self.pipelines[name]) * count for name, count in workers.items()
+            processes.first_connections(self.pipelines[name]) * count
+            for name, count in workers.items()
         )
         if needed > budget:
             raise StartError(

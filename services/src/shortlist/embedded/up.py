@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from shortlist.domain.application import PipelineName
     from shortlist.domain.pipeline import ScoringPipeline
     from shortlist.embedded.datadir import DataDirectory
-    from shortlist.embedded.observe import View
+    from shortlist.embedded.view import View
     from shortlist.settings import Settings
 
 EXIT_DRAINED = 0
@@ -43,6 +43,7 @@ _DEFAULT_WORKERS = 2
 _BACKLOG = 2048
 _LOOK_SECONDS = 1.0
 _CHORES_SECONDS = 5.0
+_ONE_PRESS_SECONDS = 0.3
 
 
 @dataclass
@@ -51,6 +52,7 @@ class Stops:
 
     first: asyncio.Event = field(default_factory=asyncio.Event)
     second: asyncio.Event = field(default_factory=asyncio.Event)
+    _requested_at: float = 0.0
 
     def listen(self) -> None:
         """Take Ctrl-C, `kill`, and a terminal that was closed."""
@@ -59,8 +61,13 @@ class Stops:
             loop.add_signal_handler(number, self.request)
 
     def request(self) -> None:
-        """Once more."""
-        (self.second if self.first.is_set() else self.first).set()
+        """Once more. One Ctrl-C may arrive twice: from the terminal, and from `uv run`."""
+        now = time.monotonic()
+        if self.first.is_set() and now - self._requested_at > _ONE_PRESS_SECONDS:
+            self.second.set()
+        if not self.first.is_set():
+            self._requested_at = now
+            self.first.set()
 
 
 async def run(

@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from shortlist.storage.postgres import connect
+from shortlist.storage.postgres import close_quickly, connect
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -41,7 +41,12 @@ def head_revision() -> str:
 
 
 async def migrate(url: str, revision: str = "head") -> tuple[str, str]:
-    """Upgrade to a revision; returns the one before (``""``: an empty database) and after."""
+    """Upgrade to a revision; returns the one before (``""``: an empty database) and after.
+
+    Raises `POSTGRES_ERRORS` when Postgres is away, has no such database, or refuses us.
+    """
+    # Within SQLAlchemy the same errors would be its own, and only some of them.
+    await close_quickly(await connect(url, application_name="shortlist-migrate"))
     engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=lambda: connect(url, application_name="shortlist-migrate"),

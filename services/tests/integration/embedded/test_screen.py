@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from shortlist.embedded.observe import PipelineView, View
 from shortlist.embedded.panel import render
 from shortlist.embedded.screen import Painter, Screen, State, status_line
+from shortlist.embedded.view import PipelineView, View
 
 if TYPE_CHECKING:
     import pytest
