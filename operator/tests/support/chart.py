@@ -122,7 +122,7 @@ def values_spec() -> Json:
     Less what the chart itself sets (``workerRef``, which excludes a template), and strict: the
     resource's unknown fields are pruned, a value's are refused.
     """
-    spec = _strict(crd_spec())
+    spec = strict(crd_spec())
     del spec["properties"]["workerRef"], spec["properties"]["worker"]["properties"]["template"]
     return spec
 
@@ -156,10 +156,11 @@ def merged(*trees: Mapping[str, Any]) -> Json:
     return result
 
 
-_KEPT = ("type", "enum", "minimum", "maximum", "minLength", "pattern", "required")
+_KEPT = ("type", "enum", "minimum", "maximum", "minLength", "maxLength", "pattern", "required")
 
 
-def _strict(schema: Json) -> Json:
+def strict(schema: Json) -> Json:
+    """A part of the resource's schema as JSON Schema that refuses unknown fields."""
     kept = {name: schema[name] for name in _KEPT if name in schema}
     if schema.get("nullable"):
         kept["type"] = [schema["type"], "null"]
@@ -168,7 +169,7 @@ def _strict(schema: Json) -> Json:
             kept["minimum"] = int(bound[1])
     if "properties" in schema:
         kept["additionalProperties"] = False
-        kept["properties"] = {name: _strict(of) for name, of in schema["properties"].items()}
+        kept["properties"] = {name: strict(of) for name, of in schema["properties"].items()}
     return kept
 
 

@@ -43,40 +43,35 @@ class Reader:
         """Whether a field is there and not null."""
         return self.value.get(name) is not None
 
-    def integer(self, name: str, default: int, *, minimum: int) -> int:
-        """A whole number of at least ``minimum``."""
-        found = self.optional_integer(name, minimum=minimum)
+    def integer(self, name: str, default: int, *, minimum: int, maximum: int | None = None) -> int:
+        """A whole number within bounds."""
+        found = self.optional_integer(name, minimum=minimum, maximum=maximum)
         return default if found is None else found
 
-    def optional_integer(self, name: str, *, minimum: int) -> int | None:
-        """A whole number of at least ``minimum``; None when it is absent or null."""
+    def optional_integer(
+        self, name: str, *, minimum: int, maximum: int | None = None
+    ) -> int | None:
+        """A whole number within bounds; None when it is absent or null."""
         raw = self._take(name)
         if raw is None:
             return None
         if isinstance(raw, bool) or not isinstance(raw, int):
             self._complain(name, f"must be a whole number, is {_shown(raw)}")
             return None
-        if raw < minimum:
-            self._complain(name, f"must be at least {minimum}, is {raw}")
-            return None
-        return raw
+        return raw if self._within(name, raw, minimum, maximum) else None
 
     def number(
-        self, name: str, default: float, *, minimum: float, above: bool = False, text: bool = False
+        self, name: str, default: float, *, minimum: float, maximum: float | None = None
     ) -> float:
-        """A number of at least (``above``: more than) ``minimum``; ``text``: as a string too."""
+        """A number within bounds."""
         raw = self._take(name)
         if raw is None:
             return default
-        number = _number(raw, text=text)
+        number = _number(raw)
         if number is None:
             self._complain(name, f"must be a number, is {_shown(raw)}")
             return default
-        if number < minimum or (above and number == minimum):
-            bound = "more than" if above else "at least"
-            self._complain(name, f"must be {bound} {minimum:g}, is {number:g}")
-            return default
-        return number
+        return number if self._within(name, raw, minimum, maximum) else default
 
     def boolean(self, name: str, *, default: bool) -> bool:
         """``true`` or ``false``."""
@@ -137,6 +132,15 @@ class Reader:
             self._complain(name, "is required")
         return raw
 
+    def _within(self, name: str, number: float, minimum: float, maximum: float | None) -> bool:
+        if number < minimum:
+            self._complain(name, f"must be at least {minimum}, is {number}")
+            return False
+        if maximum is not None and number > maximum:
+            self._complain(name, f"must be at most {maximum}, is {number}")
+            return False
+        return True
+
     def _complain(self, name: str, message: str) -> None:
         self.problems.append(f"{self._at(name)}: {message}")
 
@@ -144,12 +148,12 @@ class Reader:
         return f"{self.path}.{name}" if self.path else name
 
 
-def _number(raw: Any, *, text: bool) -> float | None:
-    if isinstance(raw, bool) or not isinstance(raw, (int, float, str) if text else (int, float)):
+def _number(raw: Any) -> float | None:
+    if isinstance(raw, bool) or not isinstance(raw, (int, float)):
         return None
     try:
         number = float(raw)
-    except (ValueError, OverflowError):
+    except OverflowError:
         return None
     return number if math.isfinite(number) else None
 

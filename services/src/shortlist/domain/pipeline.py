@@ -19,6 +19,12 @@ KIND = "ScoringPipeline"
 NAME_PATTERN = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 """A DNS label (RFC 1123), as for pipelines everywhere else."""
 
+HEADROOM_PATTERN = r"[0-9]{1,3}(\.[0-9]{1,3})?"
+"""A number as text: Kubernetes advises against floats in resources, and three digits are plenty."""
+
+_INT4_MAX = 2**31 - 1
+"""Of Postgres's integer, which keeps a line's capacity."""
+
 ScalingMode = Literal["Auto", "DryRun", "Paused"]
 _SCALING_MODES: tuple[ScalingMode, ...] = ("Auto", "DryRun", "Paused")
 _CONNECTION_MODES: tuple[ConnectionMode, ...] = ("perJob", "perWrite")
@@ -153,7 +159,7 @@ def _pipeline(root: Reader) -> ScoringPipeline:
         fallback=_fallback(spec.child("fallback")),
     )
     spec.finish()
-    if spec.value:
+    if isinstance(root.value.get("spec"), Mapping):
         _check_target(spec, pipeline)
     return pipeline
 
@@ -178,8 +184,8 @@ def _reference(parent: Reader, name: str, *, keyed: bool = False) -> Reference |
 
 def _worker(reader: Reader) -> WorkerSpec:
     worker = WorkerSpec(
-        concurrency=reader.integer("concurrency", 10, minimum=1),
-        drain_timeout_seconds=reader.integer("drainTimeoutSeconds", 60, minimum=5),
+        concurrency=reader.integer("concurrency", 10, minimum=1, maximum=10_000),
+        drain_timeout_seconds=reader.integer("drainTimeoutSeconds", 60, minimum=5, maximum=86_400),
         template=reader.mapping("template"),
     )
     if worker.template is not None:
@@ -200,7 +206,7 @@ def _scorer(reader: Reader) -> SimulatedScorer | ClaudeScorer:
 def _simulated(reader: Reader) -> SimulatedScorer:
     return SimulatedScorer(
         service_seconds=reader.number("serviceSeconds", 1.5, minimum=0),
-        service_cv=reader.number("serviceCv", 0.0, minimum=0),
+        service_cv=reader.number("serviceCv", 0.0, minimum=0, maximum=10),
     )
 
 
@@ -215,7 +221,7 @@ def _claude(reader: Reader) -> ClaudeScorer:
 
 
 def _line(reader: Reader) -> LineSpec:
-    line = LineSpec(capacity=reader.integer("capacity", 100_000, minimum=1))
+    line = LineSpec(capacity=reader.integer("capacity", 100_000, minimum=1, maximum=_INT4_MAX))
     reader.finish()
     return line
 
@@ -224,9 +230,9 @@ def _scaling(reader: Reader) -> ScalingSpec:
     scaling = ScalingSpec(
         min_replicas=reader.integer("minReplicas", 0, minimum=0),
         max_replicas=reader.integer("maxReplicas", 30, minimum=1),
-        interval_seconds=reader.number("intervalSeconds", 1.0, minimum=0, above=True),
-        drain_target_seconds=reader.number("drainTargetSeconds", 4.0, minimum=0, above=True),
-        headroom=reader.number("headroom", 1.0, minimum=0, text=True),
+        interval_seconds=reader.number("intervalSeconds", 1.0, minimum=0.1, maximum=60),
+        drain_target_seconds=reader.number("drainTargetSeconds", 4.0, minimum=0.1),
+        headroom=float(reader.text("headroom", "1.0", pattern=HEADROOM_PATTERN)),
         down_window_seconds=reader.number("downWindowSeconds", 45.0, minimum=0),
         idle_seconds=reader.number("idleSeconds", 60.0, minimum=0),
         mode=cast("ScalingMode", reader.choice("mode", _SCALING_MODES, "Auto")),
@@ -244,7 +250,7 @@ def _scaling(reader: Reader) -> ScalingSpec:
 def _connections(reader: Reader) -> ConnectionsSpec:
     connections = ConnectionsSpec(
         mode=cast("ConnectionMode", reader.choice("mode", _CONNECTION_MODES, "perJob")),
-        overhead_per_worker=reader.integer("overheadPerWorker", 1, minimum=1),
+        overhead_per_worker=reader.integer("overheadPerWorker", 1, minimum=1, maximum=1000),
         reserved=reader.integer("reserved", 20, minimum=0),
         max_in_flight=reader.optional_integer("maxInFlight", minimum=1),
     )

@@ -106,10 +106,17 @@ def test_every_documented_field_is_read() -> None:
             {"scaling": {"minReplica": 5}},
             "spec.scaling.minReplica: is no field here; did you mean minReplicas?",
         ),
-        ({"scaling": {"headroom": "much"}}, "spec.scaling.headroom: must be a number, is 'much'"),
+        (
+            {"scaling": {"headroom": "much"}},
+            "spec.scaling.headroom: must match [0-9]{1,3}(\\.[0-9]{1,3})?, is 'much'",
+        ),
+        (
+            {"worker": {"concurrency": 10_001}},
+            "spec.worker.concurrency: must be at most 10000, is 10001",
+        ),
         (
             {"scaling": {"drainTargetSeconds": 0}},
-            "spec.scaling.drainTargetSeconds: must be more than 0, is 0",
+            "spec.scaling.drainTargetSeconds: must be at least 0.1, is 0",
         ),
         (
             {"scaling": {"pauseScaleIn": "no"}},
@@ -172,4 +179,10 @@ def test_what_is_missing_at_the_top_is_told() -> None:
         "metadata: is required",
         "metadata.name: is required",
         "spec: is required",
+    ]
+
+
+def test_a_spec_that_says_nothing_has_no_workers() -> None:
+    assert problems_of(document() | {"spec": {}}) == [
+        "spec: has neither workerRef nor worker.template; exactly one is needed"
     ]
