@@ -71,12 +71,11 @@ class DeadWorkers:
         if new := dead - self._told:
             log.warning("workers_died", pipeline=pipeline, workers=[str(w) for w in new])
             self._told |= new
-        sweep = await self._sweeps.of(pipeline)
-        if sweep is None:
-            return
-        held = await self._delivered_to(sweep.line, dead)
-        holders = await sweep.run(Urgency(ids=held, dead=dead))
-        await self._forget(sweep.line, dead - holders)
+        line, holders = self._desk.line(pipeline), set()
+        if (sweep := await self._sweeps.of(pipeline)) is not None:
+            delivered = await self._delivered_to(line, dead)
+            holders = await sweep.run(Urgency(ids=delivered, dead=dead))
+        await self._forget(line, dead - holders)
 
     async def _delivered_to(self, line: Line, dead: set[WorkerId]) -> set[ApplicationId]:
         """What they were given and did not acknowledge: claimed, not claimed yet, or finished."""

@@ -109,7 +109,8 @@ class Desk:
                     log.warning("agent_waits_for_a_server", agent=agent, error=repr(error))
                 trouble = type(error).__name__
             except Exception as error:  # one bad turn must not stop all the others
-                log.exception("agent_failed", agent=agent)
+                if trouble != type(error).__name__:
+                    log.exception("agent_failed", agent=agent)
                 trouble = type(error).__name__
             if task is not None and task.cancelling():
                 # A cut connection makes a transaction end with an error of its own, which takes

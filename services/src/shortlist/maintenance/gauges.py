@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 PERIOD_SECONDS = 1.0
 
+_COUNT_SECONDS = 5.0
+"""Retries are counted less often: that reads all of them."""
+
 _GAUGES = (
     telemetry.LINE_WAITING,
     telemetry.LINE_DELIVERED,
@@ -34,18 +37,25 @@ class Gauges:
         """``sweeps`` know which pipelines there are."""
         self._desk = desk
         self._sweeps = sweeps
+        self._count_at = 0.0
 
     async def turn(self) -> None:
         """One look."""
-        async with self._desk.connection() as connection:
-            waiting = await retries.counts(connection)
+        if time.monotonic() >= self._count_at:
+            await self._count_retries()
         for sweep in self._sweeps:
             name = sweep.pipeline
-            telemetry.RETRIES_WAITING.labels(name).set(waiting.get(name, 0))
             depth = await sweep.line.depth()
             telemetry.LINE_WAITING.labels(name).set(depth.waiting)
             telemetry.LINE_DELIVERED.labels(name).set(depth.delivered)
             telemetry.OLDEST_AGE_SECONDS.labels(name).set(await _oldest_age_seconds(sweep.line))
+
+    async def _count_retries(self) -> None:
+        async with self._desk.connection() as connection:
+            waiting = await retries.counts(connection)
+        for sweep in self._sweeps:
+            telemetry.RETRIES_WAITING.labels(sweep.pipeline).set(waiting.get(sweep.pipeline, 0))
+        self._count_at = time.monotonic() + _COUNT_SECONDS
 
 
 def take_back() -> None:

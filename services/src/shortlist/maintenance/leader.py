@@ -80,10 +80,9 @@ class Candidate:
             while not stop.is_set():
                 self.last_turn = time.monotonic()
                 leadership = await self._stand()
-                if leadership is None:
-                    await _wait(stop, _STAND_SECONDS)
-                else:
+                if leadership is not None:
                     await self._lead_until(stop, leadership)
+                await _wait(stop, _STAND_SECONDS)
         finally:
             if self._connection is not None:
                 await postgres.close_quickly(self._connection)
@@ -95,7 +94,7 @@ class Candidate:
         asked = time.monotonic()
         try:
             lease = await self._ask(take, self._lease_seconds)
-        except postgres.CONNECTION_ERRORS as error:
+        except postgres.POSTGRES_ERRORS as error:
             log.warning("postgres_unavailable", doing="standing for leader", error=repr(error))
             return None
         return None if lease is None else Leadership(lease, asked + self._lease_seconds)
@@ -137,7 +136,7 @@ class Candidate:
                 elif guarded("leader_fence"):
                     log.warning("leadership_lost", term=leadership.lease.term)
                     return
-            except postgres.CONNECTION_ERRORS as error:
+            except postgres.POSTGRES_ERRORS as error:
                 log.warning("postgres_unavailable", doing="renewing the lease", error=repr(error))
                 if time.monotonic() >= leadership.valid_until and guarded("leader_fence"):
                     return
@@ -149,7 +148,7 @@ class Candidate:
 
         try:
             await self._ask(give_up, 1.0)
-        except postgres.CONNECTION_ERRORS as error:
+        except postgres.POSTGRES_ERRORS as error:
             log.warning("postgres_unavailable", doing="giving the lease up", error=repr(error))
 
     async def _ask(self, operation: Callable[[Connection], Awaitable[T]], seconds: float) -> T:

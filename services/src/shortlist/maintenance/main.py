@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 CONNECTIONS = 5
 """Of a leader: one for the lease, the others for its agents. A replica that waits has one."""
 
+_LEAST_IDLE_SECONDS = 3.0
+"""A transaction may wait for Redis: a second at most, or two on a busy machine."""
+
 _STALE_SECONDS = 3 * HANGING_SECONDS
 
 log = structlog.get_logger(__name__)
@@ -44,7 +47,7 @@ async def run(settings: Settings) -> int:
 
 async def connect(settings: Settings) -> Connection:
     """Open a connection as a leader needs it."""
-    lease_milliseconds = int(settings.maintenance_lease_seconds * 1000)
+    idle_seconds = max(settings.maintenance_lease_seconds, _LEAST_IDLE_SECONDS)
     return await postgres.connect(
         settings.database_url.get_secret_value(),
         application_name="shortlist-maintenance",
@@ -52,8 +55,8 @@ async def connect(settings: Settings) -> Connection:
         settings=recovery.PLANNER_SETTINGS
         | {
             # A leader that was stopped in the middle of a transaction must not keep the next one
-            # from taking over for longer than its own lease.
-            "idle_in_transaction_session_timeout": str(lease_milliseconds),
+            # from taking over for longer than its lease.
+            "idle_in_transaction_session_timeout": str(int(idle_seconds * 1000)),
             "statement_timeout": str(int(HANGING_SECONDS * 1000)),
         },
     )
@@ -65,7 +68,7 @@ class Maintenance:
     def __init__(self, settings: Settings) -> None:
         """Nothing is opened before `run`."""
         self._settings = settings
-        self._pool = ConnectionPool(self._connect, CONNECTIONS - 1)
+        self._pool = ConnectionPool(self._connect, 0)
         self._redis = redis.connect(settings.redis_url.get_secret_value())
         self._broke_at = -float("inf")
         self.candidate = Candidate(self._connect, settings.maintenance_lease_seconds, self._lead)
@@ -89,6 +92,7 @@ class Maintenance:
     async def _lead(self, leadership: Leadership) -> None:
         """Run every agent until one finds that this replica does not lead, or cancelled."""
         desk = Desk(self._settings, self._pool, self._redis, leadership)
+        await self._pool.resize(CONNECTIONS - 1)
         agents = [asyncio.create_task(agent) for agent in self._agents(desk)]
         try:
             done, _ = await asyncio.wait(agents, return_when=asyncio.FIRST_COMPLETED)
@@ -100,6 +104,7 @@ class Maintenance:
             desk.cut()
             await asyncio.gather(*agents, return_exceptions=True)
             gauges.take_back()
+            await self._pool.resize(0)
 
     def _agents(self, desk: Desk) -> list[Coroutine[None, None, None]]:
         sweeps = Sweeps(desk)

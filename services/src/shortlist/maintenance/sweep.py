@@ -14,7 +14,7 @@ import structlog
 
 from shortlist import telemetry
 from shortlist.domain.retry import RetryPolicy
-from shortlist.domain.sweep import NOT_URGENT, NOTHING, Front, Memory, Urgency
+from shortlist.domain.sweep import EVERYTHING, NOT_URGENT, NOTHING, Front, Memory, Urgency
 from shortlist.failpoints import guarded
 from shortlist.maintenance.publish import batches, publish
 from shortlist.storage import events, recovery
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from shortlist.domain.application import ApplicationId, PipelineName, WorkerId
-    from shortlist.domain.sweep import Position, Seen, Waiting
+    from shortlist.domain.sweep import Position, Seen, Verdicts, Waiting
     from shortlist.maintenance.desk import Desk
     from shortlist.maintenance.publish import Why
 
 SLICE = 10_000
 """Applications looked at by one statement: some 20 ms when all are finished."""
 
-_LOOK = 5_000
+_LOOK = 2_000
 _READ = 2_000
 
 _SAVE_SECONDS = 10.0
@@ -67,10 +67,10 @@ class Sweep:
             return set()
         async with self._lock:
             await self._look_at_the_line(everything=urgency.everything)
-            holders: set[WorkerId] = set()
-            for ids in batches(sorted({*self.memory.watched(), *urgency.ids}), _LOOK):
-                holders |= await self._examine(ids, urgency)
-            return holders | await self._scan(urgency)
+        holders: set[WorkerId] = set()
+        for ids in batches(sorted({*self.memory.watched(), *urgency.ids}), _LOOK):
+            holders |= await self._examine(ids, urgency)
+        return holders | await self._scan(urgency)
 
     async def adopt(self, ids: Iterable[ApplicationId]) -> int:
         """Watch those that are this pipeline's and unfinished, unless they are known; how many."""
@@ -140,43 +140,55 @@ class Sweep:
     async def _scan(self, urgency: Urgency) -> set[WorkerId]:
         """Find the unfinished that are not known yet, slice by slice."""
         holders: set[WorkerId] = set()
-        after, front = self.memory.low_water, self.memory.front
-        while True:
+        memory = self.memory
+        after, front = memory.low_water, memory.front
+        while self.memory is memory:  # else it was started anew, and so must be the scan
             async with self._desk.connection() as connection:
                 found = await recovery.unfinished(
                     connection,
                     after=after,
                     up_to=front.reached,
-                    claimed_above=front.passed,
+                    claimed_above=EVERYTHING if urgency.everything else front.passed,
                     limit=SLICE,
                 )
-            for ids in batches(self.memory.unknown(found.unfinished), _LOOK):
+            for ids in batches(memory.unknown(found.unfinished), _LOOK):
                 holders |= await self._examine(ids, urgency)
             if found.last is not None:
                 after = found.last
-                self.memory.scanned(found.last)
+                memory.scanned(found.last)
             if found.scanned < SLICE:
-                return holders
+                break
+        return holders
 
     async def _examine(self, ids: Sequence[ApplicationId], urgency: Urgency) -> set[WorkerId]:
-        """Look at some, act on what is lost; returns who holds any of them."""
+        """Look at some, act on what is lost; returns who holds any of them.
+
+        Between two of these a rescue may come in: it need not wait for a long scan.
+        """
         self._desk.goes_on()
-        async with self._desk.connection() as connection:
-            seen = await recovery.look(connection, self.pipeline, ids)
-        verdicts = self.memory.decide(
-            ids, seen, now=time.monotonic(), urgency=urgency, policy=self._policy
-        )
+        async with self._lock:
+            async with self._desk.connection() as connection:
+                seen = await recovery.look(connection, self.pipeline, ids)
+            verdicts = self.memory.decide(
+                ids, seen, now=time.monotonic(), urgency=urgency, policy=self._policy
+            )
+            await self._act(verdicts, urgency)
+        return {one.worker_id for one in seen if one.held and one.worker_id is not None}
+
+    async def _act(self, verdicts: Verdicts, urgency: Urgency) -> None:
         for one in verdicts.poisoned:
             await self._fail(one)
-        given = [one for one in verdicts.lost if one.attempt or one.id in urgency.ids]
-        newcomers = [one for one in verdicts.lost if not one.attempt and one.id not in urgency.ids]
+        restoring = urgency.everything
+        claimed = [one for one in verdicts.lost if one.attempt]
+        await self._put_back(claimed, "redis_lost" if restoring else "abandoned", first=True)
+        newcomers = [one for one in verdicts.lost if not one.attempt]
         if newcomers and not self._line_is_known:
             await self._read_line()
             newcomers = [one for one in newcomers if not self.memory.waits(one.id)]
-        restoring = urgency.everything
-        await self._put_back(given, "redis_lost" if restoring else "abandoned", first=True)
-        await self._put_back(newcomers, "redis_lost" if restoring else "unpublished", first=False)
-        return {one.worker_id for one in seen if one.held and one.worker_id is not None}
+        given = [one for one in newcomers if one.id in urgency.ids]  # to somebody who died
+        await self._put_back(given, "abandoned", first=True)
+        rest = [one for one in newcomers if one.id not in urgency.ids]
+        await self._put_back(rest, "redis_lost" if restoring else "unpublished", first=False)
 
     async def _put_back(self, lost: list[Seen], why: Why, *, first: bool) -> None:
         for batch in batches(lost):

@@ -309,13 +309,18 @@ class World(RuleBasedStateMachine):
         self.memory, self.again_read = Memory(self.mark), set()
         self.line_is_known = False
 
-    @rule()
-    def redis_forgets(self) -> None:
+    @rule(accepted_since=st.booleans())
+    def redis_forgets(self, *, accepted_since: bool) -> None:
         self.waiting = {"again": [], "line": []}
         for worker in self.workers.values():
             worker.given = []
+        self.given_to_dead = {}
+        if accepted_since:
+            self.accept(0.01, published=True)
         self.memory, self.again_read = Memory(self.memory.mark()), set()
         self.look(Urgency(everything=True))
+        lost = {i for i, r in self.rows.items() if not r.finished and r.retry_due is None}
+        assert lost == {i for i in lost if self.held(i)} | self.in_line() & lost
 
     # --- how
 
@@ -389,7 +394,8 @@ class World(RuleBasedStateMachine):
         unfinished = [
             i
             for i in scanned
-            if not self.rows[i].finished and (i <= front.passed or self.rows[i].attempts)
+            if not self.rows[i].finished
+            and (everything or i <= front.passed or self.rows[i].attempts)
         ]
         self.examine(memory.unknown(unfinished), newest, urgency)
         if scanned:
@@ -410,14 +416,13 @@ class World(RuleBasedStateMachine):
             ids, self.see(ids), now=self.now, urgency=urgency, policy=POLICY
         )
         for one in verdicts.lost:
-            given = one.attempt > 0 or one.id in urgency.ids
-            if not given and not self.line_is_known:
+            if not one.attempt and not self.line_is_known:
                 self.read_line(newest, everything=False)
-            if not given and self.memory.waits(one.id):
+            if not one.attempt and self.memory.waits(one.id):
                 continue
             assert not self.held(one.id), "somebody holds it"
             assert one.id not in self.in_line(), "it waits already"
-            stream: Stream = "again" if given else "line"
+            stream: Stream = "again" if one.attempt or one.id in urgency.ids else "line"
             position = self.publish(stream, one.id, "sweep")
             self.memory.put_back([one.id], self.now)
             if stream == "line":

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import REGISTRY
+
+from shortlist.domain.application import DEFAULT_PIPELINE
+from shortlist.maintenance import gauges
+from shortlist.maintenance.gauges import Gauges
+from shortlist.storage.sql import SQL
+
+if TYPE_CHECKING:
+    from shortlist.maintenance.desk import Desk
+    from shortlist.maintenance.sweep import Sweeps
+
+    from .conftest import Shop
+
+NAMES = (
+    "shortlist_line_waiting",
+    "shortlist_line_delivered",
+    "shortlist_line_oldest_age_seconds",
+    "shortlist_retries_waiting",
+)
+
+
+def shown() -> list[float | None]:
+    return [REGISTRY.get_sample_value(name, {"pipeline": DEFAULT_PIPELINE}) for name in NAMES]
+
+
+async def test_the_leader_shows_the_line_and_takes_its_figures_back(
+    shop: Shop, desk: Desk, sweeps: Sweeps
+) -> None:
+    await shop.accept(3, publish=True)
+    await shop.line.pull("somebody", 1, 0.01)
+    (retried,) = await shop.accept(1)
+    await shop.db.execute(SQL["schedule_retry"], retried, DEFAULT_PIPELINE, 600)
+    await Gauges(desk, sweeps).turn()
+    waiting, delivered, age_seconds, retries = shown()
+    assert (waiting, delivered, retries) == (2, 1, 1)
+    assert age_seconds is not None
+    assert 0 < age_seconds < 60
+    gauges.take_back()
+    assert shown() == [None] * len(NAMES)
+
+
+async def test_an_empty_line_has_no_age(desk: Desk, sweeps: Sweeps) -> None:
+    await Gauges(desk, sweeps).turn()
+    assert shown() == [0, 0, 0, 0]
+    gauges.take_back()
