@@ -64,6 +64,8 @@ async def migrate(url: str, revision: str = "head") -> tuple[str, str]:
 def _upgrade(connection: Connection, revision: str) -> tuple[str, str]:
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
     before = MigrationContext.configure(connection).get_current_revision() or ""
+    if before > head_revision():
+        return before, before
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)

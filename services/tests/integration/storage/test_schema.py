@@ -20,3 +20,11 @@ async def test_an_empty_database_does_not_suffice(postgres_server: EmbeddedPostg
     connection = await postgres.connect(url, application_name="test")
     assert not schema.suffices(await schema.revision(connection))
     await connection.close()
+
+
+async def test_a_schema_of_newer_code_is_left_alone_after_a_rollback(database_url: str) -> None:
+    connection = await postgres.connect(database_url, application_name="test")
+    await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    assert await migrate.migrate(database_url) == ("9999", "9999")
+    assert schema.suffices(await schema.revision(connection))
+    await connection.close()
