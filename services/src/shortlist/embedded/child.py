@@ -175,6 +175,8 @@ class Child:
     async def _explained(self, ending: str) -> str:
         if not ending or self._leaving.is_set():
             return ending
+        if ending.startswith(_KILLED):  # its last words say nothing of that
+            return f"{ending}; see {self.program.log}"
         explain = self.program.explain or partial(_explain_by_log, ending, self.program.log)
         return await asyncio.to_thread(explain)
 
@@ -203,8 +205,8 @@ class Child:
 
 
 def _explain_by_log(ending: str, log: Path) -> str:
-    """How it ended, its last words unless it was killed, and where to read more."""
-    last = "" if ending.startswith(_KILLED) else last_line(log)
+    """How it ended, its last words, and where to read more."""
+    last = last_line(log)
     return f"{ending}; see {log}" if not last else f"{ending}: {last} (see {log})"
 
 

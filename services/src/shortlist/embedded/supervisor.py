@@ -66,7 +66,7 @@ class Supervisor:
         self._servers: list[Child] = []
         self.is_draining = False
         """Whether our own processes are finishing what they hold."""
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._retiring: dict[Child, asyncio.Task[None]] = {}
         self._around: Surroundings | None = None
         self._cluster: EmbeddedPostgres | None = None
         self._is_new = False
@@ -77,7 +77,7 @@ class Supervisor:
     def children(self) -> list[Child]:
         """Every child, the servers first."""
         workers = [child for children in self._workers.values() for child in children]
-        return [*self._servers, *self._children, *workers]
+        return [*self._servers, *self._children, *workers, *self._retiring]
 
     @property
     def budget(self) -> int:
@@ -123,7 +123,8 @@ class Supervisor:
         """Have so many workers of a pipeline: start new ones, or let the youngest finish and go."""
         children = self._workers[name]
         while len(children) < count:
-            children.append(self._new_worker(self.pipelines[name], _lowest_free(children)))
+            number = _lowest_free(f"worker-{name}-", [*children, *self._retiring])
+            children.append(self._new_worker(self.pipelines[name], number))
         while len(children) > count:
             self._retire(children.pop())
 
@@ -141,9 +142,10 @@ class Supervisor:
 
     async def drain(self) -> None:
         """End everything in order, losing nothing and finishing what is held."""
-        ours = [child for child in self.children if child not in self._servers]
         self.is_draining = self._observer is not None
-        await asyncio.gather(*(child.drain() for child in ours), *self._retiring)
+        busy = [c for c in self.children if c not in self._servers and c not in self._retiring]
+        # Those that retire were asked already; asked twice, they would not finish what they hold.
+        await asyncio.gather(*(child.drain() for child in busy), *self._retiring.values())
         self.is_draining = False
         await self._close_observer()
         await asyncio.gather(*(server.drain() for server in self._servers))
@@ -206,8 +208,8 @@ class Supervisor:
 
     def _retire(self, child: Child) -> None:
         task = asyncio.create_task(child.drain(), name=f"retiring {child.name}")
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
+        self._retiring[child] = task
+        task.add_done_callback(lambda _: self._retiring.pop(child, None))
 
     async def _start_servers(self) -> Surroundings:
         """Start what was not given by URL. The URLs are known before anything answers."""
@@ -296,9 +298,10 @@ class Supervisor:
             )
 
 
-def _lowest_free(children: list[Child]) -> int:
-    taken = {int(child.name.rpartition("-")[2]) for child in children}
-    return next(number for number in range(1, len(taken) + 2) if number not in taken)
+def _lowest_free(prefix: str, children: list[Child]) -> int:
+    """The lowest number that none of the children has after ``prefix`` in its name."""
+    taken = {child.name for child in children}
+    return next(n for n in range(1, len(taken) + 2) if f"{prefix}{n}" not in taken)
 
 
 def _capitalised(sentence: str) -> str:
