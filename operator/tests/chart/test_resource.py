@@ -116,7 +116,7 @@ def test_parts_are_the_same() -> None:
     assert {camel(name) for name in ours} == PARTS.keys() | {"workerRef", "name"}
 
 
-@pytest.mark.parametrize("part", PARTS.keys() - {"scorer"})
+@pytest.mark.parametrize("part", [part for part in PARTS if part != "scorer"])
 def test_defaults_are_the_same(part: str) -> None:
     (of,) = PARTS[part]
     ours = {camel(f.name): f.default for f in dataclasses.fields(of) if f.default is not None}
