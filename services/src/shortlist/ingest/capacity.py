@@ -19,7 +19,7 @@ from shortlist.ingest.errors import ApiError, invalid, rate_limited
 from shortlist.ingest.quota import Quota
 from shortlist.storage import applications, pipelines
 from shortlist.storage.line import Depth, Line
-from shortlist.storage.redis import REDIS_ERRORS
+from shortlist.storage.redis import REDIS_REFUSALS
 from shortlist.telemetry import LINE_DELIVERED, LINE_WAITING, REFUSED
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class Lines:
         asked_after = gauge.tells
         try:
             depth = await line.depth()
-        except REDIS_ERRORS:
+        except REDIS_REFUSALS:
             gauge.distrust(time.monotonic())
         else:
             if gauge.tells == asked_after:

@@ -46,6 +46,11 @@ class Database:
         self.clock: ServerClock | None = None
         """Postgres's clock, as the newest connection found it."""
 
+    @property
+    def open(self) -> int:
+        """Connections that Postgres counts as ours."""
+        return self._pool.open
+
     async def read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Do some work now; 503 when it is not done within the time-out."""
         timeout = self._timeout_seconds

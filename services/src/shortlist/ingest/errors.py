@@ -59,7 +59,7 @@ def not_found(message: str = "There is nothing here.") -> ApiError:
     return ApiError(404, "NOT_FOUND", message)
 
 
-def unavailable(message: str = "Postgres does not answer. Nothing was accepted.") -> ApiError:
+def unavailable(message: str = "Postgres does not answer. Nothing was done.") -> ApiError:
     """503: trying again is right."""
     return ApiError(
         503, "UNAVAILABLE", message, headers=retry_after(RETRY_AFTER_UNAVAILABLE_SECONDS)

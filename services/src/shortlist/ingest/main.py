@@ -8,7 +8,7 @@ import resource
 import signal
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -32,7 +32,7 @@ from shortlist.storage.events import Announcements
 from shortlist.storage.redis import REDIS_ERRORS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Coroutine
 
     from shortlist.settings import Settings
 
@@ -96,6 +96,9 @@ class Ingest:
         self._redis = redis.connect(settings.redis_url.get_secret_value())
         self.lines = Lines(self._reading, self._redis)
         self._publisher = Publisher(self.lines)
+        telemetry.CONNECTIONS_OPEN.labels("ingest").set_function(
+            lambda: self._writing.open + self._reading.open
+        )
         self._accepter = Accepter(
             self._writing,
             flushers=settings.accept_flushers,
@@ -137,14 +140,17 @@ class Ingest:
                     keep_alive_seconds=KEEP_ALIVE_SECONDS,
                 )
             )
-            for forever in (
-                self.lines.run(),
-                self.announcements.run(),
-                expire_overdue(server.connections),
-            ):
-                stack.push_async_callback(_end, asyncio.create_task(forever))
-            await stopping.drain.wait()
-            drained = await _first(self._drain(server), stopping.at_once.wait())
+            tasks = _Tasks()
+            stack.push_async_callback(tasks.end)
+            tasks.start(self.lines.run())
+            tasks.start(self.announcements.run())
+            tasks.start(expire_overdue(server.connections))
+            tasks.start(stopping.drain.wait())
+            await tasks.first()
+            draining = tasks.start(self._drain(server))
+            tasks.start(stopping.at_once.wait())
+            await tasks.first()
+            drained = draining.done()
             if not drained:
                 _log.warning("stopped_at_once")
                 server.abandon()
@@ -209,18 +215,25 @@ def _calm_the_collector() -> None:
     gc.set_threshold(50_000, 50, 50)
 
 
-async def _first(wanted: Awaitable[object], otherwise: Awaitable[object]) -> bool:
-    """Whether ``wanted`` came first; the other one is cancelled."""
-    tasks = [asyncio.ensure_future(wanted), asyncio.ensure_future(otherwise)]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    came_first = tasks[0].done()
-    for task in tasks:
-        await _end(task)
-    return came_first
+class _Tasks:
+    """What runs beside the server. Whatever of it ends, `run` wants to know."""
 
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[object]] = set()
 
-async def _end(task: asyncio.Future[object]) -> None:
-    """Cancel a task, unless it is done; an error of its own is raised."""
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    def start(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        return task
+
+    async def first(self) -> None:
+        """Wait until one of them ends; an error that ended it is raised."""
+        done, self._running = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+    async def end(self) -> None:
+        """Cancel what still runs."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)

@@ -14,7 +14,7 @@ import structlog
 
 from shortlist.failpoints import failpoint
 from shortlist.storage.line import Entry
-from shortlist.storage.redis import REDIS_ERRORS, ResponseError
+from shortlist.storage.redis import REDIS_REFUSALS
 from shortlist.telemetry import PUBLISH_FAILURES
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 _MOST_WAITING = 20_000
 """Entries that wait for Redis; a healthy one takes as many in less than a second."""
-
-_REFUSALS: tuple[type[BaseException], ...] = (*REDIS_ERRORS, ResponseError)
 
 _log = structlog.get_logger(__name__)
 
@@ -76,7 +74,7 @@ class Publisher:
             try:
                 entries = [Entry(a.id, a.traceparent) for a in some]
                 depth = await self._lines.line(pipeline).publish(entries)
-            except _REFUSALS as error:
+            except REDIS_REFUSALS as error:
                 self._drop(some + self._take(), repr(error))
             else:
                 gauge = self._lines.gauge(pipeline)

@@ -10,8 +10,10 @@ from uuid_utils.compat import uuid7
 from shortlist import telemetry
 from shortlist.domain.application import DEFAULT_PIPELINE, ApplicationId, NewApplication
 from shortlist.ingest import bodies
+from shortlist.ingest.errors import ApiError
 from shortlist.ingest.http import Answer
 from shortlist.storage.applications import Accepted, Repeated
+from shortlist.telemetry import REFUSED
 
 if TYPE_CHECKING:
     from shortlist.ingest.accepter import Accepter
@@ -33,8 +35,7 @@ class Submissions:
     async def post_application(self, call: Call) -> Answer:
         """202 with the id and where to look; the same id again for the same idempotency key."""
         line = call.line = await self._line(DEFAULT_PIPELINE)
-        raw = await call.body(self._body_limit_bytes)
-        body = bodies.decode(self._applications, raw)
+        body = await self._body(call, self._applications)
         if body.pipeline != DEFAULT_PIPELINE:
             line = call.line = await self._line(body.pipeline)
         accepted = await self._accept(call, line, body.candidate, body.payload)
@@ -48,10 +49,16 @@ class Submissions:
     async def post_job(self, call: Call) -> Answer:
         """202 with the id."""
         line = call.line = await self._line(DEFAULT_PIPELINE)
-        raw = await call.body(self._body_limit_bytes)
-        body = bodies.decode(self._jobs, raw)
+        body = await self._body(call, self._jobs)
         accepted = await self._accept(call, line, None, body.payload)
         return Answer(202, b'{"id":"%b"}' % str(accepted).encode())
+
+    async def _body(self, call: Call, decoder: msgspec.json.Decoder[bodies.Body]) -> bodies.Body:
+        try:
+            return bodies.decode(decoder, await call.body(self._body_limit_bytes))
+        except ApiError:
+            REFUSED.labels("invalid").inc()
+            raise
 
     async def _line(self, pipeline: str) -> LineGauge:
         return self._lines.known(pipeline) or await self._lines.find(pipeline)

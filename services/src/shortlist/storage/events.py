@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from shortlist.storage import keys
-from shortlist.storage.redis import REDIS_ERRORS
+from shortlist.storage.redis import REDIS_REFUSALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -64,11 +64,12 @@ class Announcements:
     def watch(self, application_id: ApplicationId) -> Iterator[asyncio.Event]:
         """An event that is set whenever the truth about an application may have changed.
 
-        Set as well when the subscription starts to count, breaks, and comes back, so that who reads
-        after each setting misses nothing. The watcher clears it.
+        Set from the beginning, and when the subscription starts to count, breaks, and comes back:
+        who reads after each setting misses nothing. The watcher clears it.
         """
         channel = keys.events(str(application_id))
         changed = asyncio.Event()
+        changed.set()
         watchers = self._watchers.setdefault(channel, set())
         if not watchers:
             self._want(channel, subscribe=True)
@@ -87,11 +88,11 @@ class Announcements:
             _wake(watchers)
 
     async def run(self) -> None:
-        """Stay subscribed, for ever; never raises `REDIS_ERRORS`."""
+        """Stay subscribed, for ever; never raises `REDIS_REFUSALS`."""
         while True:
             try:
                 await self._subscribe()
-            except* REDIS_ERRORS as error:
+            except* REDIS_REFUSALS as error:
                 _log.warning("redis_unavailable", doing="watching", error=repr(error.exceptions[0]))
             finally:
                 self.connected = False

@@ -30,6 +30,9 @@ REDIS_ERRORS: tuple[type[BaseException], ...] = (
 
 ResponseError = redis.exceptions.ResponseError
 
+REDIS_REFUSALS: tuple[type[BaseException], ...] = (*REDIS_ERRORS, ResponseError)
+"""The same, and whatever else Redis may answer: a permission is missing, a script is busy …"""
+
 
 def connect(url: str, *, timeout_seconds: float = 1.0, max_connections: int = 64) -> Redis:
     """A client that connects when first used, fails fast, and never retries by itself.

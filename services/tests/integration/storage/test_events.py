@@ -38,34 +38,39 @@ async def connected(announcements: Announcements) -> None:
     await until(look, within_seconds=20, what="announcements arrive")
 
 
-async def subscribers(redis: Redis) -> int:
-    """Channels with a subscriber, our own not counted."""
-    return len(await redis.pubsub_channels("sl:events:*")) - 1
+async def subscribed(redis: Redis, channels: int) -> None:
+    """Wait until so many channels have a subscriber, our own not counted."""
+
+    async def look() -> bool:
+        return len(await redis.pubsub_channels("sl:events:*")) - 1 == channels
+
+    await until(look, within_seconds=20, what=f"{channels} channels have a subscriber")
 
 
 async def test_a_watcher_is_woken_by_its_own_application_only(line_redis: Redis) -> None:
     async with running(line_redis) as announcements:
         with announcements.watch(ONE) as one, announcements.watch(OTHER) as other:
-            await asyncio.wait_for(asyncio.gather(one.wait(), other.wait()), 20)  # subscribed
-            one.clear()
-            other.clear()
-            await announce(line_redis, [(ONE, "scoring")])
-            await asyncio.wait_for(one.wait(), 20)
-            assert not other.is_set()
+            await subscribed(line_redis, 2)
+
+            async def only_one_is_woken() -> bool:
+                one.clear()
+                other.clear()
+                await announce(line_redis, [(ONE, "scoring")])
+                await asyncio.wait_for(one.wait(), 20)
+                return not other.is_set()
+
+            # At first the subscription itself may wake them.
+            await until(only_one_is_woken, within_seconds=20, what="only one is woken")
 
 
 async def test_the_last_watcher_ends_the_subscription(line_redis: Redis) -> None:
     async with running(line_redis) as announcements:
-        with announcements.watch(ONE) as first:
+        with announcements.watch(ONE):
             with announcements.watch(ONE):
-                await asyncio.wait_for(first.wait(), 20)
-            assert await subscribers(line_redis) == 1
+                await subscribed(line_redis, 1)
+            assert announcements.watchers == 1
         assert announcements.watchers == 0
-
-        async def look() -> bool:
-            return await subscribers(line_redis) == 0
-
-        await until(look, within_seconds=20, what="the subscription ends")
+        await subscribed(line_redis, 0)
 
 
 async def test_watchers_are_woken_when_the_subscription_breaks_and_when_it_is_back(
@@ -73,7 +78,7 @@ async def test_watchers_are_woken_when_the_subscription_breaks_and_when_it_is_ba
 ) -> None:
     async with running(line_redis) as announcements:
         with announcements.watch(ONE) as changed:
-            await asyncio.wait_for(changed.wait(), 20)
+            await subscribed(line_redis, 1)
             changed.clear()
             await line_redis.client_kill_filter(_type="pubsub")
             await asyncio.wait_for(changed.wait(), 20)
