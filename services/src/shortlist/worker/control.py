@@ -53,6 +53,7 @@ class Control:
         self._redis = redis
         self._open_connection = open_connection
         self._connection: Connection | None = None
+        self._is_known = False
         self.last_turn = time.monotonic()
         """When both loops last went round; liveness watches it."""
 
@@ -64,10 +65,12 @@ class Control:
     @property
     def enrolled(self) -> bool:
         """Whether Postgres knows that this worker lives."""
-        return self._connection is not None and not self._connection.is_closed()
+        alive = self._connection is not None and not self._connection.is_closed()
+        return self._is_known and alive
 
     async def enrol(self) -> None:
         """Be known to Postgres; raises `CONNECTION_ERRORS` when it is away."""
+        self._is_known = False
         stale, self._connection = self._connection, None
         if stale is not None:
             await postgres.close_quickly(stale)
@@ -76,6 +79,7 @@ class Control:
             self._connection, self._state.worker_id, self._state.pipeline, self._state.mode
         ):
             await asyncio.sleep(_REENROL_SECONDS)  # Postgres alone knows, and does not tell
+        self._is_known = True
 
     async def stay_enrolled(self) -> None:
         """Each second: renew, or be known anew after a break. Runs until cancelled."""

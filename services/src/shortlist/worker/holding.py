@@ -79,16 +79,21 @@ class Identity:
     pipeline: PipelineName
 
 
-async def persistently(operation: Callable[[], Awaitable[T]], what: str) -> T:
+async def persistently(
+    operation: Callable[[], Awaitable[T]],
+    what: str,
+    *,
+    errors: tuple[type[BaseException], ...] = postgres.CONNECTION_ERRORS,
+) -> T:
     """Do it until Postgres answers; full jitter between the tries. Cancel to give up.
 
-    Only for operations that may be done twice.
+    Only for operations that may be done twice. ``errors``: what is worth another try.
     """
     failures = 0
     while True:
         try:
             return await operation()
-        except postgres.CONNECTION_ERRORS as error:
+        except errors as error:
             failures += 1
             log.warning("postgres_unavailable", doing=what, error=repr(error), failures=failures)
             ceiling = min(_RECONNECT_CEILING_SECONDS, 0.05 * 2 ** min(failures, 10))

@@ -140,7 +140,10 @@ class Worker:
             return 1
 
     async def _serve_line(self, stop: asyncio.Event) -> None:
-        enrolling = asyncio.create_task(persistently(self._enrol, "enrolling"))
+        # A missing schema is worth another try: on Kubernetes everything starts at once.
+        enrolling = asyncio.create_task(
+            persistently(self._enrol, "enrolling", errors=postgres.POSTGRES_ERRORS)
+        )
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({enrolling, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not enrolling.done():
