@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from loadtest.bench.peers import PeerInfo
 
 _LOOK_SECONDS = 0.1
-_READY_SECONDS = 90.0
+_READY_SECONDS = 120.0
 _READY_JOBS = 60
 
 

@@ -27,7 +27,7 @@ PIPELINE = "default"
 BODY = json.dumps({"candidate": "Ada Lovelace", "payload": "x" * 200})
 """What is posted: a small application."""
 
-_READY_SECONDS = 30.0
+_READY_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
