@@ -238,7 +238,7 @@ class EmbeddedRedis:
     @property
     def url(self) -> str:
         """How to connect."""
-        return f"unix://{self.socket}?db=0"
+        return f"unix://{quote(str(self.socket))}?db=0"
 
     def command(self) -> list[str]:
         """What runs the server."""
@@ -293,8 +293,8 @@ class EmbeddedRedis:
 
 
 def _short(directory: Path) -> Path:
-    """A directory for sockets: the one wanted, or one with a shorter path."""
-    if len(str(directory)) <= _SOCKET_PATH_LIMIT:
+    """A directory for sockets: the one wanted, or one whose path is short and plain."""
+    if len(os.fsencode(directory)) <= _SOCKET_PATH_LIMIT and "," not in str(directory):
         return directory
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp"))  # noqa: S108 (made private below)
     digest = hashlib.sha256(str(directory).encode()).hexdigest()[:16]

@@ -76,6 +76,25 @@ def test_the_password_is_for_its_owner_s_eyes(tmp_path: Path) -> None:
     assert server.password not in " ".join(server.command())
 
 
+async def test_any_path_will_do(tmp_path: Path) -> None:
+    odd = tmp_path / "it's, 100% odd?"
+    for server in (
+        EmbeddedPostgres(odd / "pg", settings=UNSAFE_BUT_FAST),
+        EmbeddedRedis(odd / "redis"),
+    ):
+        server.start()
+        if isinstance(server, EmbeddedPostgres):
+            await postgres.close_quickly(
+                await postgres.connect(server.url, application_name="test")
+            )
+        else:
+            client = redis.connect(server.url)
+            assert await client.ping()
+            await client.aclose()
+        assert " " not in server.url
+        server.stop()
+
+
 def test_a_path_that_is_too_long_for_a_socket_gets_a_short_one(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 60) / ("e" * 60)
     assert len(str(EmbeddedPostgres(deep).socket_directory)) < 90
