@@ -49,8 +49,8 @@ async def connect(
     settings: dict[str, str] | None = None,
 ) -> Connection:
     """Open one connection, or raise one of `CONNECTION_ERRORS` within ``timeout_seconds``."""
-    connection = await asyncio.wait_for(
-        asyncpg.connect(
+    async with asyncio.timeout(timeout_seconds):
+        connection = await asyncpg.connect(
             url.replace("postgresql+asyncpg://", "postgresql://", 1),
             statement_cache_size=statement_cache_size,
             server_settings={
@@ -60,12 +60,14 @@ async def connect(
                 **_DEATH_IS_NOTICED,
                 **(settings or {}),
             },
-        ),
-        timeout_seconds,
-    )
-    await connection.set_type_codec(
-        "jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog"
-    )
+        )
+        try:
+            await connection.set_type_codec(
+                "jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog"
+            )
+        except BaseException:
+            connection.terminate()
+            raise
     return connection
 
 
