@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import pytest
 from uuid_utils.compat import uuid7
 
-from shortlist import failpoints
+from shortlist import failpoints, telemetry
 from shortlist.domain.application import (
     DEFAULT_PIPELINE,
     ApplicationId,
@@ -239,6 +239,7 @@ async def start_maintenance(
         settings = make_settings(
             **{"sweep_interval_seconds": 0.2, "maintenance_lease_seconds": 5, **overrides}
         )
+        telemetry.configure_logging(settings, "maintenance")
         maintenance, stop = Maintenance(settings), asyncio.Event()
         running.append((stop, asyncio.create_task(maintenance.run(stop))))
         return maintenance

@@ -244,8 +244,15 @@ async def test_killed_anywhere_its_replica_loses_nothing(
     shop: Shop, tmp_path: Path, redis_url: str, place: str
 ) -> None:
     async with Stack(tmp_path, shop.database_url, redis_url) as stack:
-        victim = await stack.start("maintenance", failpoints=f"maintenance.{place}=kill@2")
+        victim = await stack.start(
+            "maintenance", wait=False, failpoints=f"maintenance.{place}=kill@2"
+        )
         victim.wanted = False  # no successor
+
+        async def leads() -> bool:
+            return await shop.db.fetchval("SELECT count(*) FROM leases") > 0
+
+        await until(leads, within_seconds=60, what="the first leads")
         await stack.start("maintenance")
         unpublished = set(await shop.accept(3))
         for _ in range(3):
