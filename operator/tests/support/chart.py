@@ -38,24 +38,12 @@ def chart() -> helm.Chart:
 
 def render(
     values: Mapping[str, Any] | None = None, *, name: str = RELEASE, is_upgrade: bool = False
-) -> dict[str, str]:
+) -> Mapping[str, str]:
     """The text of each template by its path in ``templates/``; made-up passwords are all the same.
 
     Raises `helm.HelmError` when the values or a template do not allow it.
     """
-    rendered = chart().render(
-        dict(values or {}),
-        name=name,
-        namespace=NAMESPACE,
-        is_install=not is_upgrade,
-        is_upgrade=is_upgrade,
-    )
-    passwords = {word for text in rendered.values() for word in _PASSWORDS.findall(text)}
-    for path, text in rendered.items():
-        for password in passwords:
-            rendered[path] = rendered[path].replace(password, "PASSWORD")
-        assert "+0" not in text or "e+0" not in text, f"a number as 1e+06: {text}"
-    return {path.removeprefix("shortlist/templates/"): text for path, text in rendered.items()}
+    return _render(json.dumps(values or {}), name, is_upgrade)
 
 
 def objects(
@@ -66,11 +54,27 @@ def objects(
 
 
 @cache
+def _render(values: str, name: str, is_upgrade: bool) -> Mapping[str, str]:  # noqa: FBT001 (a cache's key)
+    rendered = chart().render(
+        json.loads(values),
+        name=name,
+        namespace=NAMESPACE,
+        is_install=not is_upgrade,
+        is_upgrade=is_upgrade,
+    )
+    passwords = set(_PASSWORDS.findall(rendered["shortlist/templates/secret.yaml"]))
+    for path, text in rendered.items():
+        for password in passwords:
+            rendered[path] = rendered[path].replace(password, "PASSWORD")
+        assert "e+0" not in text, f"a number as 1e+06: {text}"
+    return {path.removeprefix("shortlist/templates/"): text for path, text in rendered.items()}
+
+
+@cache
 def _objects(values: str, name: str, is_upgrade: bool) -> list[Json]:  # noqa: FBT001 (a cache's key)
-    texts = render(json.loads(values), name=name, is_upgrade=is_upgrade)
     return [
         document
-        for path, text in sorted(texts.items())
+        for path, text in sorted(_render(values, name, is_upgrade).items())
         if path.endswith(".yaml")
         for document in yaml.load_all(text, yaml.CSafeLoader)
         if document
