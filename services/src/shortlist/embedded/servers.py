@@ -15,6 +15,7 @@ import secrets
 import shutil
 import signal
 import socket
+import stat
 import subprocess  # noqa: TC003 (part of a dataclass)
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -54,7 +55,7 @@ class EmbeddedPostgres:
     def __post_init__(self) -> None:
         """Sockets live beside the data, unless that path is too long for one."""
         self.directory = self.directory.resolve()
-        self.socket_directory = _short(self.directory / "run")
+        self.socket_directory = _short(self.directory / "run", programs.file_owner())
         self.log = self.log or self.directory / "postgres.log"
 
     @property
@@ -232,7 +233,7 @@ class EmbeddedRedis:
     def __post_init__(self) -> None:
         """As with Postgres, the socket lives beside the data when its path is short enough."""
         self.directory = self.directory.resolve()
-        self.socket = _short(self.directory / "run") / "redis.sock"
+        self.socket = _short(self.directory / "run", os.geteuid()) / "redis.sock"
         self.log = self.log or self.directory / "redis.log"
 
     @property
@@ -292,13 +293,13 @@ class EmbeddedRedis:
         self.process = None
 
 
-def _short(directory: Path) -> Path:
-    """A directory for sockets: the one wanted, or one whose path is short and plain."""
+def _short(directory: Path, owner: int) -> Path:
+    """A directory for its owner's sockets: the one wanted, or one whose path is short and plain."""
     if len(os.fsencode(directory)) <= _SOCKET_PATH_LIMIT and "," not in str(directory):
         return directory
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp"))  # noqa: S108 (made private below)
     digest = hashlib.sha256(str(directory).encode()).hexdigest()[:16]
-    return runtime / f"shortlist-{os.getuid()}-{digest}"
+    return runtime / f"shortlist-{owner}-{digest}"
 
 
 def _let_through(directory: Path) -> None:
@@ -308,10 +309,15 @@ def _let_through(directory: Path) -> None:
 
 
 def _make_private(directory: Path, owner: int | None = None) -> None:
-    """Make a directory that only its owner can enter, or refuse one that is somebody else's."""
+    """Make a directory that only its owner can enter, or refuse one that is somebody else's.
+
+    Where others may make directories too (/tmp), one that we do not own is not made ours.
+    """
     owner = os.geteuid() if owner is None else owner
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if owner != os.geteuid():
+    found = directory.stat().st_uid
+    is_ours = found == os.geteuid() or not directory.parent.stat().st_mode & stat.S_IWOTH
+    if found != owner and is_ours and os.geteuid() == 0:
         os.chown(directory, owner, owner)
     if directory.stat().st_uid != owner:
         raise ServerError(f"{directory} belongs to another user; remove it or use another --data.")
