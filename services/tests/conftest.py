@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 import redis as sync_redis
+from hypothesis import HealthCheck, settings
 
 from shortlist.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from shortlist.storage import migrate, postgres, redis
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 _numbers = itertools.count(1)
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")

@@ -58,8 +58,8 @@ SERVICE_MEMORY = 200
 2 · 200 of them: with a coefficient of variation of 0.5 its error is 0.5/√400 = 2.5 %, well below
 one worker in ten. It is work that is counted, not time: an idle night forgets nothing."""
 
-REGRET_REPLICAS = 2
-"""Starting so many workers again that were let go is a mistake; one more or less is noise."""
+REGRET_REPLICAS = 3
+"""Letting go of so many and needing half of them again is a mistake; less than that is noise."""
 
 REGRET_MARGIN = 1.25
 """How much longer than the gap that was regretted workers are kept from then on."""
@@ -233,7 +233,7 @@ def _for_demand(
     least = max(pipeline.scaling.min_replicas, int(is_awake))
     asked = max(rate_needs, forecast_needs)
     needed = min(max(asked, least), limit.replicas)
-    memory = _regret(observation, pipeline, memory, needed)
+    memory = _regret(observation, pipeline, memory, min(rate_needs, limit.replicas))
     memory = _remember_needs(observation.now, pipeline, memory, rate_needs, forecast_needs, demand)
     kept = min(max(_kept(observation.now, memory), least), limit.replicas)
     wanted = needed if needed >= observation.replicas else min(observation.replicas, kept)
@@ -388,15 +388,15 @@ def _regret(
 ) -> Memory:
     """Keep workers longer after letting some go that were soon needed again (see REGRET_…)."""
     now, window = observation.now, pipeline.scaling.down_window_seconds
-    missed = observation.replicas + REGRET_REPLICAS
-    before = [past.at for past in memory.needs if past.replicas >= missed]
-    hold = max(memory.hold_seconds, window)
-    regret_at = memory.regret_at
-    if need >= missed and before:
-        hold = min(REGRET_FACTOR * window, max(hold, REGRET_MARGIN * (now - before[-1])))
-        regret_at = now
-    elif need >= _most_since(memory.needs, now - window) + REGRET_REPLICAS:
-        regret_at = now if regret_at is not None else None  # it was of use to have kept them
+    hold, regret_at = max(memory.hold_seconds, window), memory.regret_at
+    let_go = _most_since(memory.needs, -math.inf) - observation.replicas
+    half = observation.replicas + let_go / 2
+    kept = min(need, _most_since(memory.needs, now - hold))
+    if let_go >= REGRET_REPLICAS and need >= half:
+        gap = now - max(past.at for past in memory.needs if past.replicas >= half)
+        hold, regret_at = max(hold, min(REGRET_FACTOR * window, REGRET_MARGIN * gap)), now
+    elif kept >= _most_since(memory.needs, now - window) + REGRET_REPLICAS:
+        regret_at = now  # it was of use to have kept them
     if regret_at is None or now - regret_at > REGRET_MEMORY_WINDOWS * window:
         return replace(memory, hold_seconds=window, regret_at=None)
     return replace(memory, hold_seconds=hold, regret_at=regret_at)

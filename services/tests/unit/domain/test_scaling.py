@@ -542,6 +542,7 @@ class ScalingMachine(RuleBasedStateMachine):
         self.window = window
         self.chance = random.Random(seed)
         self.killed_at, self.found = -math.inf, 0
+        self.world.budget = PLENTY
 
     @rule(rate=st.sampled_from([0, 1, 5, 20, 100]), seconds=st.integers(1, 15))
     def load(self, rate: int, seconds: int) -> None:
@@ -549,8 +550,11 @@ class ScalingMachine(RuleBasedStateMachine):
             decision = self.world.second(self.chance.randint(rate // 2, rate + rate // 2))
             assert decision.demand is not None
             if self.world.now - self.killed_at < self.window:
-                held = min(self.found, decision.replicas if decision.limited_by else self.found)
-                assert decision.replicas >= held
+                assert decision.replicas >= min(self.found, self.most_connected())
+
+    def most_connected(self) -> int:
+        budget = self.world.memory.budget
+        return 0 if budget is None else max(budget // 11, int(budget > 1))
 
     @rule()
     def kill(self) -> None:
