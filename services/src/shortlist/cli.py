@@ -285,8 +285,12 @@ def _serve(process: str, **flags: Any) -> NoReturn:
 
 
 def _run(run: Callable[..., Awaitable[int]], settings: Settings, **arguments: Any) -> NoReturn:
-    uvloop = import_module("uvloop")
-    raise typer.Exit(uvloop.run(run(settings, **arguments)))
+    async def run_and_tidy_up() -> int:
+        code = await run(settings, **arguments)
+        await import_module("shortlist.tasks").end_all_others()
+        return code
+
+    raise typer.Exit(import_module("uvloop").run(run_and_tidy_up()))
 
 
 def _reason(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 from uuid_utils.compat import uuid7
 
-from shortlist import probes, telemetry
+from shortlist import probes, tasks, telemetry
 from shortlist.domain.application import PipelineName, WorkerId
 from shortlist.domain.connections import connections_wanted, slots_for
 from shortlist.domain.retry import RetryPolicy
@@ -164,9 +164,7 @@ class Worker:
                     task.result()  # none of them ends by itself: it broke, and so do we
             await self._drain(background[-1])
         finally:
-            for task in background:
-                task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            await tasks.end(background)
             await self._control.leave()
 
     async def _enrol(self) -> None:
