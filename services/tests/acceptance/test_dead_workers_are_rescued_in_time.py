@@ -41,7 +41,7 @@ async def rescued_in_time(place: Place, mode: str, *, kills: int, **settings: ob
             assert seconds <= BOUND_SECONDS[mode], f"late: rescued after {seconds:.2f} s"
             victim = next_one
         print(f"{mode}: the slowest of {kills} rescues took {slowest:.2f} s")  # noqa: T201 (the figure)
-        await run.ledger.settle(within_seconds=30)
+        await run.ledger.settle()
 
 
 async def _until_attempt(ledger: Ledger, attempt: int, what: str) -> dt.datetime:

@@ -42,12 +42,12 @@ async def test_the_whole_path_works_and_survives_on_redis_6_2_and_valkey_9(
     place = Place(tmp_path, servers.postgres.url, servers.redis.url)
     async with place.running("worker", "worker", "maintenance", service_seconds=0.1) as run:
         async with run.ledger.load(per_second=80):
-            await run.ledger.until_scored(50, within_seconds=30)
+            await run.ledger.until_scored(50)
             run.others[0].kill()
-            await run.ledger.until_scored(150, within_seconds=30)
+            await run.ledger.until_scored(150)
             await flush(servers.redis.url)
-            await run.ledger.until_scored(250, within_seconds=30)
+            await run.ledger.until_scored(250)
             await servers.stop_redis()
             await servers.start_redis()
-            await run.ledger.until_scored(350, within_seconds=30)
-        await run.ledger.settle(within_seconds=30)
+            await run.ledger.until_scored(350)
+        await run.ledger.settle()

@@ -10,7 +10,7 @@ import pytest
 from shortlist.domain.application import ConnectionMode
 from shortlist.failpoints import Failpoint
 from support.servers import flush
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     from support.place import Place
@@ -22,7 +22,12 @@ PASSAGE = {"ingest": 3, "worker": 3, "maintenance": 1}
 
 
 async def killed_at(
-    place: Place, failpoint: str, mode: str, *, settle_seconds: float = 30.0, **settings: object
+    place: Place,
+    failpoint: str,
+    mode: str,
+    *,
+    settle_seconds: float = PATIENCE_SECONDS,
+    **settings: object,
 ) -> None:
     """A process kills itself at a place of the path while applications come in."""
     role = failpoint.partition(".")[0]
@@ -39,7 +44,7 @@ async def killed_at(
             await run.ledger.submit(1)
             return bool(victim.deaths)
 
-        await until(died, within_seconds=30, what=f"{role} dies at {failpoint}")
+        await until(died, what=f"{role} dies at {failpoint}")
         assert victim.deaths == [-signal.SIGKILL]
         await run.ledger.submit_until_accepted(20)
         await run.ledger.settle(within_seconds=settle_seconds)
@@ -80,5 +85,5 @@ async def test_a_client_that_repeats_its_key_gets_one_application_though_ingest_
             await run.ledger.insist(f"key-{number}")
         assert run.ingest.deaths == [-signal.SIGKILL]
         assert len(run.ledger.accepted) == 30
-        await run.ledger.settle(within_seconds=30)
+        await run.ledger.settle()
         assert await run.ledger.value("SELECT count(*) FROM applications") == 30

@@ -27,7 +27,7 @@ async def until_frozen(service: Service) -> None:
     async def look() -> bool:
         return psutil.Process(service.process.pid).status() == psutil.STATUS_STOPPED
 
-    await until(look, within_seconds=30, what=f"{service.name} stops itself")
+    await until(look, what=f"{service.name} stops itself")
 
 
 async def frozen_past_its_claim(place: Place, mode: str, **settings: object) -> None:
@@ -46,11 +46,11 @@ async def frozen_past_its_claim(place: Place, mode: str, **settings: object) -> 
         await run.stack.start("worker")
         if mode == "perJob":
             await terminate_backends(place.database_url, of=f"shortlist-worker {frozen_id}")
-        await run.ledger.until_scored(4, within_seconds=20)
+        await run.ledger.until_scored(4)
         frozen.thaw()
         frozen.terminate()  # it finishes what it believes to hold
-        assert await frozen.exit_code(within_seconds=30) == 0
-        await run.ledger.settle(within_seconds=10)
+        assert await frozen.exit_code() == 0
+        await run.ledger.settle()
         written = await run.ledger.value(
             "SELECT count(*) FROM audit_log WHERE actor = $1", f"worker:{frozen_id}"
         )
@@ -84,11 +84,11 @@ async def test_entries_delivered_many_times_are_scored_once(place: Place, mode: 
         for first in (True, False, True):
             await line.republish(entries, by="test", first=first)
         await line.republish([Entry(ApplicationId(uuid4()))], by="test", first=True)  # nobody's
-        await run.ledger.settle(within_seconds=30)
+        await run.ledger.settle()
         assert await run.ledger.value("SELECT max(attempt) FROM attempts") == 1
 
         async def empty() -> bool:
             return (await line.depth()).total == 0
 
-        await until(empty, within_seconds=15, what="the line is empty again")
+        await until(empty, what="the line is empty again")
         await client.aclose()

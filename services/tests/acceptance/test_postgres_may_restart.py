@@ -11,6 +11,7 @@ import pytest
 
 from shortlist.domain.application import ConnectionMode
 from support.servers import terminate_backends
+from support.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from support.place import Place
@@ -25,7 +26,7 @@ async def postgres_away(
     mode: str,
     how: signal.Signals,
     *,
-    settle_seconds: float = 40.0,
+    settle_seconds: float = PATIENCE_SECONDS,
     **settings: object,
 ) -> None:
     """Postgres stops under load and comes back a second later."""
@@ -33,7 +34,7 @@ async def postgres_away(
         "worker", "maintenance", connection_mode=mode, service_seconds=0.3, **settings
     ) as run:
         async with run.ledger.load(per_second=50):
-            await run.ledger.until_scored(20, within_seconds=30)
+            await run.ledger.until_scored(20)
             await servers.stop_postgres(how)
             await asyncio.sleep(1)  # the length of the outage, not a wait for something
             await servers.start_postgres()
@@ -75,13 +76,13 @@ async def backends_terminated(
         end = time.monotonic() + for_seconds
         cut = 0
         async with run.ledger.load(per_second=8):  # within the worker's 10 a second
-            await run.ledger.until_scored(5, within_seconds=30)
+            await run.ledger.until_scored(5)
             while time.monotonic() < end:
                 cut += await terminate_backends(place.database_url)
                 await asyncio.sleep(every_seconds)  # the period of the outages
         assert cut > for_seconds / every_seconds, "nothing was cut: the test would prove nothing"
         assert set(run.ledger.answers) <= {202, 503}, f"odd answers: {run.ledger.answers}"
-        await run.ledger.settle(within_seconds=30)
+        await run.ledger.settle()
         begun = await run.others[0].metric("shortlist_score_seconds_count")
         wasted = begun - await run.ledger.scored()
         assert not wasted, f"wasted: {wasted:.0f} scores were begun a second time"

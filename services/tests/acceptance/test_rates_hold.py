@@ -60,7 +60,7 @@ async def workers_killed_regularly(
         share = (await run.ledger.scored() - done) / (alive_seconds * rate_of_one)
         print(f"{mode}: {share:.0%} of what the living could do")  # noqa: T201 (the figure)
         assert share >= LEAST_SHARE, f"only {share:.0%} of what the living could do"
-        await run.ledger.settle(within_seconds=30)
+        await run.ledger.settle()
 
 
 async def _rate(ledger: Ledger, seconds: float) -> float:
@@ -95,7 +95,7 @@ async def test_killing_a_worker_now_and_then_costs_little(place: Place, mode: st
 
 @pytest.mark.slow
 @pytest.mark.quiet
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(400, func_only=True)
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_worker_killed_every_10_s_for_two_minutes_costs_little(
     place: Place, mode: str
@@ -149,7 +149,7 @@ async def old_snapshot_held(
             f" {_figures(after)}; the last three: {share_by_clock:.0%}/{share_by_work:.0%}"
         )
         assert share_by_work >= LEAST_SHARE, f"slower: {share_by_work:.0%} of what it was before"
-        await run.ledger.settle(within_seconds=30)
+        await run.ledger.settle()
         return share_by_clock, share_by_work
 
 
@@ -223,7 +223,7 @@ async def test_an_old_snapshot_does_not_slow_the_line_down(
 
 @pytest.mark.slow
 @pytest.mark.quiet
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1200, func_only=True)
 async def test_a_snapshot_held_for_200_000_applications_does_not_slow_the_line_down(
     place: Place, postgres_server: EmbeddedPostgres
 ) -> None:

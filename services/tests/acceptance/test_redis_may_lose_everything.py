@@ -11,6 +11,7 @@ import pytest
 
 from shortlist.domain.application import ConnectionMode
 from support.servers import flush
+from support.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -22,7 +23,7 @@ MODES = get_args(ConnectionMode)
 
 
 async def flushed_under_load(
-    place: Place, mode: str, *, settle_seconds: float = 30.0, **settings: object
+    place: Place, mode: str, *, settle_seconds: float = PATIENCE_SECONDS, **settings: object
 ) -> None:
     """Redis forgets everything three times while applications come in and wait."""
     async with place.running(
@@ -55,7 +56,7 @@ async def redis_away(
     *,
     away_seconds: float,
     how: str = "stopped",
-    settle_seconds: float = 40.0,
+    settle_seconds: float = PATIENCE_SECONDS,
     **settings: object,
 ) -> None:
     """Redis is away for a while under load: accepting goes on, and all is published afterwards."""
@@ -63,7 +64,7 @@ async def redis_away(
         "worker", "maintenance", connection_mode=mode, service_seconds=0.05, **settings
     ) as run:
         async with run.ledger.load(per_second=50):
-            await run.ledger.until_scored(20, within_seconds=30)
+            await run.ledger.until_scored(20)
             before = len(run.ledger.accepted)
             async with _away(servers, how):
                 await asyncio.sleep(away_seconds)  # the length of the outage

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 
 from shortlist.domain.application import ConnectionMode
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -27,7 +27,7 @@ async def until_held(ledger: Ledger, count: int = HELD) -> None:
     async def look() -> bool:
         return bool(await ledger.value("SELECT count(*) >= $1 FROM attempts", count))
 
-    await until(look, within_seconds=30, what=f"{count} applications are being scored")
+    await until(look, what=f"{count} applications are being scored")
 
 
 async def finished_on_sigterm(place: Place, mode: str, **settings: object) -> None:
@@ -40,13 +40,13 @@ async def finished_on_sigterm(place: Place, mode: str, **settings: object) -> No
         await until_held(run.ledger)
         worker = run.others[0]
         worker.terminate()
-        code = await worker.exit_code(within_seconds=15)
+        code = await worker.exit_code()
         scored = await run.ledger.scored()
         assert (code, scored) == (0, HELD), f"interrupted: exit code {code}, {scored} scored"
         claims = await run.ledger.value("SELECT count(*) FROM attempts")
         assert claims == HELD, f"it went on pulling: {claims} claims"
         await run.stack.start("worker", service_seconds=0.05)
-        await run.ledger.settle(within_seconds=20)
+        await run.ledger.settle()
         assert await run.ledger.value("SELECT max(attempt) FROM attempts") == 1
 
 
@@ -65,7 +65,9 @@ async def test_off_switch_a_worker_that_does_not_drain_interrupts_its_scores(
         await finished_on_sigterm(place, mode, guards_off="graceful_drain")
 
 
-async def given_back_after_the_grace(place: Place, mode: str, **settings: object) -> None:
+async def given_back_after_the_grace(
+    place: Place, mode: str, *, settle_seconds: float = PATIENCE_SECONDS, **settings: object
+) -> None:
     """The scores take longer than the grace: others begin them anew as soon as it is over.
 
     Maintenance does not run: nobody rescues what is not given back.
@@ -81,9 +83,9 @@ async def given_back_after_the_grace(place: Place, mode: str, **settings: object
         started = time.monotonic()
         terminated_at: dt.datetime = await run.ledger.value("SELECT clock_timestamp()")
         worker.terminate()
-        await worker.exit_code(within_seconds=15)
+        await worker.exit_code()
         print(f"{mode}: it ended {time.monotonic() - started:.2f} s after SIGTERM")  # noqa: T201 (the figure)
-        await run.ledger.settle(within_seconds=8)
+        await run.ledger.settle(within_seconds=settle_seconds)
         outcomes = await run.ledger.query(
             "SELECT attempt, outcome, claimed_at FROM attempts ORDER BY attempt, claimed_at"
         )
@@ -104,7 +106,7 @@ async def test_off_switch_a_worker_that_does_not_drain_gives_nothing_back(
     place: Place, mode: str
 ) -> None:
     with pytest.raises(AssertionError, match=r"^unfinished: "):
-        await given_back_after_the_grace(place, mode, guards_off="graceful_drain")
+        await given_back_after_the_grace(place, mode, settle_seconds=8, guards_off="graceful_drain")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -112,8 +114,9 @@ async def test_a_second_sigterm_stops_a_worker_at_once_and_loses_nothing(
     place: Place, mode: str
 ) -> None:
     async with place.running(
-        "worker", "maintenance", connection_mode=mode, concurrency=HELD, service_seconds=600
-    ) as run:
+        "worker", "maintenance", connection_mode=mode, concurrency=HELD, service_seconds=600,
+        drain_timeout_seconds=600,
+    ) as run:  # fmt: skip
         await run.ledger.submit(HELD)
         await until_held(run.ledger)
         worker = run.others[0]
@@ -122,14 +125,16 @@ async def test_a_second_sigterm_stops_a_worker_at_once_and_loses_nothing(
         async def draining() -> bool:
             return '"draining"' in worker.log
 
-        await until(draining, within_seconds=10, what="the worker says that it drains")
+        await until(draining, what="the worker says that it drains")
         worker.signal(signal.SIGTERM)
-        await worker.exit_code(within_seconds=5)
+        await worker.exit_code()
         await run.stack.start("worker", service_seconds=0.05)
-        await run.ledger.settle(within_seconds=20)
+        await run.ledger.settle()
 
 
-async def ingest_published_what_it_answered(place: Place, mode: str, **settings: object) -> None:
+async def ingest_published_what_it_answered(
+    place: Place, mode: str, *, settle_seconds: float = PATIENCE_SECONDS, **settings: object
+) -> None:
     """Ingest ends in the middle of a load; nothing but itself puts its 202s on the line."""
     async with place.running(
         "worker", connection_mode=mode, service_seconds=0.05,
@@ -138,8 +143,8 @@ async def ingest_published_what_it_answered(place: Place, mode: str, **settings:
         async with run.ledger.load(per_second=60):
             await until_held(run.ledger, 10)
             run.ingest.terminate()
-            code = await run.ingest.exit_code(within_seconds=15)
-        await run.ledger.settle(within_seconds=8)
+            code = await run.ingest.exit_code()
+        await run.ledger.settle(within_seconds=settle_seconds)
         assert code == 0
 
 
@@ -152,4 +157,6 @@ async def test_off_switch_an_ingest_that_does_not_drain_leaves_its_202s_to_other
     place: Place,
 ) -> None:
     with pytest.raises(AssertionError, match=r"^unfinished: "):
-        await ingest_published_what_it_answered(place, "perJob", guards_off="graceful_drain")
+        await ingest_published_what_it_answered(
+            place, "perJob", settle_seconds=8, guards_off="graceful_drain"
+        )

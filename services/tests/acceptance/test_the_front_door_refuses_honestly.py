@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shortlist.domain.application import DEFAULT_PIPELINE
+from shortlist.settings import Settings
 from shortlist.storage import pipelines, postgres
 from support.ledger import Answer
 from support.waiting import until
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 CAPACITY = 50
 UNAVAILABLE_SECONDS = 2.0
-PATIENCE_SECONDS = 5.0
+SILENCE_SECONDS = 5.0
 """How long a check waits for an answer that comes too late, before it calls it off."""
 
 
@@ -37,13 +38,13 @@ async def refused_when_full(place: Place, **settings: object) -> None:
         assert len(run.ledger.accepted) == CAPACITY
         assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
         await run.stack.start("worker")
-        await run.ledger.until_scored(CAPACITY, within_seconds=30)
+        await run.ledger.until_scored(CAPACITY)
 
         async def accepted() -> bool:
             return (await run.ledger.post()).status == 202
 
-        await until(accepted, within_seconds=10, what="accepting goes on")
-        await run.ledger.settle(within_seconds=20)
+        await until(accepted, what="accepting goes on")
+        await run.ledger.settle()
 
 
 async def test_a_full_line_answers_429_with_retry_after(place: Place) -> None:
@@ -60,9 +61,9 @@ async def answers_of(ledger: Ledger, count: int) -> list[Answer]:
 
     async def post() -> Answer:
         try:
-            return await asyncio.wait_for(ledger.post(), PATIENCE_SECONDS)
+            return await asyncio.wait_for(ledger.post(), SILENCE_SECONDS)
         except TimeoutError:
-            return Answer(0, {}, PATIENCE_SECONDS)
+            return Answer(0, {}, SILENCE_SECONDS)
 
     return list(await asyncio.gather(*(post() for _ in range(count))))
 
@@ -71,7 +72,11 @@ async def refused_while_postgres_is_away(
     place: Place, servers: Servers, *, hung: bool, **settings: object
 ) -> None:
     """Each post is answered 503 in time; who repeats its key gets one application after all."""
-    async with place.running("worker", "maintenance", service_seconds=0.02, **settings) as run:
+    commit_timeout_seconds = Settings.model_fields["commit_timeout_seconds"].default
+    async with place.running(
+        "worker", "maintenance", service_seconds=0.02,
+        commit_timeout_seconds=commit_timeout_seconds, **settings,
+    ) as run:  # fmt: skip
         assert {a.status for a in await answers_of(run.ledger, 10)} == {202}
         if hung:
             servers.freeze_postgres()
@@ -94,7 +99,7 @@ async def refused_while_postgres_is_away(
             await servers.start_postgres()
         await asyncio.wait_for(insisting, 20)
         await run.ledger.submit_until_accepted(10)
-        await run.ledger.settle(within_seconds=30)
+        await run.ledger.settle()
         await run.ledger.assert_nothing_is_half_done()
         keyed = "SELECT count(*) FROM applications WHERE payload LIKE '%-key-%'"
         assert await run.ledger.value(keyed) == 5, "a repeated key made a second application"

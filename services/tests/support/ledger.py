@@ -19,7 +19,7 @@ import aiohttp
 
 from shortlist.domain.scoring import score_of_payload
 from shortlist.storage import postgres
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -106,7 +106,7 @@ class Ledger:
             self.refused.add(payload)
         return answer
 
-    async def insist(self, key: str, *, within_seconds: float = 60.0) -> None:
+    async def insist(self, key: str, *, within_seconds: float = PATIENCE_SECONDS) -> None:
         """Submit one application with an idempotency key, again and again until it is accepted."""
 
         async def accepted() -> bool:
@@ -138,7 +138,9 @@ class Ledger:
 
         await asyncio.gather(*(client() for _ in range(at_once)))
 
-    async def submit_until_accepted(self, count: int, *, within_seconds: float = 60.0) -> None:
+    async def submit_until_accepted(
+        self, count: int, *, within_seconds: float = PATIENCE_SECONDS
+    ) -> None:
         """Post, one after the other, until so many were accepted, however often that fails."""
 
         async def accepted() -> bool:
@@ -190,7 +192,7 @@ class Ledger:
         """How many applications have a score."""
         return int(await self.value("SELECT count(*) FROM results WHERE status = 'scored'"))
 
-    async def until_scored(self, count: int, *, within_seconds: float) -> None:
+    async def until_scored(self, count: int, *, within_seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until so many applications have a score."""
 
         async def look() -> bool:
@@ -198,7 +200,7 @@ class Ledger:
 
         await until(look, within_seconds=within_seconds, what=f"{count} applications are scored")
 
-    async def settle(self, *, within_seconds: float) -> None:
+    async def settle(self, *, within_seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until all that was accepted is finished, and audit the books."""
         assert self.accepted, "nothing was accepted: the test would prove nothing"
         unfinished = await self._wait_for_the_end(within_seconds)

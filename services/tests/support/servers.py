@@ -137,4 +137,4 @@ async def _all_gone(family: list[psutil.Process]) -> None:
     async def look() -> bool:
         return not any(process.is_running() for process in family)
 
-    await until(look, within_seconds=30, what="Postgres's backends are gone")
+    await until(look, what="Postgres's backends are gone")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import aiohttp
 
 from support import reaper
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 Role = Literal["ingest", "worker", "maintenance"]
 
-_READY_SECONDS = 60.0  # a start takes about one second of a core; tests share two
 _LOOK_SECONDS = 0.05
 _LOG_TAIL_CHARACTERS = 3_000
 
@@ -122,7 +121,7 @@ class Service:
         self.wanted = False
         self.kill()
 
-    async def exit_code(self, within_seconds: float) -> int:
+    async def exit_code(self, within_seconds: float = PATIENCE_SECONDS) -> int:
         """How it ended; minus the signal's number when one killed it."""
 
         async def ended() -> bool:
@@ -132,7 +131,7 @@ class Service:
         assert self.process.returncode is not None
         return int(self.process.returncode)
 
-    async def succeeded(self, times: int, within_seconds: float = 10.0) -> None:
+    async def succeeded(self, times: int, within_seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until its successor was started, for the n-th time."""
 
         async def look() -> bool:
@@ -140,7 +139,7 @@ class Service:
 
         await until(look, within_seconds=within_seconds, what=f"{self.name} has a successor")
 
-    async def ready(self, within_seconds: float = _READY_SECONDS) -> None:
+    async def ready(self, within_seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until ``/readyz`` says so."""
 
         async def look() -> bool:
@@ -192,6 +191,8 @@ class Stack:
             "DATABASE_URL": database_url,
             "REDIS_URL": redis_url,
             "SHORTLIST_HOST": "127.0.0.1",
+            # A crowded machine is not what most tests are about; the default is 1.5 s.
+            "SHORTLIST_COMMIT_TIMEOUT_SECONDS": "10",
             **_variables(settings),
         }
         self._keeper: asyncio.Task[None] | None = None

@@ -13,12 +13,15 @@ T = TypeVar("T")
 
 _POLL_SECONDS = 0.05
 
+PATIENCE_SECONDS = 90.0
+"""For what takes a moment, and is not promised in time: a machine may have other things to do."""
+
 
 async def until(
     look: Callable[[], Awaitable[T]],
     *,
-    within_seconds: float,
     what: str,
+    within_seconds: float = PATIENCE_SECONDS,
     poll_seconds: float = _POLL_SECONDS,
 ) -> T:
     """The first true value that ``look`` gives; an `AssertionError` when there is none in time."""

@@ -250,7 +250,7 @@ async def test_killed_anywhere_its_replica_loses_nothing(
         victim.wanted = False  # no successor
 
         async def leads() -> bool:
-            return await shop.db.fetchval("SELECT count(*) FROM leases") > 0
+            return bool(await shop.db.fetchval("SELECT count(*) FROM leases") > 0)
 
         await until(leads, within_seconds=60, what="the first leads")
         await stack.start("maintenance")

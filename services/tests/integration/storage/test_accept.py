@@ -104,9 +104,7 @@ async def test_the_unfinished_are_counted_up_to_a_limit(db: Connection) -> None:
     await applications.accept(db, group)
 
     async def unfinished(before: UUID, limit: int) -> int:
-        return await applications.unfinished_count(
-            db, DEFAULT_PIPELINE, before=before, limit=limit
-        )
+        return await applications.unfinished_count(db, DEFAULT_PIPELINE, before=before, limit=limit)
 
     assert await unfinished(uuid7(), 10) == 5
     assert await unfinished(uuid7(), 3) == 3
