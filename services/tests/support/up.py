@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_READY_SECONDS = 90.0  # about 3 s on a quiet machine; tests share two cores
+_READY_SECONDS = 150.0  # about 3 s on a quiet machine; tests share two cores
 
 
 @dataclass
