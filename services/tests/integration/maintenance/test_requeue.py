@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -121,6 +124,19 @@ async def test_filters_choose_by_pipeline_and_by_what_the_reason_contains(
     assert await status(shop, broken[0]) == "failed"
     await requeue.run(settings, ids=[], pipeline=None, reason=None)
     assert await counts(shop.db) == {DEFAULT_PIPELINE: 6}
+
+
+async def test_the_command_line_reaches_it(shop: Shop) -> None:
+    (one,) = await shop.accept(1)
+    await shop.fail(one)
+    command = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "shortlist", "requeue", str(one),
+        env=os.environ | {"DATABASE_URL": shop.database_url},
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    output, _ = await command.communicate()
+    assert (command.returncode, output) == (0, b"Requeued 1 application.\n")
+    assert await status(shop, one) == "pending"
 
 
 async def test_without_postgres_it_says_so(
