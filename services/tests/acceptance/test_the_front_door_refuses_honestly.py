@@ -77,7 +77,7 @@ async def refused_while_postgres_is_away(
         "worker", "maintenance", service_seconds=0.02,
         commit_timeout_seconds=commit_timeout_seconds, **settings,
     ) as run:  # fmt: skip
-        assert {a.status for a in await answers_of(run.ledger, 10)} == {202}
+        await run.ledger.submit_until_accepted(5)
         if hung:
             servers.freeze_postgres()
         else:
