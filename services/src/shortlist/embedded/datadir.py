@@ -116,12 +116,21 @@ def megabytes(count: int) -> str:
 
 def holders(path: Path) -> list[int]:
     """Processes, other than this one, that have a file open."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/fd/*"):
+    found = {int(pid.name) for pid in Path("/proc").glob("[0-9]*") if _has_open(pid, path)}
+    return sorted(found - {os.getpid()})
+
+
+def _has_open(process: Path, path: Path) -> bool:
+    """Whether a process of /proc has a file open. It, or the descriptor, may go while we look."""
+    try:
+        descriptors = list((process / "fd").iterdir())
+    except OSError:
+        return False
+    for descriptor in descriptors:
         with suppress(OSError):
-            if entry.readlink() == path:
-                found.append(int(entry.parts[2]))
-    return sorted(set(found) - {os.getpid()})
+            if descriptor.readlink() == path:
+                return True
+    return False
 
 
 def _locked(path: Path, root: Path) -> int:
