@@ -26,18 +26,17 @@ async def postgres_away(
     mode: str,
     how: signal.Signals,
     *,
-    away_seconds: float = 1.0,
     settle_seconds: float = PATIENCE_SECONDS,
     **settings: object,
 ) -> None:
-    """Postgres stops under load and comes back a little later."""
+    """Postgres stops under load and comes back a second later."""
     async with place.running(
         "worker", "maintenance", connection_mode=mode, service_seconds=0.3, **settings
     ) as run:
         async with run.ledger.load(per_second=50):
             await run.ledger.until_scored(20)
             await servers.stop_postgres(how)
-            await asyncio.sleep(away_seconds)  # the length of the outage, not a wait for something
+            await asyncio.sleep(1)  # the length of the outage, not a wait for something
             await servers.start_postgres()
             await run.ledger.until_scored(
                 await run.ledger.scored() + 20, within_seconds=settle_seconds
@@ -60,7 +59,7 @@ async def test_off_switch_answering_before_the_commit_loses_what_postgres_never_
     with pytest.raises(AssertionError, match=r"^lost: "):
         await postgres_away(
             own_place, servers, "perJob", signal.SIGQUIT, guards_off="durable_accept",
-            away_seconds=4.0,  # longer than a commit is tried for: what was answered is gone
+            commit_timeout_seconds=0.5,  # shorter than the outage: what was answered is gone
         )  # fmt: skip
 
 
