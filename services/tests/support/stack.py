@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import os
 import signal
@@ -24,6 +25,7 @@ from support import reaper
 from support.waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -32,19 +34,41 @@ Role = Literal["ingest", "worker", "maintenance"]
 _LOOK_SECONDS = 0.05
 _LOG_TAIL_CHARACTERS = 3_000
 
-_ports = itertools.count(20_000 + os.getpid() % 10_000)
+_FIRST_PORT, _LAST_PORT, _BLOCK = 20_000, 32_000, 100
 """Below the ephemeral ports, so that no client's own port is ever in a server's way."""
 
 
 def free_port() -> int:
-    """A port on which nobody listens, and that nobody is given by chance."""
-    for port in _ports:
+    """A port on which nobody listens, and that no other test process gives out.
+
+    It stays free between the death of a server and its successor: that is why the kernel cannot be
+    asked for one.
+    """
+    for port in itertools.islice(_ports(), _BLOCK):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 probe.bind(("127.0.0.1", port))
                 return port
-    raise AssertionError("unreachable: the count never ends")
+    raise AssertionError(f"all of this process's {_BLOCK} ports are taken")
+
+
+@functools.cache
+def _ports() -> Iterator[int]:
+    """This process's own block of ports, again and again."""
+    for first in range(_FIRST_PORT, _LAST_PORT, _BLOCK):
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0shortlist-test-ports-{first}")  # until this process ends
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        return itertools.cycle(range(first, first + _BLOCK))
+    raise AssertionError("too many test processes at once")
+
+
+_claims: list[socket.socket] = []
 
 
 @dataclass

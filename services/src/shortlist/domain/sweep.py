@@ -166,6 +166,8 @@ def judge(
 class _Watched:
     suspected_since: float | None = None
     put_back_at: float | None = None
+    put_back_after: int = 0
+    """The latest attempt when it was put back; a later one took the entry that was put then."""
 
 
 @dataclass(slots=True)
@@ -211,10 +213,10 @@ class Memory:
             if application_id not in self._entries:
                 self._watched.setdefault(application_id, _Watched())
 
-    def put_back(self, ids: Iterable[ApplicationId], now: float) -> None:
+    def put_back(self, lost: Iterable[Seen], now: float) -> None:
         """These were just published: whatever they were before, they are fresh suspects now."""
-        for application_id in ids:
-            self._watched[application_id] = _Watched(put_back_at=now)
+        for one in lost:
+            self._watched[one.id] = _Watched(put_back_at=now, put_back_after=one.attempt)
 
     def published(self, stream: Stream, entries: Iterable[tuple[Position, ApplicationId]]) -> None:
         """These entries are on a stream, behind all that were told before; each is told once."""
@@ -280,7 +282,12 @@ class Memory:
         self, one: Seen, watched: _Watched, *, now: float, urgency: Urgency, policy: RetryPolicy
     ) -> Judgement:
         since, put_back_at = watched.suspected_since, watched.put_back_at
-        on_its_way = put_back_at is not None and now - put_back_at < GRACE_SECONDS
+        on_its_way = (
+            put_back_at is not None
+            and now - put_back_at < GRACE_SECONDS
+            and one.attempt <= watched.put_back_after
+            and one.id not in urgency.ids
+        )
         return judge(
             one,
             front=self.front,

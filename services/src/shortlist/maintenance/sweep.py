@@ -195,9 +195,9 @@ class Sweep:
             entries = [Entry(one.id, one.traceparent) for one in batch]
             async with self._desk.writing():
                 positions = await publish(self.line, entries, why=why, first=first)
-                ids = [one.id for one in batch]
-                self.memory.put_back(ids, time.monotonic())
+                self.memory.put_back(batch, time.monotonic())
                 if not first:  # what stands on `again` is read there by the next look
+                    ids = [one.id for one in batch]
                     self.memory.published("line", zip(positions, ids, strict=True))
             self.republished += len(batch)
         if lost:

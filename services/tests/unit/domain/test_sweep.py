@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import settings
@@ -158,7 +158,25 @@ def test_what_was_just_put_back_is_on_its_way_and_has_a_grace_again() -> None:
         verdicts = memory.decide([one.id], [one], now=now, urgency=urgency, policy=POLICY)
         assert bool(verdicts.lost) is lost
         if now == 0.0:
-            memory.put_back([one.id], now)
+            memory.put_back([one], now)
+
+
+def test_workers_that_die_one_after_the_other_are_each_urgent() -> None:
+    first, second = WorkerId(uuid4()), WorkerId(uuid4())
+    memory = Memory()
+    one = seen(attempt=1, worker_id=first, open=True)
+    memory.put_back([one], 0.0)
+    again = replace(one, attempt=2, worker_id=second)  # the entry that was put back was taken
+    urgency = Urgency(dead=[second])
+    assert memory.decide([one.id], [again], now=0.3, urgency=urgency, policy=POLICY).lost
+
+
+def test_what_was_delivered_to_a_dead_worker_is_urgent_though_it_was_just_put_back() -> None:
+    memory = Memory()
+    one = seen(attempt=1)
+    memory.put_back([one], 0.0)
+    urgency = Urgency(ids=[one.id])
+    assert memory.decide([one.id], [one], now=0.3, urgency=urgency, policy=POLICY).lost
 
 
 def test_what_could_not_be_put_back_is_lost_again_at_the_next_look() -> None:
@@ -424,7 +442,7 @@ class World(RuleBasedStateMachine):
             assert one.id not in self.in_line(), "it waits already"
             stream: Stream = "again" if one.attempt or one.id in urgency.ids else "line"
             position = self.publish(stream, one.id, "sweep")
-            self.memory.put_back([one.id], self.now)
+            self.memory.put_back([one], self.now)
             if stream == "line":
                 self.memory.published("line", [(position, one.id)])
 
