@@ -50,6 +50,10 @@ if TYPE_CHECKING:
     Check = Callable[[], Awaitable[Health]]
 
 
+class CannotListenError(OSError):
+    """The port is taken, or not ours to take, or the address is not this machine's."""
+
+
 async def always_ok() -> Health:
     """The liveness check of a process that lives as long as its event loop turns."""
     return Health(ok=True)
@@ -139,8 +143,8 @@ async def serve(
 ) -> AsyncIterator[HttpServer]:
     """Serve ``app`` on ``settings.host`` and ``settings.port`` for the length of the block.
 
-    Raises `OSError` when the port is taken. At the end of the block requests may finish for
-    ``settings.drain_timeout_seconds``.
+    Raises `CannotListenError` when the port is taken. At the end of the block requests may finish
+    for ``settings.drain_timeout_seconds``.
     """
     config = uvicorn.Config(
         app,
@@ -180,9 +184,12 @@ def _listener(settings: Settings) -> socket.socket:
 
 def _listen(host: str, port: int) -> socket.socket:
     is_v6 = ":" in host
-    return socket.create_server(
-        (host, port),
-        family=socket.AF_INET6 if is_v6 else socket.AF_INET,
-        dualstack_ipv6=is_v6 and host == "::",
-        backlog=_BACKLOG,
-    )
+    try:
+        return socket.create_server(
+            (host, port),
+            family=socket.AF_INET6 if is_v6 else socket.AF_INET,
+            dualstack_ipv6=is_v6 and host == "::",
+            backlog=_BACKLOG,
+        )
+    except OSError as error:
+        raise CannotListenError(error.errno, error.strerror) from error

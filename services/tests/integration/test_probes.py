@@ -62,11 +62,11 @@ async def test_a_check_that_fails_or_raises_is_a_503_without_secrets() -> None:
         )
 
 
-async def test_a_taken_port_is_an_os_error() -> None:
+async def test_a_taken_port_is_told() -> None:
     app = probes.probe_app(readiness=well)
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
-        pytest.raises(OSError, match="in use"),
+        pytest.raises(probes.CannotListenError, match="in use"),
     ):
         async with probes.serve(app, settings(taken.getsockname()[1])):
             pass

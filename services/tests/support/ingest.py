@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from shortlist.ingest.main import Ingest, Stopping
+from shortlist.ingest.main import Ingest
+from shortlist.ingest.process import Stopping
 from shortlist.settings import Settings
 from support.stack import free_port
 from support.waiting import until

@@ -55,9 +55,9 @@ class Accepter:
     async def accept(self, application: NewApplication) -> AcceptOutcome:
         """Return when the application is committed; 503 when it could not be.
 
-        A 503 means that nothing was committed, with one exception that nobody can close: a
-        connection that breaks between the commit and its acknowledgement, and does not come back in
-        time. An idempotency key makes it safe to try again even so.
+        A 503 means that nothing was committed, unless it was just being committed and Postgres was
+        not heard of again in time: nobody can close that gap. An idempotency key makes it safe to
+        try again even so.
         """
         if self._groups.waiting >= self._backlog:
             REFUSED.labels("backlog").inc()

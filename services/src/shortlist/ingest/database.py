@@ -23,6 +23,9 @@ T = TypeVar("T")
 _RETRY_SECONDS = 0.05
 """Between two tries; a Postgres that restarts answers within a second."""
 
+_GONE_MILLISECONDS = "100"
+"""How soon Postgres notices, in the middle of a statement, that we have hung up."""
+
 _REFUSALS: tuple[type[BaseException], ...] = (*POSTGRES_ERRORS, PoolClosedError)
 
 _log = structlog.get_logger(__name__)
@@ -92,7 +95,10 @@ class Database:
             self._url,
             application_name=self._name,
             # The server gives up too, so that nothing is committed for whom nobody waits.
-            settings={"statement_timeout": str(int(statement_timeout * 1000))},
+            settings={
+                "statement_timeout": str(int(statement_timeout * 1000)),
+                "client_connection_check_interval": _GONE_MILLISECONDS,
+            },
         )
         self.clock = await ServerClock.read(connection)
         return connection

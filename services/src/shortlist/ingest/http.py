@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from urllib.parse import parse_qs
 
 import structlog
 from starlette.responses import StreamingResponse
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from shortlist.ingest.capacity import LineGauge
+    from shortlist.ingest.gauge import LineGauge
     from shortlist.ingest.quota import ClientQuotas, Quota
 
     Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
@@ -169,8 +170,6 @@ def _quota_headers(call: Call) -> Headers:
 
 def query(call: Call) -> dict[str, list[str]]:
     """The query's parameters."""
-    from urllib.parse import parse_qs  # noqa: PLC0415 (cold)
-
     try:
         return parse_qs(
             call.scope["query_string"].decode("latin-1"),

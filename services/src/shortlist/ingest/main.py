@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import resource
-import signal
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -16,10 +12,11 @@ from shortlist import probes, telemetry
 from shortlist.failpoints import guarded
 from shortlist.ingest.accepter import Accepter
 from shortlist.ingest.app import FrontDoor
-from shortlist.ingest.capacity import Lines
 from shortlist.ingest.database import Database
 from shortlist.ingest.errors import ApiError
+from shortlist.ingest.lines import Lines
 from shortlist.ingest.pages import Pages
+from shortlist.ingest.process import Stopping, Tasks, allow_connections, calm_the_collector
 from shortlist.ingest.protocol import BoundedProtocol, Bounds, expire_overdue
 from shortlist.ingest.publisher import Publisher
 from shortlist.ingest.quota import ClientQuotas, ClientRate
@@ -29,18 +26,13 @@ from shortlist.ingest.submissions import Submissions
 from shortlist.ingest.watching import Watching
 from shortlist.storage import redis, schema
 from shortlist.storage.events import Announcements
-from shortlist.storage.redis import REDIS_ERRORS
+from shortlist.storage.redis import REDIS_REFUSALS
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
     from shortlist.settings import Settings
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than the idle time-outs of the usual load balancers (60 s): theirs must come first."""
-
-_OWN_FILES = 128
-"""File descriptors kept for Postgres, Redis, the dashboard and the process itself."""
 
 _log = structlog.get_logger(__name__)
 
@@ -53,32 +45,13 @@ async def run(settings: Settings) -> int:
     stopping.listen()
     try:
         ingest = Ingest(settings)
-        _calm_the_collector()
+        calm_the_collector()
         return await ingest.run(stopping)
-    except OSError as error:
+    except probes.CannotListenError as error:
         _log.error("cannot_listen", host=settings.host, port=settings.port, error=str(error))
         return 1
     finally:
         stop_tracing()
-
-
-class Stopping:
-    """The first SIGTERM or SIGINT asks to drain, the second to stop at once."""
-
-    def __init__(self) -> None:
-        """Nothing is asked yet."""
-        self.drain, self.at_once = asyncio.Event(), asyncio.Event()
-
-    def listen(self) -> None:
-        """Take the process's signals."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self.ask)
-
-    def ask(self) -> None:
-        """To stop; and again, to stop at once."""
-        if self.drain.is_set() or not guarded("graceful_drain"):
-            self.at_once.set()
-        self.drain.set()
 
 
 class Ingest:
@@ -126,7 +99,7 @@ class Ingest:
         """Serve until told to stop."""
         bounds = Bounds(
             request_seconds=self._settings.body_timeout_seconds,
-            connections=_allow_connections(self._settings.connection_limit),
+            connections=allow_connections(self._settings.connection_limit),
         )
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close)
@@ -140,7 +113,7 @@ class Ingest:
                     keep_alive_seconds=KEEP_ALIVE_SECONDS,
                 )
             )
-            tasks = _Tasks()
+            tasks = Tasks()
             stack.push_async_callback(tasks.end)
             tasks.start(self.lines.run())
             tasks.start(self.announcements.run())
@@ -186,7 +159,7 @@ class Ingest:
     async def _redis_state(self) -> str:
         try:
             await self._redis.ping()
-        except REDIS_ERRORS:
+        except REDIS_REFUSALS:
             return "unreachable"
         return "ok"
 
@@ -196,44 +169,3 @@ def _quotas(settings: Settings) -> ClientQuotas | None:
         return None
     rate = ClientRate(settings.rate_limit_per_second, settings.rate_limit_burst)
     return ClientQuotas(rate, trust_forwarded_for=settings.trust_forwarded_for)
-
-
-def _allow_connections(wanted: int) -> int:
-    """Raise the limit of open files as far as needed and allowed; connections that it gives."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = max(soft, min(hard, wanted + _OWN_FILES))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
-    if files < wanted + _OWN_FILES:
-        _log.warning("few_open_files", connections=files - _OWN_FILES, wanted=wanted)
-    return min(wanted, files - _OWN_FILES)
-
-
-def _calm_the_collector() -> None:
-    """What was made at start stays; what requests make dies by reference counts, mostly."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 50, 50)
-
-
-class _Tasks:
-    """What runs beside the server. Whatever of it ends, `run` wants to know."""
-
-    def __init__(self) -> None:
-        self._running: set[asyncio.Task[object]] = set()
-
-    def start(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
-        task = asyncio.create_task(work)
-        self._running.add(task)
-        return task
-
-    async def first(self) -> None:
-        """Wait until one of them ends; an error that ended it is raised."""
-        done, self._running = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-
-    async def end(self) -> None:
-        """Cancel what still runs."""
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shortlist.domain.application import NewApplication, PipelineName
-    from shortlist.ingest.capacity import Lines
+    from shortlist.ingest.lines import Lines
 
 _MOST_WAITING = 20_000
 """Entries that wait for Redis; a healthy one takes as many in less than a second."""

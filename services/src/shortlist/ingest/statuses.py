@@ -15,8 +15,8 @@ from shortlist.ingest.http import NO_STORE, Answer, query
 
 if TYPE_CHECKING:
     from shortlist.domain.application import ApplicationView
-    from shortlist.ingest.capacity import Lines
     from shortlist.ingest.http import Call
+    from shortlist.ingest.lines import Lines
     from shortlist.ingest.reader import Reader
 
 IDS_LIMIT = 200

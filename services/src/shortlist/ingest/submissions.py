@@ -17,8 +17,9 @@ from shortlist.telemetry import REFUSED
 
 if TYPE_CHECKING:
     from shortlist.ingest.accepter import Accepter
-    from shortlist.ingest.capacity import LineGauge, Lines
+    from shortlist.ingest.gauge import LineGauge
     from shortlist.ingest.http import Call
+    from shortlist.ingest.lines import Lines
 
 
 class Submissions:

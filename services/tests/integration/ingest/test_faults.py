@@ -201,6 +201,23 @@ async def test_too_many_waiting_accepts_are_503(opening: Opener, db: Connection)
         assert await db.fetchval("SELECT count(*) FROM applications") == accepted
 
 
+async def test_an_insert_that_waits_too_long_is_not_done_later(
+    opening: Opener, db: Connection
+) -> None:
+    async with opening(commit_timeout_seconds=0.5) as door:
+        await door.accept()
+        async with db.transaction():
+            await db.execute("LOCK TABLE applications IN SHARE MODE")
+            reply = await door.client.post("/applications", json=APPLICATION)
+            assert reply.status_code == 503
+
+            async def nobody_waits() -> bool:
+                return not await db.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted")
+
+            await until(nobody_waits, within_seconds=20, what="the server gives up")
+        assert await db.fetchval("SELECT count(*) FROM applications") == 1
+
+
 async def test_a_kill_after_the_answer_comes_after_the_answer(
     place: Place, line_redis: Redis
 ) -> None:

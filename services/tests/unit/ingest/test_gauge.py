@@ -16,8 +16,8 @@ from hypothesis.stateful import (
 )
 
 from shortlist.domain.application import DEFAULT_PIPELINE, ApplicationId
-from shortlist.ingest.capacity import LineGauge
 from shortlist.ingest.errors import ApiError
+from shortlist.ingest.gauge import LineGauge
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,124 @@
+"""The lines of all pipelines: which there are, how long each may get and is.
+
+Looked at once a second; in between, each publishing tells the depth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+from uuid_utils.compat import uuid7
+
+from shortlist.ingest.errors import ApiError, invalid
+from shortlist.ingest.gauge import LineGauge
+from shortlist.storage import applications, pipelines
+from shortlist.storage.line import Depth, Line
+from shortlist.storage.redis import REDIS_REFUSALS
+from shortlist.telemetry import LINE_DELIVERED, LINE_WAITING
+
+if TYPE_CHECKING:
+    from shortlist.domain.application import PipelineName
+    from shortlist.ingest.database import Database
+    from shortlist.storage.redis import Redis
+
+_LOOK_SECONDS = 1.0
+
+_LEARN_AGAIN_SECONDS = 0.1
+"""How soon a pipeline that was just made is found; ten small queries a second cost nothing."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Lines:
+    """The lines of all pipelines that there are."""
+
+    def __init__(self, database: Database, redis: Redis) -> None:
+        """Knows none before the first `look`."""
+        self._database = database
+        self._redis = redis
+        self._gauges: dict[str, LineGauge] = {}
+        self._lines: dict[str, Line] = {}
+        self._learning = asyncio.Lock()
+        self._learnt_at = 0.0
+
+    def known(self, pipeline: str) -> LineGauge | None:
+        """The gauge of a pipeline, if it is known already."""
+        return self._gauges.get(pipeline)
+
+    def line(self, pipeline: PipelineName) -> Line:
+        """Where a pipeline's applications are published."""
+        return self._lines[pipeline]
+
+    def gauge(self, pipeline: PipelineName) -> LineGauge:
+        """How full a known pipeline's line is."""
+        return self._gauges[pipeline]
+
+    async def find(self, pipeline: str) -> LineGauge:
+        """The gauge of a pipeline that a client named; 400 when there is no such pipeline."""
+        gauge = self._gauges.get(pipeline)
+        if gauge is None:
+            await self._learn_anew()
+            gauge = self._gauges.get(pipeline)
+        if gauge is None:
+            raise invalid("There is no such pipeline.", {"field": "pipeline"})
+        return gauge
+
+    async def run(self) -> None:
+        """Look once a second, for ever."""
+        while True:
+            try:
+                await self.look()
+            except ApiError as error:  # Postgres is away; what is known stays
+                _log.warning("pipelines_unknown", error=str(error))
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """Learn the pipelines and their depths; 503 when Postgres does not answer."""
+        await self._learn()
+        await asyncio.gather(*(self._measure(name) for name in list(self._gauges)))
+
+    async def _learn_anew(self) -> None:
+        """For a pipeline that may be new; at most ten times a second, whatever clients send."""
+        async with self._learning:
+            if time.monotonic() - self._learnt_at > _LEARN_AGAIN_SECONDS:
+                await self._learn()
+
+    async def _learn(self) -> None:
+        for name, capacity in (await self._database.read(pipelines.capacities)).items():
+            if name in self._gauges:
+                self._gauges[name].capacity = capacity
+            else:
+                self._lines[name] = Line(self._redis, name)
+                self._gauges[name] = LineGauge(name, capacity)
+        self._learnt_at = time.monotonic()
+
+    async def _measure(self, name: str) -> None:
+        gauge, line = self._gauges[name], self._lines[name]
+        asked_after = gauge.tells
+        try:
+            depth = await line.depth()
+        except REDIS_REFUSALS:
+            gauge.distrust(time.monotonic())
+        else:
+            if gauge.tells == asked_after:
+                gauge.tell(depth.total, time.monotonic())
+            _export(name, depth)
+        if not gauge.trusts(time.monotonic()):
+            await self._count(gauge)
+
+    async def _count(self, gauge: LineGauge) -> None:
+        before = gauge.oldest_under_way() or uuid7()
+        unfinished = await self._database.read(
+            lambda connection: applications.unfinished_count(
+                connection, gauge.pipeline, before=before, limit=gauge.capacity
+            )
+        )
+        gauge.count(unfinished, before)
+
+
+def _export(name: str, depth: Depth) -> None:
+    LINE_WAITING.labels(name).set(depth.waiting)
+    LINE_DELIVERED.labels(name).set(depth.delivered)
