@@ -20,7 +20,7 @@ WINDOWS_SECONDS = (1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 20.0, 30.0)
 
 CHANGE_SIGMAS = 3.5
 """Chance alone crosses it in 0.05 % of all comparisons: with seven a second, every five minutes.
-At 3 a steady load and a ramp cost 7 % more workers in the simulator, for nothing."""
+At 3 a steady load and a ramp cost 5 to 7 % more workers in the simulator, for nothing."""
 
 TREND_SIGMAS = 2.5
 """Weaker, because a wrong trend costs little: what it asked for is soon let go again."""
