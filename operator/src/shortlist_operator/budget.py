@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shortlist.domain.connections import connections_wanted
-from shortlist.domain.grants import Allocation, Holder, allocate
+from shortlist.domain.grants import Allocation, Holder, allocate, holder_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -68,7 +67,7 @@ class Budget:
         """Share out what there is; ``wanted``: workers that are to be started."""
         assert sight.line is not None
         assert sight.connections is not None
-        first = pipeline.connections.overhead_per_worker + 1
+        first = pipeline.connections.first_grant
         holders = [_holder(m, pipeline, sight.line.grants) for m in sight.members]
         unreported = first * sight.unreported
         elsewhere = unreported + self.elsewhere(
@@ -94,20 +93,11 @@ def _granted(allocation: Allocation, holder: Holder) -> int:
 
 
 def _holder(member: fleet.Member, pipeline: ScoringPipeline, grants: Mapping[str, Grant]) -> Holder:
-    spec = pipeline.connections
-    in_use = spec.overhead_per_worker + member.worker.in_flight
-    wanted = connections_wanted(
-        concurrency=pipeline.worker.concurrency,
-        overhead=spec.overhead_per_worker,
-        mode=spec.mode,
-    )
-    leaves = (member.leaving or member.worker.draining) and spec.mode == "perJob"
-    return Holder(
-        worker_id=member.worker.id,
-        least=spec.overhead_per_worker,
-        wanted=min(wanted, in_use) if leaves else wanted,
+    return holder_of(
+        member.worker,
+        pipeline,
         reported=member.beat.grant,
         epoch=member.beat.epoch,
-        open=member.worker.open_connections,
         standing=grants.get(member.worker.id),
+        leaving=member.leaving,
     )

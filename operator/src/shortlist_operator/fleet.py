@@ -9,11 +9,12 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shortlist.domain.fleet import Worker
+from shortlist.storage import heartbeats
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from shortlist.domain.fleet import Worker
     from shortlist.storage.heartbeats import Heartbeat
     from shortlist_operator.kube import Json
 
@@ -76,22 +77,13 @@ def members(
     """Every worker that reports, with its pod."""
     by_name = {pod.name: pod for pod in pods}
     return [
-        Member(_worker(beat, open_by_worker), beat, by_name.get(beat.host))
+        Member(
+            heartbeats.as_worker(beat, open_by_worker.get(beat.worker_id, 0)),
+            beat,
+            by_name.get(beat.host),
+        )
         for beat in sorted(beats, key=lambda beat: beat.worker_id)
     ]
-
-
-def _worker(beat: Heartbeat, open_by_worker: Mapping[str, int]) -> Worker:
-    return Worker(
-        id=beat.worker_id,
-        ready=beat.ready_at > 0,
-        draining=beat.draining,
-        in_flight=beat.in_flight,
-        busy_seconds=beat.busy_seconds,
-        ended=beat.completed + beat.failed + beat.retried,
-        open_connections=max(beat.open_connections, open_by_worker.get(beat.worker_id, 0)),
-        started_at=beat.started_at,
-    )
 
 
 def _seconds(timestamp: str) -> float:

@@ -3,41 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from shortlist.domain.scaling import LineReading
-from shortlist.storage import connections, heartbeats, postgres, redis
-from shortlist.storage.line import Line
+from shortlist.storage import looks, postgres, redis
 
 if TYPE_CHECKING:
     from shortlist.domain.application import PipelineName
-    from shortlist.storage.heartbeats import Grant, Heartbeat
 
 LOOK_TIMEOUT_SECONDS = 2.0
 _SUPERVISOR = "shortlist-operator"
-
-
-@dataclass(frozen=True, slots=True)
-class LineLook:
-    """What Redis says of one pipeline."""
-
-    reading: LineReading
-    beats: tuple[Heartbeat, ...]
-    """Fresh ones only."""
-    grants: dict[str, Grant]
-    draining: frozenset[str]
-    """Worker ids that are told to take nothing more."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionsLook:
-    """What Postgres says."""
-
-    limits: connections.ConnectionLimits
-    open_by_worker: dict[str, int]
 
 
 @dataclass
@@ -49,22 +24,12 @@ class Observer:
     _connection: postgres.Connection | None = None
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def line(self, pipeline: PipelineName) -> LineLook:
+    async def line(self, pipeline: PipelineName) -> looks.LineLook:
         """Read the line and the heartbeats; raises `REDIS_ERRORS`."""
         async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
-            line = Line(self.redis, pipeline)
-            depth, submissions = await line.depth(), await line.submissions()
-            head = await line.head(line.line)
-            beats = heartbeats.live(
-                await heartbeats.all_beats(self.redis, pipeline), now := time.time()
-            )
-            grants = await heartbeats.all_grants(self.redis, pipeline)
-            draining = await heartbeats.draining(self.redis, pipeline)
-        age_seconds = 0.0 if head is None else max(0.0, now - head.position[0] / 1000)
-        reading = LineReading(submissions, depth.waiting, age_seconds)
-        return LineLook(reading, tuple(beats), grants, frozenset(draining))
+            return await looks.look_at_line(self.redis, pipeline)
 
-    async def connections(self) -> ConnectionsLook:
+    async def connections(self) -> looks.ConnectionsLook:
         """Read the limits and who holds what; raises `CONNECTION_ERRORS`."""
         async with asyncio.timeout(LOOK_TIMEOUT_SECONDS), self._opening:
             if self._connection is None or self._connection.is_closed():
@@ -72,10 +37,7 @@ class Observer:
                     self.database_url, application_name=_SUPERVISOR
                 )
             try:
-                return ConnectionsLook(
-                    await connections.limits(self._connection),
-                    await connections.open_by_worker(self._connection),
-                )
+                return await looks.look_at_connections(self._connection)
             except BaseException:
                 self._connection.terminate()
                 raise
@@ -85,25 +47,3 @@ class Observer:
         await self.redis.aclose()
         if self._connection is not None:
             await postgres.close_quickly(self._connection)
-
-
-class StartTimes:
-    """How long pods took of late from being made to ready."""
-
-    def __init__(self, remembered: int = 50) -> None:
-        """The last ``remembered`` starts count."""
-        self._seen: set[str] = set()
-        self._seconds: deque[float] = deque(maxlen=remembered)
-
-    def saw(self, pod: str, seconds: float) -> None:
-        """A pod got ready after so many seconds; told as often as you like."""
-        if pod not in self._seen:
-            self._seen.add(pod)
-            self._seconds.append(seconds)
-
-    def p90_seconds(self) -> float | None:
-        """The 90th percentile; None before the first."""
-        if not self._seconds:
-            return None
-        ordered = sorted(self._seconds)
-        return ordered[min(len(ordered) - 1, int(len(ordered) * 0.9))]

@@ -15,22 +15,22 @@ import structlog
 
 from shortlist.domain import drain, scaling
 from shortlist.domain.application import PipelineName
-from shortlist.domain.fleet import Worker
+from shortlist.domain.fleet import StartTimes, Worker
 from shortlist.domain.pipeline import InvalidPipelineError, ScoringPipeline, parse_pipeline
 from shortlist.storage import heartbeats
 from shortlist.storage.postgres import CONNECTION_ERRORS
 from shortlist.storage.redis import REDIS_ERRORS
 from shortlist_operator import desired, fleet, metrics
 from shortlist_operator.kube import KubeError
-from shortlist_operator.observe import StartTimes
 from shortlist_operator.reporting import Reporter, Tick
 
 if TYPE_CHECKING:
+    from shortlist.storage.looks import ConnectionsLook, LineLook
     from shortlist_operator.budget import Budget
     from shortlist_operator.fleet import Member, Pod
     from shortlist_operator.kube import Json, Kube
     from shortlist_operator.lease import OperatorLease
-    from shortlist_operator.observe import ConnectionsLook, LineLook, Observer
+    from shortlist_operator.observe import Observer
     from shortlist_operator.settings import OperatorSettings
 
 log = structlog.get_logger(__name__)
@@ -172,11 +172,11 @@ class PipelineLoop:
             connections = await self._observer.connections()
         except CONNECTION_ERRORS as error:
             errors["postgres"] = f"Postgres cannot be read: {_said(error)}"
-        beats = self._last_line.beats if self._last_line is not None else ()
+        beats = self._last_line.live if self._last_line is not None else []
         open_by_worker = connections.open_by_worker if connections is not None else {}
-        for pod in pods:
-            if pod.ready_at is not None:
-                self._starts.saw(pod.name, pod.ready_at - pod.created_at)
+        self._starts.see(
+            {p.name: p.ready_at - p.created_at for p in pods if p.ready_at is not None}
+        )
         return Sight(
             pods=pods,
             members=tuple(fleet.members(beats, pods, open_by_worker)),
@@ -210,6 +210,7 @@ class PipelineLoop:
             line=sight.line.reading if sight.line is not None else None,
             budget=self._budget_of(pipeline, sight),
             start_p90_seconds=self._starts.p90_seconds(),
+            throttled=sight.line is not None and sight.line.throttled,
         )
         decision = scaling.decide(observation, pipeline, self._memory)
         self._memory = decision.memory

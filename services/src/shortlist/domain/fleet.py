@@ -6,7 +6,14 @@ heartbeats (`storage.heartbeats`), from what Postgres counts, and from the pods 
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_STARTS_REMEMBERED = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +38,24 @@ class Worker:
     def pulls(self) -> bool:
         """Whether it takes from the line."""
         return self.ready and not self.draining
+
+
+class StartTimes:
+    """How long workers took of late from being asked for to ready."""
+
+    def __init__(self) -> None:
+        """None was seen yet."""
+        self._ready: frozenset[str] = frozenset()
+        self._seconds: deque[float] = deque(maxlen=_STARTS_REMEMBERED)
+
+    def see(self, ready: Mapping[str, float]) -> None:
+        """``ready``: everybody that is ready now → how many seconds that took."""
+        self._seconds.extend(seconds for name, seconds in ready.items() if name not in self._ready)
+        self._ready = frozenset(ready)
+
+    def p90_seconds(self) -> float | None:
+        """The 90th percentile; None before the first."""
+        if not self._seconds:
+            return None
+        ordered = sorted(self._seconds)
+        return ordered[int(0.9 * len(ordered))]

@@ -19,8 +19,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shortlist.domain.connections import connections_wanted
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from shortlist.domain.fleet import Worker
+    from shortlist.domain.pipeline import ScoringPipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,36 @@ class Holder:
         if self.is_settled:
             return max(self.standing.connections, self.open)
         return max(self.standing.ceiling, self.standing.connections, self.reported, self.open)
+
+
+def holder_of(
+    worker: Worker,
+    pipeline: ScoringPipeline,
+    *,
+    reported: int,
+    epoch: int,
+    standing: Grant | None,
+    leaving: bool = False,
+) -> Holder:
+    """A worker of a pipeline as the budget sees it; see `Holder` for what is reported.
+
+    One that leaves or drains has no use for more than what it still holds.
+    """
+    spec = pipeline.connections
+    wanted = connections_wanted(
+        concurrency=pipeline.worker.concurrency, overhead=spec.overhead_per_worker, mode=spec.mode
+    )
+    if (leaving or worker.draining) and spec.mode == "perJob":
+        wanted = min(wanted, spec.overhead_per_worker + worker.in_flight)
+    return Holder(
+        worker_id=worker.id,
+        least=spec.overhead_per_worker,
+        wanted=wanted,
+        reported=reported,
+        epoch=epoch,
+        open=worker.open_connections,
+        standing=standing,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +157,7 @@ def fair_shares(budget: int, bounds: Mapping[str, tuple[int, int]]) -> dict[str,
     """Split a budget evenly (max-min fair) between parties with a (least, most) each.
 
     Nobody gets more than its most, nor less than its least, even if that is more than the budget:
-    then there are too many of them, which no split can help. Also splits one Postgres's
-    connections between pipelines, with what each wants as its most.
+    then there are too many of them, which no split can help.
     """
     left = budget - sum(least for least, _ in bounds.values())
     shares = {name: least for name, (least, _) in bounds.items()}
@@ -136,6 +170,17 @@ def fair_shares(budget: int, bounds: Mapping[str, tuple[int, int]]) -> dict[str,
         left -= len(poorest[:left])
         hungry = [name for name in hungry if shares[name] < bounds[name][1]]
     return shares
+
+
+def split_budget(budget: int, wanted: Mapping[str, int]) -> dict[str, int]:
+    """What each of several pipelines on one Postgres may count on, by what each wants.
+
+    Its fair share, and what no share uses: who needs more by the next second may have that, and
+    whatever two of them ask for then, `allocate` gives out once.
+    """
+    shares = fair_shares(budget, {name: (0, most) for name, most in wanted.items()})
+    spare = budget - sum(shares.values())
+    return {name: share + spare for name, share in shares.items()}
 
 
 def _next_epoch(holders: Iterable[Holder]) -> int:

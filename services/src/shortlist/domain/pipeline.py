@@ -106,6 +106,11 @@ class ConnectionsSpec:
     reserved: int = 20
     max_in_flight: int | None = None
 
+    @property
+    def first_grant(self) -> int:
+        """What a worker starts with, until it is granted more: k + 1."""
+        return self.overhead_per_worker + 1
+
 
 @dataclass(frozen=True, slots=True)
 class FallbackSpec:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from shortlist.domain.application import ConnectionMode  # noqa: TC001 (decoding reads it)
+from shortlist.domain.fleet import Worker
 from shortlist.domain.grants import Grant as Grant  # noqa: PLC0414 (part of what is told here)
 from shortlist.storage import keys
 
@@ -97,6 +98,20 @@ async def mentioned(redis: Redis, pipeline: PipelineName) -> set[str]:
 def live(beats: list[Heartbeat], now: float) -> list[Heartbeat]:
     """Those that are not stale at ``now`` (Unix seconds)."""
     return [beat for beat in beats if now - beat.at <= STALE_AFTER_SECONDS]
+
+
+def as_worker(beat: Heartbeat, counted: int) -> Worker:
+    """Who reports, as the scaling policy sees it; ``counted``: its connections, by Postgres."""
+    return Worker(
+        id=beat.worker_id,
+        ready=beat.ready_at > 0,
+        draining=beat.draining,
+        in_flight=beat.in_flight,
+        busy_seconds=beat.busy_seconds,
+        ended=beat.completed + beat.failed + beat.retried,
+        open_connections=max(beat.open_connections, counted),
+        started_at=beat.started_at,
+    )
 
 
 async def publish_grants(redis: Redis, pipeline: PipelineName, grants: dict[str, Grant]) -> None:

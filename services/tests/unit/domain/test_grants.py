@@ -6,7 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from shortlist.domain.grants import Allocation, Grant, Holder, allocate, fair_shares
+from shortlist.domain.fleet import Worker
+from shortlist.domain.grants import (
+    Allocation,
+    Grant,
+    Holder,
+    allocate,
+    fair_shares,
+    holder_of,
+    split_budget,
+)
+from shortlist.domain.pipeline import ConnectionsSpec, ScoringPipeline
 
 CONCURRENCY = 10
 OVERHEAD = 1
@@ -77,6 +87,27 @@ def test_workers_that_are_expected_are_made_room_for() -> None:
 
 def test_connections_elsewhere_are_nobodys() -> None:
     assert allocate(22, [holder("a", 2)], elsewhere=15).publish == {"a": Grant(8, 7, 7)}
+
+
+def test_pipelines_share_a_budget_by_what_they_want_and_may_count_on_what_is_left() -> None:
+    assert split_budget(100, {"only": 11}) == {"only": 100}
+    assert split_budget(100, {"calm": 11, "busy": 33}) == {"calm": 67, "busy": 89}
+    assert split_budget(100, {"calm": 11, "greedy": 300}) == {"calm": 11, "greedy": 89}
+    assert split_budget(100, {"a": 300, "b": 300}) == {"a": 50, "b": 50}
+
+
+def test_a_worker_that_drains_or_leaves_wants_what_it_holds() -> None:
+    def wanted(worker: Worker, pipeline: ScoringPipeline, *, leaving: bool = False) -> int:
+        return holder_of(
+            worker, pipeline, reported=11, epoch=1, standing=None, leaving=leaving
+        ).wanted
+
+    per_job = ScoringPipeline()
+    assert wanted(Worker("a", in_flight=4), per_job) == 11
+    assert wanted(Worker("a", in_flight=4, draining=True), per_job) == 5
+    assert wanted(Worker("a", in_flight=4), per_job, leaving=True) == 5
+    per_write = ScoringPipeline(connections=ConnectionsSpec(mode="perWrite"))
+    assert wanted(Worker("a", in_flight=4, draining=True), per_write) == 2
 
 
 def test_without_postgres_everything_stays_as_it_is() -> None:
