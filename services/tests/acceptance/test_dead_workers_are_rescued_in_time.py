@@ -77,7 +77,6 @@ async def test_twelve_dead_workers_in_a_row_are_each_rescued_in_time(
     await rescued_in_time(place, mode, kills=12)
 
 
-@pytest.mark.quiet
 @pytest.mark.parametrize("mode", BOUND_SECONDS)
 async def test_off_switch_without_the_sweep_nobody_rescues(place: Place, mode: str) -> None:
     with pytest.raises(AssertionError, match=r"^not within .* rescued$"):

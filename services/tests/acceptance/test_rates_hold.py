@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from support.place import Place, Running
     from support.stack import Service
 
+pytestmark = [pytest.mark.slow, pytest.mark.quiet]
+
 MODES = get_args(ConnectionMode)
 LEAST_SHARE = 0.8
 
@@ -87,14 +89,6 @@ async def _kill_in_turn(
     return (time.monotonic() - started) * len(workers) - away_seconds
 
 
-@pytest.mark.quiet
-@pytest.mark.parametrize("mode", MODES)
-async def test_killing_a_worker_now_and_then_costs_little(place: Place, mode: str) -> None:
-    await workers_killed_regularly(place, mode, every_seconds=5, for_seconds=10)
-
-
-@pytest.mark.slow
-@pytest.mark.quiet
 @pytest.mark.timeout(400, func_only=True)
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_worker_killed_every_10_s_for_two_minutes_costs_little(
@@ -215,15 +209,6 @@ async def _feed(line: Line, connection: Connection, chunk: list[NewApplication])
         await line.publish([Entry(a.id) for a in group])
 
 
-@pytest.mark.quiet
-async def test_an_old_snapshot_does_not_slow_the_line_down(
-    place: Place, postgres_server: EmbeddedPostgres
-) -> None:
-    await old_snapshot_held(place, postgres_server, count=12_000, chunk=2_000)
-
-
-@pytest.mark.slow
-@pytest.mark.quiet
 @pytest.mark.timeout(1200, func_only=True)
 async def test_a_snapshot_held_for_200_000_applications_does_not_slow_the_line_down(
     place: Place, postgres_server: EmbeddedPostgres
@@ -232,7 +217,6 @@ async def test_a_snapshot_held_for_200_000_applications_does_not_slow_the_line_d
     assert share >= LEAST_SHARE
 
 
-@pytest.mark.quiet
 async def test_off_switch_rows_that_change_with_each_claim_slow_the_line_down(
     place: Place, postgres_server: EmbeddedPostgres
 ) -> None:

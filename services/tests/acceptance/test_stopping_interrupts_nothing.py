@@ -100,7 +100,6 @@ async def test_what_outlasts_the_grace_is_given_back_at_once(place: Place, mode:
     await given_back_after_the_grace(place, mode)
 
 
-@pytest.mark.quiet
 @pytest.mark.parametrize("mode", MODES)
 async def test_off_switch_a_worker_that_does_not_drain_gives_nothing_back(
     place: Place, mode: str

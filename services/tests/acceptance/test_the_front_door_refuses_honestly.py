@@ -113,7 +113,6 @@ async def test_an_absent_postgres_answers_503_within_2_s_and_nothing_is_half_don
     await refused_while_postgres_is_away(own_place, servers, hung=absence == "hung")
 
 
-@pytest.mark.quiet
 async def test_off_switch_without_the_commit_timeout_a_hung_postgres_hangs_clients(
     own_place: Place, servers: Servers
 ) -> None:
