@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -23,7 +22,7 @@ from shortlist.domain.pipeline import (
     ScoringPipeline,
     parse_pipeline,
 )
-from support.chart import CHART, CRD, ROOT, crd, crd_spec, merged, nested, strict
+from support.chart import CHART, CRD, ROOT, crd, crd_spec, defaulted, merged, nested, strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,17 +64,6 @@ def is_valid(spec: dict[str, Any]) -> bool:
 def camel(name: str) -> str:
     first, *others = name.split("_")
     return first + "".join(word.capitalize() for word in others)
-
-
-def defaulted(schema: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
-    """What the API server makes of an object: absent fields get their defaults."""
-    result = deepcopy(value)
-    for name, of in schema.get("properties", {}).items():
-        if name not in result and "default" in of:
-            result[name] = deepcopy(of["default"])
-        if isinstance(result.get(name), dict):
-            result[name] = defaulted(of, result[name])
-    return result
 
 
 def test_kubernetes_takes_the_definition() -> None:

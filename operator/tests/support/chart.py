@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -157,6 +158,17 @@ def merged(*trees: Mapping[str, Any]) -> Json:
                 result[name] = merged(below, value)
             else:
                 result[name] = value
+    return result
+
+
+def defaulted(schema: Json, value: Json) -> Json:
+    """What the API server makes of an object: absent fields get their defaults."""
+    result = deepcopy(value)
+    for name, of in schema.get("properties", {}).items():
+        if name not in result and "default" in of:
+            result[name] = deepcopy(of["default"])
+        if isinstance(result.get(name), dict):
+            result[name] = defaulted(of, result[name])
     return result
 
 
