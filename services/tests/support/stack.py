@@ -167,7 +167,9 @@ class Service:
         """Wait until ``/readyz`` says so."""
 
         async def look() -> bool:
-            assert self.alive or self.deaths, f"{self.name} did not start: {self.tail()}"
+            was_killed = self.process.poll() == -signal.SIGKILL  # a failpoint: a successor comes
+            started = self.alive or self.deaths or was_killed
+            assert started, f"{self.name} did not start: {self.tail()}"
             return await status_of(f"{self.url}/readyz") == 200
 
         await until(
