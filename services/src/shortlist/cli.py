@@ -62,7 +62,11 @@ def up(
         str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Worker processes of each pipeline.")
+        int | None,
+        typer.Option(
+            min=0,
+            help="Fix the worker processes of each pipeline. [default: as many as the load needs]",
+        ),
     ] = None,
     file: Annotated[
         list[Path] | None,

@@ -41,6 +41,8 @@ Guard = Literal[
     "graceful_drain",  # finish or give back on SIGTERM
     "leader_fence",  # a former leader writes nothing
     "grant_limit",  # in flight stays within the grant
+    "connection_budget",  # all grants together stay within what Postgres can give
+    "drain_first",  # a worker is emptied before it is let go
     "snapshot_safe",  # what the hot queries read is not bloated by state changes
     "body_limit",  # 413 for a body over the limit
 ]

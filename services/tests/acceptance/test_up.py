@@ -164,7 +164,7 @@ async def test_after_kill_9_no_orphan_runs_and_the_next_up_finishes_the_work(
 
 @pytest.mark.parametrize("name", ["ingest", "worker", "maintenance", "postgres", "valkey-server"])
 async def test_a_killed_child_is_replaced_and_the_work_goes_on(tmp_path: Path, name: str) -> None:
-    with running(tmp_path, SHORTLIST_SERVICE_SECONDS="0.1") as up:
+    with running(tmp_path, "--workers", "2", SHORTLIST_SERVICE_SECONDS="0.1") as up:
         url = await up.ready()
         await up.said("workers 2/2", 60)
         victim = up.child(name)
@@ -444,7 +444,7 @@ async def test_workers_never_hold_more_connections_than_the_budget(
     reaper.entrust(server.process)
     settings = {"DATABASE_URL": server.url, "REDIS_URL": redis_url}
     try:
-        with running(tmp_path, **settings, SHORTLIST_SERVICE_SECONDS="0.2") as up:  # type: ignore[arg-type]
+        with running(tmp_path, "--workers", "2", **settings, SHORTLIST_SERVICE_SECONDS="0.2") as up:  # type: ignore[arg-type]
             url = await up.ready()
             seen = await _watch_connections(up, server.url, url)
         assert max(seen) <= budget
@@ -468,7 +468,7 @@ async def _watch_connections(up: Up, database_url: str, url: str) -> list[int]:
     for _ in range(3):
         await up.said("workers 2/2")
         ids += await submit(url, 100)
-        up.child("worker").kill()
+        (await up.living_child("worker")).kill()
     await all_scored(url, ids)
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)

@@ -90,7 +90,7 @@ def on_a_terminal(directory: Path, *arguments: str) -> Iterator[Terminal]:
 
 
 async def test_the_panel_lives_and_ctrl_c_drains(tmp_path: Path) -> None:
-    with on_a_terminal(tmp_path, "--demo") as terminal:
+    with on_a_terminal(tmp_path, "--demo", "--workers", "2") as terminal:
         for words in ("in flight", "connections", "p99", "2/2", "maintenance", "running 0:0"):
             await terminal.shows(words)
         os.write(terminal.descriptor, CTRL_C)
@@ -103,7 +103,7 @@ async def test_the_panel_lives_and_ctrl_c_drains(tmp_path: Path) -> None:
 async def test_a_paused_terminal_does_not_keep_the_dead_from_being_replaced(
     tmp_path: Path,
 ) -> None:
-    with on_a_terminal(tmp_path) as terminal:
+    with on_a_terminal(tmp_path, "--workers", "2") as terminal:
         await terminal.shows("2/2")
         os.write(terminal.descriptor, CTRL_S)
 

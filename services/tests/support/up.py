@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -88,19 +88,33 @@ class Up:
         """What it started: ``ingest``, ``worker …`` and so on → the process."""
         found = {}
         for child in psutil.Process(self.process.pid).children():
-            arguments = child.cmdline()
-            is_ours = "shortlist" in arguments
-            name = arguments[arguments.index("shortlist") + 1] if is_ours else child.name()
-            found[f"{name} {child.pid}"] = child
+            with suppress(psutil.NoSuchProcess):  # it ended just now
+                found[f"{_name(child)} {child.pid}"] = child
         return found
 
     def child(self, name: str) -> psutil.Process:
         """One child by the beginning of its name."""
         return next(p for n, p in self.children().items() if n.startswith(name))
 
+    async def living_child(self, name: str) -> psutil.Process:
+        """The same, when there is one: just now they may all be on their way to be replaced."""
+
+        async def look() -> psutil.Process | None:
+            return next((p for n, p in self.children().items() if n.startswith(name)), None)
+
+        child = await until(look, within_seconds=_READY_SECONDS, what=f"there is a {name}")
+        assert child is not None
+        return child
+
     def descendants_left(self) -> list[int]:
         """Processes of this run that still live."""
         return holders((self.data / "children.lock").resolve())
+
+
+def _name(child: psutil.Process) -> str:
+    arguments = child.cmdline()
+    is_ours = "shortlist" in arguments
+    return arguments[arguments.index("shortlist") + 1] if is_ours else str(child.name())
 
 
 @contextmanager

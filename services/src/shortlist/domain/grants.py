@@ -17,7 +17,7 @@ lose all of it. One process grants at a time (leases see to it).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from shortlist.domain.connections import connections_wanted
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from shortlist.domain.fleet import Worker
     from shortlist.domain.pipeline import ScoringPipeline
+
+
+Name = TypeVar("Name", bound=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +156,7 @@ def allocate(
     return Allocation(publish, free)
 
 
-def fair_shares(budget: int, bounds: Mapping[str, tuple[int, int]]) -> dict[str, int]:
+def fair_shares(budget: int, bounds: Mapping[Name, tuple[int, int]]) -> dict[Name, int]:
     """Split a budget evenly (max-min fair) between parties with a (least, most) each.
 
     Nobody gets more than its most, nor less than its least, even if that is more than the budget:
@@ -172,7 +175,7 @@ def fair_shares(budget: int, bounds: Mapping[str, tuple[int, int]]) -> dict[str,
     return shares
 
 
-def split_budget(budget: int, wanted: Mapping[str, int]) -> dict[str, int]:
+def split_budget(budget: int, wanted: Mapping[Name, int]) -> dict[Name, int]:
     """What each of several pipelines on one Postgres may count on, by what each wants.
 
     Its fair share, and what no share uses: who needs more by the next second may have that, and

@@ -84,7 +84,7 @@ class Child:
         """How often it ended without being asked to."""
         self.problem = ""
         """Why it is not running, when it is not; empty when it is."""
-        self.started_at = 0.0
+        self.started_at = time.monotonic()
         """`time.monotonic` of the last start."""
         self._process: asyncio.subprocess.Process | None = None
         self._was_ready = False
@@ -105,6 +105,11 @@ class Child:
     def done(self) -> bool:
         """Whether it has ended for good."""
         return self._keeper is not None and self._keeper.done()
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it was asked to end."""
+        return self._leaving.is_set()
 
     def start(self) -> None:
         """Start it and keep it running."""

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from shortlist.domain.application import PipelineName
 from shortlist.embedded.rates import Rate, RecentHistogram, Total
 from shortlist.embedded.view import PipelineView, View
-from shortlist.storage import connections, heartbeats, postgres, redis
+from shortlist.storage import looks, postgres, redis
 from shortlist.storage.line import Line
 from shortlist.telemetry import LATENCY_BUCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from shortlist.storage.connections import ConnectionLimits
-    from shortlist.storage.heartbeats import Grant, Heartbeat
+    from shortlist.storage.heartbeats import Heartbeat
+    from shortlist.storage.looks import ConnectionsLook, LineLook
 
 _LOOK_TIMEOUT_SECONDS = 2.0
 
@@ -42,32 +42,42 @@ class Observer:
         self.redis = redis.connect(redis_url)
         self._connection: postgres.Connection | None = None
         self._memories = {PipelineName(name): _Memory() for name in pipelines}
-        self.beats: dict[PipelineName, list[Heartbeat]] = {}
-        """The last heartbeats that were read, stale ones too."""
-        self.grants: dict[PipelineName, dict[str, Grant]] = {}
-        """The grants that stand, as last read."""
-        self.open_by_worker: dict[str, int] = {}
-        """Worker id → its connections, as Postgres last counted them."""
-        self.limits: ConnectionLimits | None = None
-        """Postgres's limits, as last read."""
+        self.lines: dict[PipelineName, LineLook] = {}
+        """What Redis said of each pipeline when last read."""
+        self.sees_lines = False
+        """Whether the last look could read Redis."""
+        self.connections: ConnectionsLook | None = None
+        """What Postgres said when last read."""
+        self.sees_connections = False
+        """Whether the last look could read Postgres."""
 
     async def look(self) -> View:
         """One look at everything; never raises, never waits long."""
         problems: list[str] = []
-        views: list[PipelineView] = []
+        self.sees_lines = self.sees_connections = False
         try:
             async with asyncio.timeout(_LOOK_TIMEOUT_SECONDS):
-                await self._read_postgres()
+                self.connections = await looks.look_at_connections(await self.connection())
+            self.sees_connections = True
         except postgres.POSTGRES_ERRORS as error:
             problems.append(f"Postgres does not answer: {_said(error)}")
             if self._connection is not None:
                 self._connection.terminate()
         try:
             async with asyncio.timeout(_LOOK_TIMEOUT_SECONDS):
-                views = [await self._pipeline(name) for name in self._memories]
+                lines = {n: await looks.look_at_line(self.redis, n) for n in self._memories}
+            self.lines, self.sees_lines = lines, True
         except redis.REDIS_ERRORS as error:
             problems.append(f"Redis does not answer: {_said(error)}")
-        return View(views, problems)
+        return View([self._view(n) for n in self.lines] if self.sees_lines else [], problems)
+
+    async def anybody_waits(self, pipelines: Iterable[PipelineName]) -> bool:
+        """Whether anything waits in one of these lines; not when Redis does not say."""
+        try:
+            depths = [await Line(self.redis, name).depth() for name in pipelines]
+        except redis.REDIS_ERRORS:
+            return False
+        return any(depth.waiting for depth in depths)
 
     async def connection(self) -> postgres.Connection:
         """The connection, opened anew after a break; raises `CONNECTION_ERRORS`."""
@@ -83,40 +93,34 @@ class Observer:
         if self._connection is not None:
             await postgres.close_quickly(self._connection)
 
-    async def _read_postgres(self) -> None:
-        connection = await self.connection()
-        self.limits = await connections.limits(connection)
-        self.open_by_worker = await connections.open_by_worker(connection)
+    def counted(self, worker_id: str) -> int:
+        """A worker's connections, as Postgres last counted them."""
+        return 0 if self.connections is None else self.connections.open_by_worker.get(worker_id, 0)
 
-    async def _pipeline(self, name: PipelineName) -> PipelineView:
-        line = Line(self.redis, name)
-        depth, submissions = await line.depth(), await line.submissions()
-        beats = await heartbeats.all_beats(self.redis, name)
-        self.beats[name], self.grants[name] = beats, await heartbeats.all_grants(self.redis, name)
-        memory, now = self._memories[name], time.monotonic()
-        memory.accepted.observe(now, submissions)
+    def _view(self, name: PipelineName) -> PipelineView:
+        look, memory, now = self.lines[name], self._memories[name], time.monotonic()
+        beats, live = look.beats, look.live
+        memory.accepted.observe(now, look.reading.submissions)
         memory.finished.observe({beat.worker_id: beat.completed + beat.failed for beat in beats})
         memory.completed.observe(now, memory.finished.total)
         memory.latency.observe(now, {beat.worker_id: beat.latency_buckets for beat in beats})
-        live = heartbeats.live(beats, time.time())
         return PipelineView(
             name=name,
-            waiting=depth.waiting,
+            waiting=look.reading.waiting,
             in_flight=sum(beat.in_flight for beat in live),
             accepted_rate=memory.accepted.per_second,
             completed_rate=memory.completed.per_second,
-            workers=len(live),
-            granted=sum(self._granted(name, beat) for beat in live),
-            open=sum(self._open(beat) for beat in live),
+            workers=sum(not beat.draining for beat in live),
+            draining=sum(beat.draining for beat in live),
+            granted=sum(_granted(look, beat) for beat in live),
+            open=sum(max(beat.open_connections, self.counted(beat.worker_id)) for beat in live),
             p99_seconds=memory.latency.quantile(0.99, LATENCY_BUCKETS),
         )
 
-    def _granted(self, name: PipelineName, beat: Heartbeat) -> int:
-        grant = self.grants[name].get(beat.worker_id)
-        return beat.grant if grant is None else grant.connections
 
-    def _open(self, beat: Heartbeat) -> int:
-        return max(beat.open_connections, self.open_by_worker.get(beat.worker_id, 0))
+def _granted(look: LineLook, beat: Heartbeat) -> int:
+    grant = look.grants.get(beat.worker_id)
+    return beat.grant if grant is None else grant.connections
 
 
 def _said(error: BaseException) -> str:

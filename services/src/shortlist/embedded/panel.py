@@ -13,7 +13,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from shortlist.embedded.screen import State, progress, seconds
+from shortlist.embedded.screen import State, progress, scaling, seconds, workers
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -59,7 +59,9 @@ class PanelPainter:
 
 def render(state: State) -> RenderableType:
     """The panel for a state."""
-    parts: list[RenderableType] = [_pipelines(state), Text(), _children(state)]
+    parts: list[RenderableType] = [_pipelines(state)]
+    parts += [Text(why, style="dim") for why in scaling(state)]
+    parts += [Text(), _children(state)]
     troubles = [*state.view.problems, *state.warnings]
     parts += [Text(f"! {trouble}", style="bold red") for trouble in troubles]
     return Panel(
@@ -87,7 +89,7 @@ def _row(pipeline: PipelineView, state: State) -> tuple[str, ...]:
         f"{pipeline.in_flight}",
         f"{pipeline.accepted_rate:.1f}/s",
         f"{pipeline.completed_rate:.1f}/s",
-        f"{pipeline.workers}/{state.workers_wanted.get(pipeline.name, 0)}",
+        workers(pipeline, state),
         f"{pipeline.open}/{pipeline.granted} of {state.budget}",
         seconds(pipeline.p99_seconds),
     )

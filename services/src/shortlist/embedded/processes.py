@@ -180,11 +180,6 @@ def worker_program(
     )
 
 
-def first_connections(pipeline: ScoringPipeline) -> int:
-    """What a worker starts with, until it is granted more: k + 1."""
-    return pipeline.connections.overhead_per_worker + 1
-
-
 def worker_environment(pipeline: ScoringPipeline) -> dict[str, str]:
     """A pipeline's specification as its workers' settings."""
     return _template_environment(pipeline.worker.template or {}) | {
@@ -193,7 +188,7 @@ def worker_environment(pipeline: ScoringPipeline) -> dict[str, str]:
         "SHORTLIST_DRAIN_TIMEOUT_SECONDS": str(pipeline.worker.drain_timeout_seconds),
         "SHORTLIST_CONNECTION_MODE": pipeline.connections.mode,
         "SHORTLIST_CONNECTION_OVERHEAD": str(pipeline.connections.overhead_per_worker),
-        "SHORTLIST_INITIAL_GRANT": str(first_connections(pipeline)),
+        "SHORTLIST_INITIAL_GRANT": str(pipeline.connections.first_grant),
         **_scorer_environment(pipeline.scorer),
     }
 

@@ -17,8 +17,12 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from shortlist.embedded.view import View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from shortlist.domain.application import PipelineName
+    from shortlist.domain.scaling import Decision
+    from shortlist.embedded.view import PipelineView
 
 Phase = Literal["starting", "running", "draining"]
 
@@ -37,6 +41,8 @@ class State:
     uptime_seconds: float
     view: View = field(default_factory=View)
     workers_wanted: dict[str, int] = field(default_factory=dict)
+    decisions: Mapping[PipelineName, Decision] = field(default_factory=dict)
+    """What the scaling policy decided last."""
     budget: int = 0
     children: dict[str, str] = field(default_factory=dict)
     """Child that has not ended for good → what is the matter with it; empty when nothing is."""
@@ -128,8 +134,25 @@ def status_line(state: State) -> str:
     """The state in one line."""
     clock = time.strftime("%H:%M:%S")
     troubles = [*state.view.problems, *state.warnings, *_troubles(state)]
-    parts = [f"{clock} {state.phase}", *_pipelines(state), *troubles]
+    parts = [f"{clock} {state.phase}", *_pipelines(state), *scaling(state), *troubles]
     return " | ".join(parts)
+
+
+def scaling(state: State) -> list[str]:
+    """Why there are so many workers, for each pipeline."""
+    return [f"{name}: {_why(decision)}" for name, decision in state.decisions.items()]
+
+
+def _why(decision: Decision) -> str:
+    if decision.limited_by in (None, "dryRun", "paused", "pauseScaleIn", "metrics"):
+        return decision.reason  # which says so
+    return f"{decision.reason}, limited by {decision.limited_by}"
+
+
+def workers(pipeline: PipelineView, state: State) -> str:
+    """Those that take from the line, of how many there shall be, and those on their way out."""
+    draining = f" +{pipeline.draining} draining" if pipeline.draining else ""
+    return f"{pipeline.workers}/{state.workers_wanted.get(pipeline.name, 0)}{draining}"
 
 
 def progress(state: State) -> str:
@@ -143,7 +166,7 @@ def _pipelines(state: State) -> list[str]:
     return [
         f"{pipeline.name}: waiting {pipeline.waiting}, in flight {pipeline.in_flight}, "
         f"accepted {pipeline.accepted_rate:.1f}/s, completed {pipeline.completed_rate:.1f}/s, "
-        f"workers {pipeline.workers}/{state.workers_wanted.get(pipeline.name, 0)}, "
+        f"workers {workers(pipeline, state)}, "
         f"connections {pipeline.open}/{pipeline.granted}, "
         f"p99 {seconds(pipeline.p99_seconds)}"
         for pipeline in state.view.pipelines

@@ -12,22 +12,22 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from shortlist.domain.connections import connections_wanted
-from shortlist.domain.grants import Holder, allocate
-from shortlist.embedded.processes import first_connections
+from shortlist.domain.grants import allocate, holder_of, split_budget
+from shortlist.failpoints import guarded
 from shortlist.storage import heartbeats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterator, Mapping
 
     from shortlist.domain.application import PipelineName
-    from shortlist.domain.grants import Grant
+    from shortlist.domain.grants import Grant, Holder
     from shortlist.domain.pipeline import ScoringPipeline
     from shortlist.embedded.child import Child
     from shortlist.embedded.observe import Observer
     from shortlist.storage.heartbeats import Heartbeat
 
 _LOOK_AGAIN_SECONDS = 0.1
+_NO_BUDGET = 1_000_000
 
 
 class Sizing:
@@ -40,73 +40,92 @@ class Sizing:
         self._observer = observer
         self._pipelines = pipelines
         self._admitted: dict[str, tuple[Child, int]] = {}
+        self._waiting: dict[str, int] = {}
 
     @property
     def budget(self) -> int:
         """B: what all workers together may hold, by the limits that were last read."""
-        assert self._observer.limits is not None
+        assert self._observer.connections is not None
+        if not guarded("connection_budget"):
+            return _NO_BUDGET
         reserved = max(pipeline.connections.reserved for pipeline in self._pipelines.values())
-        return self._observer.limits.budget(reserved)
+        return self._observer.connections.limits.budget(reserved)
+
+    def split(self, wanted: Mapping[PipelineName, int]) -> Mapping[PipelineName, int | None]:
+        """The budget that each pipeline's policy is told; None while Postgres cannot be read."""
+        if not self._observer.sees_connections:
+            return dict.fromkeys(wanted)
+        return split_budget(self.budget, wanted)
 
     async def admit(self, child: Child, pipeline: ScoringPipeline) -> None:
         """Wait until a worker that is about to start can have its first connections."""
         self._admitted.pop(child.name, None)
-        first = first_connections(pipeline)
-        while self._held() + first > self.budget:  # noqa: ASYNC110 (other processes' connections)
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        first = pipeline.connections.first_grant
+        self._waiting[child.name] = first
+        try:
+            while self._held() + first > self.budget and not child.is_leaving:  # noqa: ASYNC110 (other processes' connections)
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        finally:
+            del self._waiting[child.name]
         self._admitted[child.name] = (child, first)
 
-    async def publish(self) -> None:
-        """Tell workers their grants where these change, and forget workers that are gone."""
-        publish = allocate(
-            self.budget, list(self._holders()), elsewhere=self._held_elsewhere()
-        ).publish
-        for name, beats in self._observer.beats.items():
-            ours = {beat.worker_id for beat in beats} & publish.keys()
-            await self._publish(name, {worker: publish[worker] for worker in ours})
-            for beat in beats:
-                if not self._is_here(beat):
-                    await heartbeats.leave(self._observer.redis, name, beat.worker_id)
+    async def publish(self, expected: int = 0) -> int:
+        """Tell workers their grants where these change, and forget workers that are gone.
 
-    async def _publish(self, name: PipelineName, grants: dict[str, Grant]) -> None:
-        await heartbeats.publish_grants(self._observer.redis, name, grants)
-        self._observer.grants[name].update(grants)
+        ``expected``: connections that are wanted for workers to be started now. Returns how many
+        there are for them; none while Postgres cannot be read.
+        """
+        if not self._observer.sees_connections:
+            return 0
+        waiting = sum(self._waiting.values())
+        allocation = allocate(
+            self.budget,
+            list(self._holders()),
+            elsewhere=self._held_elsewhere(),
+            expected=expected + waiting,
+        )
+        if self._observer.sees_lines:
+            await self._tell(allocation.publish)
+        return max(0, allocation.free - waiting)
+
+    async def _tell(self, publish: Mapping[str, Grant]) -> None:
+        redis = self._observer.redis
+        for name, look in self._observer.lines.items():
+            ours = {beat.worker_id for beat in look.beats} & publish.keys()
+            grants = {worker: publish[worker] for worker in ours}
+            await heartbeats.publish_grants(redis, name, grants)
+            look.grants.update(grants)
+            for beat in look.beats:
+                if not self._is_here(beat):
+                    await heartbeats.leave(redis, name, beat.worker_id)
 
     def _held(self) -> int:
         return self._held_elsewhere() + sum(holder.held for holder in self._holders())
 
-    def _holders(self) -> Iterable[Holder]:
-        for name, beats in self._observer.beats.items():
-            for beat in beats:
+    def _holders(self) -> Iterator[Holder]:
+        for name, look in self._observer.lines.items():
+            for beat in look.beats:
                 if self._is_here(beat):
-                    yield self._holder(name, beat)
-
-    def _holder(self, name: PipelineName, beat: Heartbeat) -> Holder:
-        connections = self._pipelines[name].connections
-        counted = self._observer.open_by_worker.get(beat.worker_id, 0)
-        return Holder(
-            worker_id=beat.worker_id,
-            least=connections.overhead_per_worker,
-            wanted=connections_wanted(
-                concurrency=self._pipelines[name].worker.concurrency,
-                overhead=connections.overhead_per_worker,
-                mode=connections.mode,
-            ),
-            reported=beat.grant,
-            epoch=beat.epoch,
-            open=max(beat.open_connections, counted),
-            standing=self._observer.grants.get(name, {}).get(beat.worker_id),
-        )
+                    yield holder_of(
+                        heartbeats.as_worker(beat, self._observer.counted(beat.worker_id)),
+                        self._pipelines[name],
+                        reported=beat.grant,
+                        epoch=beat.epoch,
+                        standing=look.grants.get(beat.worker_id),
+                    )
 
     def _held_elsewhere(self) -> int:
         """Connections of workers that do not report: gone, or not here yet."""
+        assert self._observer.connections is not None
         holders = {holder.worker_id for holder in self._holders()}
-        gone = sum(n for w, n in self._observer.open_by_worker.items() if w not in holders)
+        counted = self._observer.connections.open_by_worker
+        gone = sum(n for worker, n in counted.items() if worker not in holders)
         return gone + self._unreported()
 
     def _unreported(self) -> int:
         """What workers need that were let in and have not reported yet."""
-        reported = {beat.pid for beats in self._observer.beats.values() for beat in beats}
+        lines = self._observer.lines.values()
+        reported = {beat.pid for look in lines for beat in look.beats}
         return sum(
             first
             for child, first in self._admitted.values()
@@ -115,7 +134,7 @@ class Sizing:
 
     def _is_here(self, beat: Heartbeat) -> bool:
         """Whether a worker lives, or its connections do."""
-        if self._observer.open_by_worker.get(beat.worker_id):
+        if self._observer.counted(beat.worker_id):
             return True
         if beat.host == socket.gethostname():
             return _is_alive(beat.pid)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from shortlist.embedded import processes
 from shortlist.embedded.child import Child, last_line
+from shortlist.embedded.crew import Crew
 from shortlist.embedded.servers import EmbeddedPostgres, EmbeddedRedis, ServerError
 from shortlist.embedded.view import View
 
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
 
     from shortlist.domain.application import PipelineName
     from shortlist.domain.pipeline import ScoringPipeline
+    from shortlist.domain.scaling import Decision
     from shortlist.embedded.child import Program
     from shortlist.embedded.datadir import DataDirectory
     from shortlist.embedded.observe import Observer
     from shortlist.embedded.processes import Surroundings
+    from shortlist.embedded.scaler import Scaler
     from shortlist.embedded.sizing import Sizing
     from shortlist.settings import Settings
 
@@ -62,22 +66,34 @@ class Supervisor:
         self.pipelines = pipelines
         self._tell = tell
         self._children: list[Child] = []
-        self._workers: dict[PipelineName, list[Child]] = {name: [] for name in pipelines}
+        self.crews = {n: Crew(p, partial(self._new_worker, p)) for n, p in pipelines.items()}
+        """Each pipeline's workers."""
         self._servers: list[Child] = []
         self.is_draining = False
         """Whether our own processes are finishing what they hold."""
-        self._retiring: dict[Child, asyncio.Task[None]] = {}
+        self._is_ending = False
         self._around: Surroundings | None = None
         self._cluster: EmbeddedPostgres | None = None
         self._is_new = False
         self._observer: Observer | None = None
         self._sizing: Sizing | None = None
+        self._scaler: Scaler | None = None
 
     @property
     def children(self) -> list[Child]:
         """Every child, the servers first."""
-        workers = [child for children in self._workers.values() for child in children]
+        workers = [child for crew in self.crews.values() for child in crew.children]
         return [*self._servers, *self._children, *workers, *self._retiring]
+
+    @property
+    def _retiring(self) -> dict[Child, asyncio.Task[None]]:
+        """Workers that were told to go."""
+        return {c: task for crew in self.crews.values() for c, task in crew.retiring.items()}
+
+    @property
+    def decisions(self) -> dict[PipelineName, Decision]:
+        """What the scaling policy decided last."""
+        return self._scaler.decisions if self._scaler is not None else {}
 
     @property
     def budget(self) -> int:
@@ -86,7 +102,8 @@ class Supervisor:
 
     def workers_wanted(self, name: PipelineName) -> int:
         """How many workers a pipeline is to have."""
-        return len(self._workers[name])
+        decision = self.decisions.get(name)
+        return len(self.crews[name].children) if decision is None else decision.replicas
 
     async def start(
         self, workers: Mapping[PipelineName, int], listener: socket.socket, dashboard: socket.socket
@@ -113,35 +130,34 @@ class Supervisor:
         """Start what nobody waits for before the first 202."""
         assert self._around is not None
         for name, count in workers.items():
-            self.resize(name, count)
+            self.crews[name].hire(count)
         self._start(processes.maintenance_program(self._around))
         self._start(processes.dashboard_program(self._around, dashboard))
         if demo_url is not None:
             self._start(processes.demo_program(self._around, demo_url))
 
-    def resize(self, name: PipelineName, count: int) -> None:
-        """Have so many workers of a pipeline: start new ones, or let the youngest finish and go."""
-        children = self._workers[name]
-        while len(children) < count:
-            number = _lowest_free(f"worker-{name}-", [*children, *self._retiring])
-            children.append(self._new_worker(self.pipelines[name], number))
-        while len(children) > count:
-            self._retire(children.pop())
-
     async def look(self) -> View:
-        """One look at everything, and the grants that follow from it. Each second."""
+        """One look at everything, and what follows from it. Each second."""
         assert self._observer is not None
         assert self._sizing is not None
+        assert self._scaler is not None
         try:
             view = await self._observer.look()
-            if not view.problems:
-                await self._sizing.publish()
+            await (self._sizing.publish() if self._is_ending else self._scaler.tick())
         except Exception as error:  # noqa: BLE001 (whatever it is, the children must be kept running)
             return View(problems=[f"The line cannot be looked at: {error!r}"])
         return view
 
+    async def is_woken(self) -> bool:
+        """Whether something waits in a line that has no workers: look again at once."""
+        assert self._observer is not None
+        assert self._scaler is not None
+        asleep = self._scaler.asleep
+        return bool(asleep) and await self._observer.anybody_waits(asleep)
+
     async def drain(self) -> None:
         """End everything in order, losing nothing and finishing what is held."""
+        self._is_ending = True
         self.is_draining = self._observer is not None
         busy = [c for c in self.children if c not in self._servers and c not in self._retiring]
         # Those that retire were asked already; asked twice, they would not finish what they hold.
@@ -202,14 +218,9 @@ class Supervisor:
             assert self._sizing is not None
             await self._sizing.admit(child, pipeline)
 
-        child = Child(processes.worker_program(self._around, pipeline, number, admit), self._tell)
-        child.start()
+        program = processes.worker_program(self._around, pipeline, number, admit)
+        child = Child(program, self._tell)
         return child
-
-    def _retire(self, child: Child) -> None:
-        task = asyncio.create_task(child.drain(), name=f"retiring {child.name}")
-        self._retiring[child] = task
-        task.add_done_callback(lambda _: self._retiring.pop(child, None))
 
     async def _start_servers(self) -> Surroundings:
         """Start what was not given by URL. The URLs are known before anything answers."""
@@ -237,13 +248,15 @@ class Supervisor:
 
     async def _open_eyes(self, around: Surroundings) -> None:
         """Import the drivers in a thread, half a second long: the servers start meanwhile."""
-        for module in ("observe", "sizing", "database"):
+        for module in ("observe", "scaler", "sizing", "database"):
             await asyncio.to_thread(import_module, f"shortlist.embedded.{module}")
         from shortlist.embedded.observe import Observer  # noqa: PLC0415 (just imported)
+        from shortlist.embedded.scaler import Scaler  # noqa: PLC0415 (just imported)
         from shortlist.embedded.sizing import Sizing  # noqa: PLC0415 (just imported)
 
         self._observer = Observer(around.database_url, around.redis_url, self.pipelines)
         self._sizing = Sizing(self._observer, self.pipelines)
+        self._scaler = Scaler(self._observer, self._sizing, self.crews, self._tell)
         await asyncio.to_thread(
             self._data.write_environment,
             {"DATABASE_URL": around.database_url, "REDIS_URL": around.redis_url},
@@ -287,8 +300,7 @@ class Supervisor:
         assert self._sizing is not None
         budget = self._sizing.budget
         needed = sum(
-            processes.first_connections(self.pipelines[name]) * count
-            for name, count in workers.items()
+            self.pipelines[name].connections.first_grant * count for name, count in workers.items()
         )
         if needed > budget:
             raise StartError(
@@ -296,12 +308,6 @@ class Supervisor:
                 f"and {budget} are left for them. Use fewer with --workers, or raise Postgres's "
                 "max_connections."
             )
-
-
-def _lowest_free(prefix: str, children: list[Child]) -> int:
-    """The lowest number that none of the children has after ``prefix`` in its name."""
-    taken = {child.name for child in children}
-    return next(n for n in range(1, len(taken) + 2) if f"{prefix}{n}" not in taken)
 
 
 def _capitalised(sentence: str) -> str:

@@ -18,7 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shortlist.embedded import datadir, logs
-from shortlist.embedded.pipelines import BadPipelineFileError, read_pipelines
+from shortlist.embedded.pipelines import (
+    BadPipelineFileError,
+    fitted,
+    read_pipelines,
+    workers_at_start,
+)
 from shortlist.embedded.screen import Painter, Phase, PlainPainter, Screen, State
 from shortlist.embedded.servers import ServerError
 from shortlist.embedded.supervisor import StartError, Supervisor
@@ -39,9 +44,9 @@ EXIT_STOPPED = 130  # 128 + SIGINT, as shells have it
 
 DEFAULT_DATA = Path(".shortlist")
 _DEFAULT_HOST = "127.0.0.1"  # nothing here asks who is there; other machines must be invited
-_DEFAULT_WORKERS = 2
 _BACKLOG = 2048
 _LOOK_SECONDS = 1.0
+_WAKE_SECONDS = 0.1
 _CHORES_SECONDS = 5.0
 _ONE_PRESS_SECONDS = 0.3
 
@@ -79,7 +84,8 @@ async def run(
     screen = Screen(_painter)
     try:
         with ExitStack() as stack:
-            pipelines = await asyncio.to_thread(read_pipelines, files, settings)
+            read = await asyncio.to_thread(read_pipelines, files, settings)
+            pipelines = {name: fitted(pipeline, workers) for name, pipeline in read.items()}
             directory = await asyncio.to_thread(
                 stack.enter_context, datadir.opened(data or DEFAULT_DATA)
             )
@@ -87,7 +93,7 @@ async def run(
             listener = stack.enter_context(_listen(settings))
             dashboard = stack.enter_context(socket.create_server((_DEFAULT_HOST, 0)))
             up = Up(settings, directory, pipelines, screen, stops)
-            return await up.run(_counts(pipelines, workers), listener, dashboard, demo=demo)
+            return await up.run(listener, dashboard, demo=demo)
     except BadPipelineFileError as error:
         return _refuse(screen, error, EXIT_USAGE)
     except (StartError, ServerError, datadir.DataDirectoryError) as error:
@@ -112,6 +118,9 @@ class Up:
         self._screen = screen
         self._stops = stops
         self._supervisor = Supervisor(data, settings, pipelines, screen.say)
+        self._workers = {name: workers_at_start(p) for name, p in pipelines.items()}
+        intervals = [pipeline.scaling.interval_seconds for pipeline in pipelines.values()]
+        self._look_seconds = min(_LOOK_SECONDS, *intervals)
         self._started_at = time.monotonic()
         self._phase: Phase = "starting"
         self._url = ""
@@ -119,18 +128,11 @@ class Up:
         self._chores_at = 0.0
         screen.log = data.log("up")
 
-    async def run(
-        self,
-        workers: Mapping[PipelineName, int],
-        listener: socket.socket,
-        dashboard: socket.socket,
-        *,
-        demo: bool,
-    ) -> int:
+    async def run(self, listener: socket.socket, dashboard: socket.socket, *, demo: bool) -> int:
         """Start, serve, drain."""
         self._url = _url(listener)
         self._screen.say(f"Starting; everything is kept in {self._data.root}.")
-        starting = asyncio.create_task(self._supervisor.start(workers, listener, dashboard))
+        starting = asyncio.create_task(self._supervisor.start(self._workers, listener, dashboard))
         try:
             if await self._unless_stopped(starting):
                 self._phase = "running"
@@ -140,7 +142,7 @@ class Up:
                     f"Other commands: env $(cat {self._data.environment}) shortlist COMMAND"
                 )
                 demo_url = self._url if demo else None
-                await self._supervisor.start_the_rest(workers, dashboard, demo_url)
+                await self._supervisor.start_the_rest(self._workers, dashboard, demo_url)
                 durable = asyncio.create_task(self._supervisor.make_durable())
                 await self._serve()
                 await durable
@@ -166,7 +168,15 @@ class Up:
         """Look, size, show, until the first request to stop."""
         while not self._stops.first.is_set():
             await self._turn()
-            await _wait(self._stops.first, _LOOK_SECONDS)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Until the next look, or until somebody comes to a line that has no workers."""
+        ends_at = time.monotonic() + self._look_seconds
+        while (left := ends_at - time.monotonic()) > 0 and not self._stops.first.is_set():
+            await _wait(self._stops.first, min(left, _WAKE_SECONDS))
+            if await self._supervisor.is_woken():
+                return
 
     async def _end(self) -> int:
         """Drain, and show how that goes; stop at once when asked again."""
@@ -215,24 +225,11 @@ class Up:
             uptime_seconds=time.monotonic() - self._started_at,
             view=view,
             workers_wanted={n: supervisor.workers_wanted(n) for n in supervisor.pipelines},
+            decisions=supervisor.decisions,
             budget=supervisor.budget,
             children={c.name: c.problem for c in supervisor.children if not c.done},
             warnings=self._warnings,
         )
-
-
-def _counts(
-    pipelines: Mapping[PipelineName, ScoringPipeline], workers: int | None
-) -> dict[PipelineName, int]:
-    """How many workers each pipeline starts with."""
-    return {name: _count(pipeline, workers) for name, pipeline in pipelines.items()}
-
-
-def _count(pipeline: ScoringPipeline, workers: int | None) -> int:
-    if workers is not None:
-        return workers
-    scaling = pipeline.scaling
-    return max(scaling.min_replicas, min(_DEFAULT_WORKERS, scaling.max_replicas))
 
 
 def _listen(settings: Settings) -> socket.socket:

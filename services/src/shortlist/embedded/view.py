@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class PipelineView:
-    """One pipeline now. Rates are per second; p99 is of the last minute, in seconds."""
+    """One pipeline now. Rates are per second; p99 is of the last minute, in seconds.
+
+    ``workers`` are those that take from the line, ``draining`` those that take nothing more.
+    """
 
     name: str
     waiting: int = 0
@@ -18,6 +21,7 @@ class PipelineView:
     granted: int = 0
     open: int = 0
     p99_seconds: float | None = None
+    draining: int = 0
 
 
 @dataclass(frozen=True, slots=True)

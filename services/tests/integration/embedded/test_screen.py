@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from shortlist.domain.application import DEFAULT_PIPELINE
+from shortlist.domain.scaling import Decision, Memory
 from shortlist.embedded.panel import render
 from shortlist.embedded.screen import Painter, Screen, State, status_line
 from shortlist.embedded.view import PipelineView, View
@@ -19,10 +21,13 @@ STATE = State(
     data=Path("/data"),
     uptime_seconds=3725,
     view=View(
-        [PipelineView("default", 120, 20, 41.25, 13.0, 2, 22, 22, 1.678)],
+        [PipelineView("default", 120, 20, 41.25, 13.0, 2, 22, 22, 1.678, draining=1)],
         ["Redis does not answer: refused"],
     ),
     workers_wanted={"default": 3},
+    decisions={
+        DEFAULT_PIPELINE: Decision(3, 3, "41/s arriving", "maxReplicas", None, Memory()),
+    },
     budget=177,
     children={"postgres": "", "ingest": "it was ended by SIGKILL"},
     warnings=["Only 3 MB are free"],
@@ -36,7 +41,8 @@ def test_the_panel_shows_the_line_the_rates_the_workers_the_connections_and_the_
     console.print(render(STATE))
     text = console.export_text()
     for shown in (
-        "http://127.0.0.1:8000", "running 1:02:05", "120", "20", "41.2/s", "13.0/s", "2/3",
+        "http://127.0.0.1:8000", "running 1:02:05", "120", "20", "41.2/s", "13.0/s",
+        "2/3 +1 draining", "default: 41/s arriving, limited by maxReplicas",
         "22/22 of 177", "1.7 s", "ingest (it was ended by SIGKILL)", "! Redis does not answer",
         "! Only 3 MB are free", "Ctrl-C",
     ):  # fmt: skip
@@ -45,7 +51,10 @@ def test_the_panel_shows_the_line_the_rates_the_workers_the_connections_and_the_
 
 def test_the_status_line_says_the_same_in_one_line() -> None:
     line = status_line(STATE)
-    for shown in ("waiting 120", "in flight 20", "workers 2/3", "connections 22/22", "p99 1.7 s"):
+    for shown in (
+        "waiting 120", "in flight 20", "workers 2/3 +1 draining", "connections 22/22", "p99 1.7 s",
+        "41/s arriving, limited by maxReplicas",
+    ):  # fmt: skip
         assert shown in line
     assert "ingest: it was ended by SIGKILL" in line
     assert "\n" not in line

@@ -9,7 +9,7 @@ import pytest
 
 from shortlist.domain.application import DEFAULT_PIPELINE
 from shortlist.embedded import datadir
-from shortlist.embedded.pipelines import read_pipelines
+from shortlist.embedded.pipelines import fitted, read_pipelines
 from shortlist.embedded.supervisor import Supervisor
 from shortlist.settings import Settings
 from support.waiting import until
@@ -31,7 +31,9 @@ async def supervised(
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.create_server(("127.0.0.1", 0)) as dashboard,
     ):
-        supervisor = Supervisor(data, settings, read_pipelines([], settings), told.append)
+        read = read_pipelines([], settings)
+        pipelines = {name: fitted(pipeline, workers) for name, pipeline in read.items()}
+        supervisor = Supervisor(data, settings, pipelines, told.append)
         wanted = {DEFAULT_PIPELINE: workers}
         try:
             await supervisor.start(wanted, listener, dashboard)
@@ -60,9 +62,11 @@ async def test_workers_are_started_and_retired_while_it_runs(
     settings = Settings.model_validate({"database_url": database_url, "redis_url": redis_url})
     async with supervised(tmp_path / "data", settings, workers=1) as supervisor:
         await become(supervisor, 1)
-        supervisor.resize(DEFAULT_PIPELINE, 3)
+        crew = supervisor.crews[DEFAULT_PIPELINE]
+        crew.hire(2)
         await become(supervisor, 3)
-        supervisor.resize(DEFAULT_PIPELINE, 1)
+        for child in crew.children[1:]:
+            crew.retire(child)
         names = {child.name for child in supervisor.children}
         assert "worker-default-3" in names, "what retires still counts"
         await become(supervisor, 1)
@@ -73,6 +77,6 @@ async def test_workers_are_started_and_retired_while_it_runs(
             }
 
         await until(ended, within_seconds=60, what="the retired are gone")
-        supervisor.resize(DEFAULT_PIPELINE, 2)
+        crew.hire(1)
         await become(supervisor, 2)
         await supervisor.drain()
