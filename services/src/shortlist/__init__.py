@@ -2,7 +2,7 @@
 
 The path of one application, in the order in which to read the files:
 
-1. ``ingest/app.py``             the HTTP routes; a body is decoded and checked
+1. ``ingest/app.py``             the HTTP routes; a body is decoded and checked (or ``hot.py``)
 2. ``ingest/accepter.py``        group commit: what waits becomes one INSERT, then 202s
 3. ``storage/applications.py``   that INSERT; the row is the outbox
 4. ``storage/line.py``           after the commit the id goes on a Redis stream

@@ -309,6 +309,11 @@ def _stop_tracing(provider: TracerProvider) -> None:
     thread.join(_SHUTDOWN_TIMEOUT_SECONDS)  # a collector that hangs must not hold the process
 
 
+def is_tracing() -> bool:
+    """Whether this process records spans."""
+    return _Tracing.tracer is not None
+
+
 def request_span(
     method: str, route: str, traceparent: str | None = None
 ) -> contextlib.AbstractContextManager[trace.Span]:

@@ -7,6 +7,7 @@ its application, or with 503 within the time-out; then the publisher gets the gr
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -52,20 +53,27 @@ class Accepter:
         self._on_accepted = on_accepted
         self._groups = Batcher(self._commit, overlap=flushers)
 
-    async def accept(self, application: NewApplication) -> AcceptOutcome:
-        """Return when the application is committed; 503 when it could not be.
+    @property
+    def is_full(self) -> bool:
+        """Whether so many wait for a commit that nobody may join them."""
+        return self._groups.waiting >= self._backlog
+
+    def accept(self, application: NewApplication) -> asyncio.Future[AcceptOutcome]:
+        """Done when the application is committed; 503 when it could not be.
 
         A 503 means that nothing was committed, unless it was just being committed and Postgres was
         not heard of again in time: nobody can close that gap. An idempotency key makes it safe to
         try again even so.
         """
-        if self._groups.waiting >= self._backlog:
+        if self.is_full:
             REFUSED.labels("backlog").inc()
             raise unavailable("Too many wait for a commit. Nothing was accepted.")
         committed = self._groups.submit(_Waiting(application, time.monotonic()))
         if guarded("durable_accept"):
-            return await committed
-        return Accepted(application.id)
+            return committed
+        at_once: asyncio.Future[AcceptOutcome] = asyncio.get_running_loop().create_future()
+        at_once.set_result(Accepted(application.id))
+        return at_once
 
     async def finish(self) -> None:
         """Wait until whoever waits has been answered."""

@@ -1,7 +1,8 @@
 """All routes of this process.
 
 The four that are called thousands of times a second are found before FastAPI is asked; everything
-else takes the ordinary way. Both ways end in the same endpoints.
+else takes the ordinary way. Both ways end in the same endpoints. One of the four is mostly answered
+even before: see `hot`.
 """
 
 from __future__ import annotations

@@ -51,9 +51,14 @@ class LineGauge:
         known = max(self._told, self._counted)
         return known + len(self._under_way) + len(self._strays)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no place left."""
+        return self.depth >= self.capacity and guarded("line_capacity")
+
     def enter(self, application_id: ApplicationId) -> None:
         """Take a place; 429 when there is none."""
-        if self.depth >= self.capacity and guarded("line_capacity"):
+        if self.is_full:
             REFUSED.labels("line_full").inc()
             raise rate_limited("The line is full.", _RETRY_AFTER_SECONDS)
         self._under_way[application_id] = None

@@ -138,33 +138,42 @@ class Endpoint:
             if self._quotas is not None:
                 self._quotas.take(call, time.monotonic())
             return await self._handle(call)
-        except ApiError as error:
-            return Answer(error.status, error.body(), error.headers)
         except ClientGoneError:
             raise
-        except Exception:  # noqa: BLE001 (a bug must not cost the connection, and is logged)
-            _log.exception("internal_error", route=self._route)
-            return Answer(500, error_body("This is our fault.", "INTERNAL_ERROR"))
+        except Exception as error:  # noqa: BLE001 (a bug must not cost the connection)
+            return refusal(error, self._route)
+
+
+def refusal(error: Exception, route: str) -> Answer:
+    """The answer to a call that failed; what is a bug is logged."""
+    if isinstance(error, ApiError):
+        return Answer(error.status, error.body(), error.headers)
+    _log.error("internal_error", route=route, exc_info=error)
+    return Answer(500, error_body("This is our fault.", "INTERNAL_ERROR"))
+
+
+def headers(answer: Answer, quota: Quota | None) -> list[tuple[bytes, bytes]]:
+    """All of an answer's headers but those that the server adds."""
+    length = (b"content-length", b"%d" % len(answer.body))
+    return [JSON, length, *answer.headers, *_quota_headers(quota)]
 
 
 async def _send(call: Call, answer: Answer, send: Send) -> None:
-    body = answer.body
-    headers = [JSON, (b"content-length", b"%d" % len(body)), *answer.headers, *_quota_headers(call)]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    start = {"type": "http.response.start", "status": answer.status}
+    await send({**start, "headers": headers(answer, call.quota())})
+    await send({"type": "http.response.body", "body": answer.body})
 
 
 async def _stream(call: Call, answer: Stream, scope: Scope, receive: Receive, send: Send) -> None:
     response = StreamingResponse(answer.chunks, answer.status)
-    response.raw_headers = [*answer.headers, *_quota_headers(call)]
+    response.raw_headers = [*answer.headers, *_quota_headers(call.quota())]
     try:
         await response(scope, receive, send)
     finally:
         await answer.close()
 
 
-def _quota_headers(call: Call) -> Headers:
-    quota = call.quota()
+def _quota_headers(quota: Quota | None) -> Headers:
     return () if quota is None else quota.headers()
 
 

@@ -14,6 +14,7 @@ from shortlist.ingest.accepter import Accepter
 from shortlist.ingest.app import FrontDoor
 from shortlist.ingest.database import Database
 from shortlist.ingest.errors import ApiError
+from shortlist.ingest.hot import HotPost
 from shortlist.ingest.lines import Lines
 from shortlist.ingest.pages import Pages
 from shortlist.ingest.process import Stopping, Tasks, allow_connections, calm_the_collector
@@ -94,6 +95,14 @@ class Ingest:
             probes=probes.probe_routes(readiness=self._readiness),
             quotas=_quotas(settings),
         )
+        self.hot = self._hot_post()
+
+    def _hot_post(self) -> HotPost | None:
+        """None where every request is unusual: a rate is limited, or traces are recorded."""
+        settings = self._settings
+        if settings.rate_limit_per_second or telemetry.is_tracing():
+            return None
+        return HotPost(self._accepter, self.lines, body_limit_bytes=settings.body_limit_bytes)
 
     async def run(self, stopping: Stopping) -> int:
         """Serve until told to stop."""
@@ -109,7 +118,7 @@ class Ingest:
                 probes.serve(
                     self.door,
                     self._settings,
-                    protocol=partial(BoundedProtocol, bounds),
+                    protocol=partial(BoundedProtocol, bounds, self.hot),
                     keep_alive_seconds=KEEP_ALIVE_SECONDS,
                 )
             )

@@ -2,7 +2,8 @@
 
 uvicorn waits for ever for the rest of a request, and takes heads of any size and any number of
 connections. Here a request has a deadline, a head has a size, and the process a number of
-connections; what is refused on this level is refused in the one error shape.
+connections; what is refused on this level is refused in the one error shape. And here plain requests
+leave the way to the app: see `hot`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from shortlist.telemetry import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+    from shortlist.ingest.hot import HotPost
 
 HEAD_LIMIT_BYTES = 32_768
 """Of request line and headers together; twice the usual limit of proxies."""
@@ -46,10 +49,12 @@ class _HeadTooLargeError(Exception):
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. Somebody must call `expire` now and then, as `expire_overdue` does."""
 
-    def __init__(self, bounds: Bounds, **arguments: Any) -> None:
-        """``arguments`` are uvicorn's."""
+    def __init__(self, bounds: Bounds, hot: HotPost | None, **arguments: Any) -> None:
+        """``hot`` is offered plain requests before the app is; ``arguments`` are uvicorn's."""
         super().__init__(**arguments)
         self._bounds = bounds
+        self._hot = hot
+        self._held: bytes | None = None  # what came of a plain request's body: the app waits
         self._one_too_many = False
         self._in_head = False
         self._in_message = False
@@ -93,14 +98,47 @@ class BoundedProtocol(HttpToolsProtocol):
         if may_be_large and self._head_bytes() > HEAD_LIMIT_BYTES:
             raise _HeadTooLargeError
         if not self._to_upgrade:
-            super().on_headers_complete()  # raises when the URL is none
+            if self._hot is not None and self._hot.is_plain(self):
+                self._held = b""
+            else:
+                super().on_headers_complete()  # raises when the URL is none
             self._in_head = False
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body."""
+        if self._held is None:
+            super().on_body(body)
+        else:
+            self._held += body
 
     def on_message_complete(self) -> None:
         """A request is whole."""
         if not self._to_upgrade:
             self._in_message = False
-            super().on_message_complete()
+            if not self._is_hot():
+                super().on_message_complete()
+
+    def _is_hot(self) -> bool:
+        if self._hot is None or self._held is None:
+            return False
+        cycle = self._hot.take(self, self._held)
+        if cycle is None:
+            self._let_go()
+            return False
+        self.cycle, self._held = cycle, None
+        return True
+
+    def _let_go(self) -> None:
+        """What is held goes to the app, as if it came only now."""
+        if self._held is not None:
+            body, self._held = self._held, None
+            super().on_headers_complete()
+            super().on_body(body)
+
+    def shutdown(self) -> None:
+        """Close, after the answer to a request that has begun to arrive."""
+        self._let_go()
+        super().shutdown()
 
     def expire(self, now: float) -> None:
         """Give up a request that does not arrive. ``now`` is monotonic."""
@@ -161,6 +199,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         REFUSED.labels("protocol").inc()
+        self._let_go()
         in_body = self._in_message and not self._in_head
         if self._answering and not in_body:
             self.cycle.keep_alive = False  # it came behind a request that is in order

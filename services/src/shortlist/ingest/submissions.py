@@ -40,12 +40,7 @@ class Submissions:
         if body.pipeline != DEFAULT_PIPELINE:
             line = call.line = await self._line(body.pipeline)
         accepted = await self._accept(call, line, body.candidate, body.payload)
-        encoded = str(accepted).encode()
-        return Answer(
-            202,
-            b'{"id":"%b","status":"pending"}' % encoded,
-            ((b"location", b"/applications/%b" % encoded),),
-        )
+        return accepted_answer(accepted)
 
     async def post_job(self, call: Call) -> Answer:
         """202 with the id."""
@@ -88,3 +83,13 @@ class Submissions:
         if isinstance(outcome, Repeated):
             return outcome.id
         raise bodies.key_reused()
+
+
+def accepted_answer(application_id: ApplicationId) -> Answer:
+    """202 with the id and where to look."""
+    encoded = str(application_id).encode()
+    return Answer(
+        202,
+        b'{"id":"%b","status":"pending"}' % encoded,
+        ((b"location", b"/applications/%b" % encoded),),
+    )
