@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loadtest.document import put
 from loadtest.experiments.held_out import HELD_OUT
 from loadtest.experiments.loads import LOADS
 from loadtest.experiments.table import OURS, POLICIES, RIVALS, run_table
@@ -76,19 +77,15 @@ def _print_table(rows: Iterable[Row], seeds: int) -> int:
 
 def _write(seeds: int) -> int:
     """Put both tables into the document, between its marks."""
-    text, lost = DOCUMENT.read_text(encoding="utf-8"), 0
+    lost = 0
     for mark, chosen, first in (
         ("simulated", LOADS, FIRST_SEED),
         ("held out", HELD_OUT, FIRST_HELD_OUT_SEED),
     ):
         shown: list[Row] = []
         rows = run_table(chosen, range(first, first + seeds))
-        report = "\n".join(_report(rows, shown, seeds))
-        begin, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->"
-        before, rest = text.split(begin)
-        text = f"{before}{begin}\n{report}\n{end}{rest.split(end)[1]}"
+        put(DOCUMENT, mark, "\n".join(_report(rows, shown, seeds)))
         lost |= _lost(shown)
-    DOCUMENT.write_text(text, encoding="utf-8")
     return lost
 
 
