@@ -109,6 +109,10 @@ class _Pipeline:
         return not (self.decision.replicas or self._crew.children)
 
     @property
+    def _wanted(self) -> int:
+        return len(self._crew.children) if self.decision is None else self.decision.wanted
+
+    @property
     def startable(self) -> int:
         """Workers that are missing and may start now, if there are connections."""
         if self.decision is None:
@@ -160,8 +164,10 @@ class _Pipeline:
             start_p90_seconds=self._starts.p90_seconds() or START_SECONDS,
             throttled=self._look is not None and self._look.throttled,
         )
-        self.decision = scaling.decide(observation, self._spec, self._memory)
-        self._memory, self._decided_at = self.decision.memory, now
+        decision = scaling.decide(observation, self._spec, self._memory)
+        if decision.limited_by == "dryRun" and decision.wanted != self._wanted:
+            self._tell(f"{self._spec.name}: {decision.reason}.")
+        self.decision, self._memory, self._decided_at = decision, decision.memory, now
 
     async def drain(self) -> None:
         """Keep the drain set as it should be, and let go who is empty."""
