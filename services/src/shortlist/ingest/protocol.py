@@ -2,8 +2,8 @@
 
 uvicorn waits for ever for the rest of a request, and takes heads of any size and any number of
 connections. Here a request has a deadline, a head has a size, and the process a number of
-connections; what is refused on this level is refused in the one error shape. And here plain requests
-leave the way to the app: see `hot`.
+connections; what is refused on this level is refused in the one error shape.
+And here plain requests leave the way to the app: see `hot`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ HEAD_LIMIT_BYTES = 32_768
 MESSAGE_LIMIT_BYTES = 16_777_216
 """Of a whole request. A body over the limit is answered 413 and read on and thrown away, because a
 client that is cut off while it still sends never sees the answer; but not for ever."""
+
+_LINGER_SECONDS = 2.0
+"""How long a client that was refused may go on sending before the connection is closed."""
 
 _EXPIRY_SECONDS = 0.5
 
@@ -62,6 +65,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._chunk_bytes = 0
         self._message_bytes = 0  # without the chunk in which the message began
         self._awaited_since: float | None = time.monotonic()
+        self._hung_up_at: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Count it. One too many is told so when it asks for something."""
@@ -70,6 +74,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and watch what it leaves unfinished."""
+        if self._hung_up_at is not None:
+            return
         if self._one_too_many:
             self._refuse(503, "There are too many connections.")
             return
@@ -142,6 +148,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def expire(self, now: float) -> None:
         """Give up a request that does not arrive. ``now`` is monotonic."""
+        if self._hung_up_at is not None:
+            if now - self._hung_up_at >= _LINGER_SECONDS:
+                self.transport.close()
+            return
         since = self._awaited_since
         if since is None or now - since < self._bounds.request_seconds:
             return
@@ -196,7 +206,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer for the app, unless it has begun to, and hang up."""
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._hung_up_at is not None:
             return
         REFUSED.labels("protocol").inc()
         self._let_go()
@@ -211,7 +221,22 @@ class BoundedProtocol(HttpToolsProtocol):
             self._write(status, message)
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        self.transport.close()
+        else:
+            self.transport.close()
+            return
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Say that nothing more comes, and read on for a while what the client still sends.
+
+        A connection that is closed while data arrives is reset, and the reset may destroy the
+        answer before the client has read it (RFC 9112, 9.6).
+        """
+        if self._one_too_many:  # its little request was read; and it shall not stay
+            self.transport.close()
+            return
+        self._hung_up_at = time.monotonic()
+        self.transport.write_eof()
 
     def _write(self, status: int, message: str) -> None:
         code = CODES[status]
