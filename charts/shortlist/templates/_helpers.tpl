@@ -29,8 +29,10 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end }}
 {{- end }}
 
-{{/* What the restricted Pod Security Standard asks of a pod, and of a container. */}}
+{{/* What the restricted Pod Security Standard asks of a pod, and of a container. Without service
+     links: a Service named shortlist would set SHORTLIST_PORT, which is one of our settings. */}}
 {{- define "shortlist.podSecurity" -}}
+enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
   runAsUser: {{ . }}

@@ -79,6 +79,7 @@ def worker_deployment(
             container[optional] = template[optional]
     pod: Json = {
         "automountServiceAccountToken": False,
+        "enableServiceLinks": False,  # a Service named shortlist would set SHORTLIST_PORT
         "terminationGracePeriodSeconds": pipeline.worker.drain_timeout_seconds
         + AFTER_DRAIN_SECONDS,
         "securityContext": {

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import time
-from typing import Any
+from typing import Any, cast
 
 import kopf
 import structlog
@@ -25,7 +26,7 @@ from shortlist import probes, telemetry
 from shortlist.storage import redis
 from shortlist_operator import metrics
 from shortlist_operator.budget import Budget
-from shortlist_operator.kube import Kube, KubeError
+from shortlist_operator.kube import Kube, KubeError, kopf_login
 from shortlist_operator.lease import RENEW_SECONDS, OperatorLease
 from shortlist_operator.observe import Observer
 from shortlist_operator.reconcile import PipelineLoop
@@ -105,7 +106,10 @@ class Operator:
         await self._kube.close()
 
     async def _watch(self, stop: asyncio.Event) -> None:
+        logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # each status is an event
         registry = kopf.OperatorRegistry()
+
+        kopf.on.login(registry=registry)(kopf_login)
 
         @kopf.on.event("shortlist.dev", "v1alpha1", "scoringpipelines", registry=registry)
         async def changed(name: str, type: str | None, **_: Any) -> None:  # noqa: A002 (kopf's name)
@@ -119,6 +123,7 @@ class Operator:
         await kopf.operator(
             registry=registry,
             settings=settings,
+            identity=cast("Any", self._settings.operator_identity),  # or it looks for a user
             namespaces=[self._namespace],
             standalone=True,
             stop_flag=stop,

@@ -1,15 +1,22 @@
-"""Looks at a line, its workers and Postgres's connections. Reads only; decides nothing."""
+"""Looks at a line, its workers and Postgres's connections; decides nothing.
+
+The only thing it writes: that there is such a pipeline, so that ingest accepts for it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from shortlist.storage import looks, postgres, redis
+from shortlist.storage import looks, pipelines, postgres, redis
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from shortlist.domain.application import PipelineName
+    from shortlist.domain.pipeline import ScoringPipeline
 
 LOOK_TIMEOUT_SECONDS = 2.0
 _SUPERVISOR = "shortlist-operator"
@@ -22,7 +29,7 @@ class Observer:
     database_url: str
     redis: redis.Redis
     _connection: postgres.Connection | None = None
-    _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def line(self, pipeline: PipelineName) -> looks.LineLook:
         """Read the line and the heartbeats; raises `REDIS_ERRORS`."""
@@ -31,13 +38,24 @@ class Observer:
 
     async def connections(self) -> looks.ConnectionsLook:
         """Read the limits and who holds what; raises `CONNECTION_ERRORS`."""
-        async with asyncio.timeout(LOOK_TIMEOUT_SECONDS), self._opening:
+        async with self._postgres() as connection:
+            return await looks.look_at_connections(connection)
+
+    async def make_known(self, pipeline: ScoringPipeline) -> None:
+        """Tell Postgres of a pipeline and its capacity; raises `POSTGRES_ERRORS`."""
+        async with self._postgres() as connection:
+            await pipelines.configure(connection, pipeline.name, pipeline.line.capacity)
+
+    @asynccontextmanager
+    async def _postgres(self) -> AsyncIterator[postgres.Connection]:
+        """The connection, for one at a time; whatever goes wrong, the next one gets a new one."""
+        async with asyncio.timeout(LOOK_TIMEOUT_SECONDS), self._turn:
             if self._connection is None or self._connection.is_closed():
                 self._connection = await postgres.connect(
                     self.database_url, application_name=_SUPERVISOR
                 )
             try:
-                return await looks.look_at_connections(self._connection)
+                yield self._connection
             except BaseException:
                 self._connection.terminate()
                 raise

@@ -18,7 +18,7 @@ from shortlist.domain.application import PipelineName
 from shortlist.domain.fleet import StartTimes, Worker
 from shortlist.domain.pipeline import InvalidPipelineError, ScoringPipeline, parse_pipeline
 from shortlist.storage import heartbeats
-from shortlist.storage.postgres import CONNECTION_ERRORS
+from shortlist.storage.postgres import CONNECTION_ERRORS, POSTGRES_ERRORS
 from shortlist.storage.redis import REDIS_ERRORS
 from shortlist_operator import desired, fleet, metrics
 from shortlist_operator.kube import KubeError
@@ -101,6 +101,7 @@ class PipelineLoop:
         self._last_line: LineLook | None = None
         self._conflict: tuple[float, str | None] = (-_SCALER_LOOK_SECONDS, None)
         self._applied: tuple[float, int] = (-_APPLY_SECONDS, -1)
+        self._known_capacity: int | None = None
         self._reporter = Reporter(kube, namespace, name)
         self.last_tick = time.monotonic()
 
@@ -135,6 +136,7 @@ class PipelineLoop:
             await self._reporter.tell(resource, Tick(invalid=str(error)), acting=self._lease.held)
             return 1.0
         interval = pipeline.scaling.interval_seconds
+        await self._ensure_known(pipeline)
         await self._ensure_own_deployment(resource, pipeline)
         deployment = await self._kube.deployment(
             self._namespace, target := desired.deployment_name(pipeline)
@@ -226,6 +228,17 @@ class PipelineLoop:
 
     # --- act
 
+    async def _ensure_known(self, pipeline: ScoringPipeline) -> None:
+        """Tell Postgres of the pipeline, so that ingest accepts for it before any worker runs."""
+        if self._known_capacity == pipeline.line.capacity or not self._lease.held:
+            return
+        try:
+            await self._observer.make_known(pipeline)
+        except POSTGRES_ERRORS as error:  # away, or its schema is not there yet: the next tick
+            log.warning("postgres_unavailable", pipeline=self._name, error=_said(error))
+        else:
+            self._known_capacity = pipeline.line.capacity
+
     async def _ensure_own_deployment(self, resource: Json, pipeline: ScoringPipeline) -> None:
         """Without workerRef: make the Deployment, and keep it as the resource says."""
         if pipeline.worker.template is None or not self._lease.held:
@@ -234,8 +247,6 @@ class PipelineLoop:
         applied_at, applied = self._applied
         if generation == applied and time.monotonic() - applied_at < _APPLY_SECONDS:
             return
-        if await self._kube.deployment(self._namespace, desired.deployment_name(pipeline)) is None:
-            self._reporter.note("Normal", "DeploymentCreated", "The workers' Deployment is made.")
         manifest = desired.worker_deployment(
             pipeline,
             owner=resource,
@@ -243,6 +254,10 @@ class PipelineLoop:
             database_secret=self._settings.database_secret,
             redis_secret=self._settings.redis_secret,
         )
+        if await self._kube.deployment(self._namespace, desired.deployment_name(pipeline)) is None:
+            least = pipeline.scaling.min_replicas
+            await self._kube.create_deployment(self._namespace, manifest, replicas=least)
+            self._reporter.note("Normal", "DeploymentCreated", "The workers' Deployment is made.")
         await self._kube.apply_deployment(self._namespace, manifest)
         self._applied = (time.monotonic(), generation)
 
@@ -289,7 +304,7 @@ class PipelineLoop:
         names = {member.worker.id for member in sight.members}
         wanted = set(plan.draining) & names
         if wanted != sight.line.draining:
-            self._note_drain(wanted, set(sight.line.draining))
+            self._note_drain(wanted, names & sight.line.draining)
             await heartbeats.set_draining(self._observer.redis, self._name, wanted)
         pod_of = {worker.id: pod for pod, worker in workers.items()}
         return {pod_of[victim] for victim in plan.removable if victim in pod_of}
