@@ -120,6 +120,21 @@ async def test_a_refused_body_that_never_ends_ends_the_connection(opening: Opene
         assert await wire.is_closed()
 
 
+async def test_who_is_refused_may_finish_sending_and_read_why_but_not_for_ever(door: Door) -> None:
+    async with Wire.to(door) as wire:
+        head = b"GET / HTTP/1.1\r\nX-Filler: " + b"a" * 40_000 + b"\r\nX-More: "
+        assert (await wire.ask(head)).status == 431
+        for _ in range(10):
+            wire.writer.write(b"a" * 1_000)
+            await wire.writer.drain()  # raises when the connection was reset
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            with suppress(ConnectionError):
+                while True:
+                    wire.writer.write(b"a" * 1_000)
+                    await wire.writer.drain()
+                    await asyncio.sleep(0.05)
+
+
 async def test_a_slow_answer_is_not_a_slow_request(opening: Opener) -> None:
     async with opening(body_timeout_seconds=0.5) as door:
         application = await door.accept()
