@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.pipelines import interrupted
+
 if TYPE_CHECKING:
     from support.pipelines import Pipelines
 
@@ -17,4 +19,26 @@ async def test_applications_are_scored_end_to_end(pipelines: Pipelines) -> None:
     await pipeline.submit(20)
     books = await pipeline.settle()
     assert len(books) == 20
-    assert (await pipeline.condition("Ready"))["status"] == "True"
+    await pipeline.until_condition("Ready", "True")
+
+
+async def test_zero_to_n_at_the_first_tick(pipelines: Pipelines) -> None:
+    pipeline = await pipelines.make({"scaling": {"mode": "Paused"}})
+    await pipeline.submit(40)
+    assert await pipeline.replicas() == 0
+    await pipeline.change({"scaling": {"mode": "Auto"}})
+    await pipeline.until_replicas(3)
+    (first, *_) = await pipeline.events("ScaledOut")
+    assert first.startswith("0→3:"), first  # at once, not one after the other
+    await pipeline.settle()
+
+
+async def test_scale_out_on_a_burst_and_back(pipelines: Pipelines) -> None:
+    pipeline = await pipelines.make()
+    await pipeline.submit(60)
+    await pipeline.until_replicas(3)
+    books = await pipeline.settle()
+    await pipeline.until_replicas(0)
+    assert interrupted(books) == 0
+    await pipeline.until_condition("Active", "False")
+    assert await pipeline.events("ScaledIn")

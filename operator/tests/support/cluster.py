@@ -92,6 +92,16 @@ class Cluster:
         accept: str = "*/*",
     ) -> Json:
         """One request of the API server; raises `Refused`."""
+        text = await self._call(method, path, body, content_type, accept)
+        return cast("Json", json.loads(text)) if text else {}
+
+    async def read(self, path: str) -> str:
+        """What is answered at a path, as text."""
+        return (await self._call("GET", path, None, "text/plain", "*/*")).decode()
+
+    async def _call(
+        self, method: str, path: str, body: Any, content_type: str, accept: str
+    ) -> bytes:
         request = await self._serialized(method, path, body, content_type, accept)
         async with asyncio.timeout(_REQUEST_SECONDS):
             try:
@@ -101,10 +111,10 @@ class Cluster:
                 raise Refused(0, repr(error)) from error
         if response.status >= 400:
             raise Refused(response.status, text.decode(errors="replace"))
-        return cast("Json", json.loads(text)) if text else {}
+        return cast("bytes", text)
 
     async def _serialized(
-        self, method: str, path: str, body: Any, content_type: str, accept: str = "*/*"
+        self, method: str, path: str, body: Any, content_type: str, accept: str
     ) -> Any:
         return await self._api.param_serialize(
             method=method,
@@ -283,7 +293,7 @@ class Cluster:
         self, pod: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         request = await self._serialized(
-            "GET", f"{self.pod(pod)}/portforward?ports={port}", None, "application/json"
+            "GET", f"{self.pod(pod)}/portforward?ports={port}", None, "application/json", "*/*"
         )
         opened = await self._sockets.call_api(*request, _preload_content=False)
         async with opened.response as socket:

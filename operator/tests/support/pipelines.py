@@ -74,19 +74,19 @@ class Pipelines:
         return pipeline
 
     async def remove(self) -> None:
-        """Delete all; their Deployments go with them."""
+        """Delete all; their Deployments go with them, and nobody waits for what they hold."""
         for pipeline in self._made:
             await self._cluster.delete(self._cluster.pipelines(pipeline.name))
-        for pipeline in self._made:
             await pipeline.until_gone()
 
 
 class Pipeline:
     """One pipeline, and the books of what was submitted to it."""
 
-    def __init__(self, cluster: Cluster, name: str) -> None:
-        """``name``: of the resource, and of the line."""
+    def __init__(self, cluster: Cluster, name: str, deployment: str | None = None) -> None:
+        """``name``: of the resource, and of the line; ``deployment``: another than its own."""
         self._cluster = cluster
+        self._deployment = deployment or f"{name}-worker"
         self.name = name
         self.accepted: set[UUID] = set()
         self.refused: list[str] = []
@@ -107,9 +107,38 @@ class Pipeline:
         conditions = (await self.status()).get("conditions", [])
         return next((c for c in conditions if c["type"] == kind), {})
 
+    async def until_condition(self, kind: str, status: str) -> Json:
+        """Wait until a condition has this status; the condition."""
+
+        async def said() -> Json | None:
+            found = await self.condition(kind)
+            return found if found.get("status") == status else None
+
+        found = await self._cluster.until(said, what=f"{self.name}: {kind} is {status}")
+        return cast("Json", found)
+
     async def change(self, spec: Json) -> None:
         """Merge this into its spec."""
         await self._cluster.patch(self._cluster.pipelines(self.name), {"spec": spec})
+
+    async def reason(self) -> str:
+        """Why it was decided as it was."""
+        return str((await self.status()).get("decision", {}).get("reason", ""))
+
+    async def until_reason(self, beginning: str) -> None:
+        """Wait until a decision's reason begins so."""
+
+        async def decided() -> bool:
+            return (await self.reason()).startswith(beginning)
+
+        await self._cluster.until(decided, what=f"{self.name}: {beginning} …")
+
+    async def roll(self) -> None:
+        """Change the workers' template, so that each is replaced."""
+        spec = (await self.resource())["spec"]
+        template = spec["worker"]["template"]
+        template["env"] = [{"name": "ROLLED", "value": uuid4().hex}]
+        await self.change({"worker": {"template": template}})
 
     async def events(self, reason: str) -> list[str]:
         """What the operator said of it with this reason."""
@@ -122,7 +151,7 @@ class Pipeline:
     @property
     def deployment_path(self) -> str:
         """Of its workers' Deployment."""
-        return self._cluster.deployments(f"{self.name}-worker")
+        return self._cluster.deployments(self._deployment)
 
     async def replicas(self) -> int:
         """What the Deployment is told to have; 0 before there is one."""
@@ -143,6 +172,34 @@ class Pipeline:
             return heartbeats.live(
                 await heartbeats.all_beats(redis, PipelineName(self.name)), time.time()
             )
+
+    async def draining(self) -> set[str]:
+        """Workers that are told to take nothing more."""
+        async with self._cluster.redis() as redis:
+            return await heartbeats.draining(redis, PipelineName(self.name))
+
+    async def grants(self) -> dict[str, int]:
+        """Worker → the connections that it was granted."""
+        async with self._cluster.redis() as redis:
+            grants = await heartbeats.all_grants(redis, PipelineName(self.name))
+            return {worker: grant.connections for worker, grant in grants.items()}
+
+    async def until_granted(self, connections: int, workers: int) -> None:
+        """Wait until so many workers have read that they may hold so many connections."""
+
+        async def granted() -> bool:
+            beats = await self.beats()
+            return sum(beat.grant == connections and beat.epoch > 0 for beat in beats) == workers
+
+        await self._cluster.until(granted, what=f"{workers} × {connections} of {self.name} granted")
+
+    async def until_draining(self, count: int) -> None:
+        """Wait until so many workers are told to take nothing more."""
+
+        async def told() -> bool:
+            return len(await self.draining()) == count
+
+        await self._cluster.until(told, what=f"{count} of {self.name} drain")
 
     async def until_ready(self, count: int) -> None:
         """Wait until so many workers are ready."""
@@ -174,7 +231,10 @@ class Pipeline:
         """Wait until nothing of it is left in the cluster."""
 
         async def gone() -> bool:
-            return not await self.pods()
+            for pod in await self.pods():
+                path = self._cluster.pod(pod["metadata"]["name"])
+                await self._cluster.delete(path, grace_seconds=0)
+            return await self._cluster.find(self.deployment_path) is None and not await self.pods()
 
         await self._cluster.until(gone, what=f"the workers of {self.name} are gone")
 

@@ -1,0 +1,74 @@
+"""Workers are taken away without hurting anybody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.cluster import names
+from support.pipelines import interrupted
+
+if TYPE_CHECKING:
+    from support.cluster import Cluster
+    from support.pipelines import Pipeline, Pipelines
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+
+async def busy(pipeline: Pipeline, workers: int, *, each: int) -> None:
+    """Fill so many workers with applications, to the last slot."""
+    await pipeline.until_ready(workers)
+    await pipeline.until_granted(each + 1, workers)
+    await pipeline.submit(workers * each)
+    await pipeline.until_in_flight(workers * each)
+
+
+async def test_scale_in_never_interrupts_a_score(pipelines: Pipelines) -> None:
+    pipeline = await pipelines.make(
+        {"scorer": {"serviceSeconds": 12}, "scaling": {"minReplicas": 3}}
+    )
+    await busy(pipeline, 3, each=4)
+    await pipeline.change({"scaling": {"minReplicas": 0, "maxReplicas": 1}})
+    await pipeline.until_draining(2)
+    drained = await pipeline.draining()
+    stays = {beat.host for beat in await pipeline.beats() if beat.worker_id not in drained}
+    await pipeline.until_replicas(1)
+    await pipeline.until_ready(1)
+    assert names(await pipeline.ready_pods()) == stays  # the victims went, and nobody else
+    assert interrupted(await pipeline.settle()) == 0
+
+
+async def test_burst_during_drain_undrains(pipelines: Pipelines) -> None:
+    pipeline = await pipelines.make(
+        {"worker": {"drainTimeoutSeconds": 120}, "scorer": {"serviceSeconds": 40}},
+        {"scaling": {"minReplicas": 2, "maxReplicas": 2}},
+    )
+    await busy(pipeline, 2, each=4)
+    before = names(await pipeline.ready_pods())
+    await pipeline.change({"scaling": {"minReplicas": 0}})
+    await pipeline.until_draining(1)
+    await pipeline.until_condition("Draining", "True")
+    await pipeline.submit(40)
+    await pipeline.until_draining(0)
+    assert names(await pipeline.ready_pods()) == before
+    assert not await pipeline.events("ScaledIn")
+    assert await pipeline.events("Undrained")
+
+
+async def test_drain_timeout_requeues_once(cluster: Cluster, pipelines: Pipelines) -> None:
+    pipeline = await pipelines.make(
+        {"worker": {"drainTimeoutSeconds": 5}, "scorer": {"serviceSeconds": 30}},
+        {"scaling": {"minReplicas": 2, "maxReplicas": 2}},
+    )
+    await busy(pipeline, 2, each=4)
+    await pipeline.change({"scaling": {"minReplicas": 0, "maxReplicas": 1}})
+    await pipeline.until_replicas(1)
+    books = await pipeline.settle(within_seconds=200)
+    assert sorted(row["attempts"] for row in books) == [1] * 4 + [2] * 4
+    released = await cluster.query(
+        "SELECT count(*) FROM attempts t JOIN applications a ON a.id = t.application_id"
+        " WHERE a.pipeline = $1 AND t.outcome = 'released'",
+        pipeline.name,
+    )
+    assert released[0][0] == 4  # given back, not found dead
