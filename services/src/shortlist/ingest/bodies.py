@@ -47,7 +47,7 @@ class JobBody(msgspec.Struct):
 Body = TypeVar("Body", ApplicationBody, JobBody)
 
 
-def decode(decoder: msgspec.json.Decoder[Body], raw: bytes) -> Body:
+def decode(decoder: msgspec.json.Decoder[Body], raw: bytes | bytearray) -> Body:
     """A body that may be stored; 400 with a reason for any other."""
     try:
         body = decoder.decode(raw)

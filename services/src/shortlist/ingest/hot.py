@@ -9,7 +9,9 @@ asked, and so each rule and each refusal has one place.
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import msgspec
 from uuid_utils.compat import uuid7
@@ -25,13 +27,17 @@ if TYPE_CHECKING:
 
     from shortlist.ingest.accepter import Accepter
     from shortlist.ingest.gauge import LineGauge
-    from shortlist.ingest.http import Answer
+    from shortlist.ingest.http import Answer, Headers
     from shortlist.ingest.lines import Lines
+    from shortlist.ingest.quota import Quota
     from shortlist.storage.applications import AcceptOutcome
 
 _ROUTE = "/applications"
 _URL = _ROUTE.encode()
 _UNUSUAL = frozenset({b"idempotency-key", b"content-encoding", b"transfer-encoding", b"expect"})
+_ACCEPTED = accepted_answer(ApplicationId(UUID(int=0)))
+_ANY_ID = str(UUID(int=0)).encode()
+"""Stands in `_ACCEPTED` for the one that was accepted."""
 
 
 class HotPost:
@@ -58,7 +64,7 @@ class HotPost:
             and (protocol.cycle is None or protocol.cycle.response_complete)  # and waits for them
         )
 
-    def take(self, protocol: HttpToolsProtocol, raw: bytes) -> HotCycle | None:
+    def take(self, protocol: HttpToolsProtocol, raw: bytearray) -> HotCycle | None:
         """Take a plain request with its whole body; None: it goes the ordinary way."""
         try:
             body = bodies.decode(self._decoder, raw)
@@ -95,7 +101,7 @@ class HotCycle(RequestResponseCycle):
         """Answer, after the commit or when it failed."""
         error = asyncio.CancelledError() if committed.cancelled() else committed.exception()
         if error is None:
-            self._answer(accepted_answer(self._application_id))
+            self._answer(_ACCEPTED)
             return
         self._line.leave(self._application_id)
         if isinstance(error, Exception):  # else: stopped at once
@@ -107,12 +113,19 @@ class HotCycle(RequestResponseCycle):
             return
         protocol = self._protocol
         date = protocol.server_state.default_headers
-        headers = [*date, *http.headers(answer, self._line.quota())]
-        if not self.keep_alive:  # the process drains
-            headers.append((b"connection", b"close"))
-        head = b"".join([b"%b: %b\r\n" % header for header in headers])
-        protocol.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[answer.status], head, answer.body))
+        raw = _raw(answer, self._line.quota(), tuple(date), keep_alive=self.keep_alive)
+        protocol.transport.write(raw.replace(_ANY_ID, str(self._application_id).encode()))
         self.response_started = self.response_complete = True
         if not self.keep_alive:
             protocol.transport.close()
         protocol.on_response_complete()
+
+
+@lru_cache(maxsize=16)
+def _raw(answer: Answer, quota: Quota, date: Headers, *, keep_alive: bool) -> bytes:
+    """An answer as it goes over the wire; remembered: those of a group differ in their ids only."""
+    headers = [*date, *http.headers(answer, quota)]
+    if not keep_alive:  # the process drains
+        headers.append((b"connection", b"close"))
+    head = b"".join([b"%b: %b\r\n" % header for header in headers])
+    return b"%b%b\r\n%b" % (STATUS_LINE[answer.status], head, answer.body)

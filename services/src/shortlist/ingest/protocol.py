@@ -57,7 +57,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(**arguments)
         self._bounds = bounds
         self._hot = hot
-        self._held: bytes | None = None  # what came of a plain request's body: the app waits
+        self._held: bytearray | None = None  # what came of a plain request's body: the app waits
         self._one_too_many = False
         self._in_head = False
         self._in_message = False
@@ -105,7 +105,7 @@ class BoundedProtocol(HttpToolsProtocol):
             raise _HeadTooLargeError
         if not self._to_upgrade:
             if self._hot is not None and self._hot.is_plain(self):
-                self._held = b""
+                self._held = bytearray()
             else:
                 super().on_headers_complete()  # raises when the URL is none
             self._in_head = False
@@ -139,7 +139,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._held is not None:
             body, self._held = self._held, None
             super().on_headers_complete()
-            super().on_body(body)
+            super().on_body(bytes(body))
 
     def shutdown(self) -> None:
         """Close, after the answer to a request that has begun to arrive."""

@@ -71,12 +71,13 @@ async def accept(
     May be repeated when the connection broke under it: what was committed is not inserted again.
     Raises `LateError` when Postgres, by its own clock, comes to it only after ``before``.
     """
+    traceparents = [a.traceparent for a in group]
     columns: list[Any] = [
         [a.id for a in group],
         [a.pipeline for a in group],
         [a.candidate for a in group],
         [a.payload for a in group],
-        [a.traceparent for a in group],
+        traceparents if any(traceparents) else None,  # no array is as good as one of NULLs
         before,
     ]
     if all(a.idempotency_key is None for a in group):
