@@ -2,8 +2,9 @@
 
 Starts `shortlist up`, sends it a burst over loopback, and looks at it once a second: the line and
 the workers' heartbeats in Redis, the workers' connections in ``pg_stat_activity``. How long each
-application took is asked of Postgres in the end. Writes ``docs/burst.svg`` and ``docs/burst.csv``,
-prints a table; takes four minutes. For people: a machine that does other things shows those too.
+application took is asked of Postgres in the end. Prints a table, writes ``docs/burst.svg``,
+``docs/burst.csv`` and what ``docs/autoscaling.md`` says of them; takes four and a half minutes.
+For people: on a machine that does other things, those are in the figures too.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import csv
+import os
 import sys
 import tempfile
 import time
@@ -27,6 +29,8 @@ import yaml
 from loadtest.bench.child import ROOT, Child, free_port, python
 from loadtest.bench.load import percentile
 from loadtest.bench.ours import Server, until_ready
+from loadtest.document import put
+from loadtest.document import table as markdown_table
 from loadtest.experiments.loads import Load, bursts, draw
 from shortlist.domain.application import DEFAULT_PIPELINE
 from shortlist.domain.pipeline import parse_pipeline
@@ -86,12 +90,13 @@ class Sample:
     """One second. Rates are per second; percentiles are submit to scored, in seconds."""
 
     second: float
-    arrived: float
+    arriving: float
     waiting: int
     in_flight: int
     starting: int
     ready: int
-    draining: int
+    leaving: int
+    """Draining, or ending after that."""
     connections_open: int
     connections_granted: int
     connections_budget: int
@@ -122,7 +127,8 @@ class Watch:
         self._up = up
         self._database_url = database_url
         self._redis = redis.connect(redis_url)
-        self._submissions = 0
+        self._before = (0.0, 0)
+        self._reported: set[int] = set()
         self.samples: list[Sample] = []
 
     async def run(self, started_at: float) -> None:
@@ -139,28 +145,32 @@ class Watch:
     async def _sample(self, connection: postgres.Connection, started_at: float) -> Sample:
         look = await looks.look_at_line(self._redis, DEFAULT_PIPELINE)
         counted = await looks.look_at_connections(connection)
-        arrived = look.reading.submissions - self._submissions
-        self._submissions = look.reading.submissions
+        processes = await asyncio.to_thread(_workers, self._up.pid)
         ready = sum(not beat.draining for beat in look.live)
-        draining = len(look.live) - ready
-        granted = sum(grant.connections for grant in look.grants.values())
+        self._reported |= {beat.pid for beat in look.live}
         reserved = parse_pipeline(RESOURCE).connections.reserved
         return Sample(
-            second=round(time.time() - started_at, 2),
-            arrived=arrived if self.samples else 0,
+            second=round(look.at - started_at, 2),
+            arriving=self._arriving(look),
             waiting=look.reading.waiting,
             in_flight=sum(beat.in_flight for beat in look.live),
-            starting=max(0, _worker_processes(self._up) - len(look.live)),
+            starting=len(processes - self._reported),
             ready=ready,
-            draining=draining,
+            leaving=max(0, len(processes & self._reported) - ready),
             connections_open=sum(counted.open_by_worker.values()),
-            connections_granted=granted,
+            connections_granted=sum(grant.connections for grant in look.grants.values()),
             connections_budget=counted.limits.budget(reserved),
         )
 
+    def _arriving(self, look: looks.LineLook) -> float:
+        (before, count), now = self._before, (look.at, look.reading.submissions)
+        self._before = now
+        return round((now[1] - count) / (now[0] - before), 1) if before else 0.0
 
-def _worker_processes(up: Child) -> int:
-    return sum(_is_worker(process) for process in up.tree())
+
+def _workers(up: int) -> set[int]:
+    """The worker processes of a `shortlist up`."""
+    return {child.pid for child in psutil.Process(up).children() if _is_worker(child)}
 
 
 def _is_worker(process: psutil.Process) -> bool:
@@ -241,11 +251,22 @@ def add_percentiles(samples: Sequence[Sample], scored: Sequence[tuple[float, flo
 
 def table(samples: Sequence[Sample]) -> str:
     """Markdown, every fifth sample."""
-    names = [field.name for field in fields(Sample)]
     rows = [asdict(sample).values() for sample in samples[::_PRINTED_EVERY]]
-    lines = [names, ["---"] * len(names)]
-    lines += [["–" if value is None else f"{value:g}" for value in row] for row in rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    cells = [["–" if value is None else f"{value:g}" for value in row] for row in rows]
+    return markdown_table([field.name for field in fields(Sample)], cells)
+
+
+def summary(samples: Sequence[Sample], outcome: Outcome, load_before: float) -> str:
+    """What came of it, in words."""
+    busiest = max(samples, key=lambda sample: sample.ready)
+    answers = ", ".join(f"{count} answered {status}" for status, count in outcome.answers.items())
+    return (
+        f"{LOAD.name}, on {os.cpu_count()} cores whose load was {load_before:.1f} before: "
+        f"{answers}; {outcome.scored} scored in {outcome.attempts} attempts, p99 "
+        f"{outcome.p99_seconds:.2f} s; up to {busiest.ready} workers, and at most "
+        f"{max(sample.connections_open for sample in samples)} connections of "
+        f"{busiest.connections_budget}."
+    )
 
 
 def _write_csv(path: Path, samples: Sequence[Sample]) -> None:
@@ -268,18 +289,15 @@ def main() -> int:
         sys.exit("not installed: matplotlib. uv run --group plots python -m loadtest.burst")
     from loadtest.experiments.burst_plot import draw_plot  # noqa: PLC0415 (it is there)
 
+    load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as directory:
         samples, outcome = asyncio.run(measure(Path(directory)))
-    print(table(samples))
-    busiest = max(samples, key=lambda sample: sample.ready)
-    print(
-        f"\n{LOAD.name}: {outcome.answers.get(202, 0)} accepted, {outcome.scored} scored in "
-        f"{outcome.attempts} attempts, p99 {outcome.p99_seconds:.2f} s, up to {busiest.ready} "
-        f"workers, at most {max(sample.connections_open for sample in samples)} connections of "
-        f"{busiest.connections_budget}. Answers: {outcome.answers}"
-    )
+    words = summary(samples, outcome, load_before)
+    print(f"{table(samples)}\n\n{words}")
     _write_csv(out / "burst.csv", samples)
     draw_plot(samples, LOAD.name, out / "burst.svg")
+    if out == DOCS:
+        put(DOCS / "autoscaling.md", "burst", words)
     return int(not outcome.is_good)
 
 

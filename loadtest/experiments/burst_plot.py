@@ -40,7 +40,7 @@ def draw_plot(samples: Sequence[Sample], title: str, path: Path) -> None:
 
 def _load(axes: Any, seconds: list[float], samples: Sequence[Sample]) -> None:
     axes.set_ylabel("applications")
-    axes.step(seconds, [s.arrived for s in samples], color=_BLUE, label="arriving (per s)")
+    axes.step(seconds, [s.arriving for s in samples], color=_BLUE, label="arriving (per s)")
     axes.plot(seconds, [s.waiting for s in samples], color=_RED, label="waiting")
     axes.plot(seconds, [s.in_flight for s in samples], color=_GREY, label="being scored")
 
@@ -50,10 +50,10 @@ def _workers(axes: Any, seconds: list[float], samples: Sequence[Sample]) -> None
     axes.stackplot(
         seconds,
         [s.ready for s in samples],
-        [s.draining for s in samples],
+        [s.leaving for s in samples],
         [s.starting for s in samples],
         colors=(_BLUE, _GREY, _ORANGE),
-        labels=("ready", "draining", "starting"),
+        labels=("ready", "draining or ending", "starting"),
         step="post",
     )
 
@@ -61,6 +61,7 @@ def _workers(axes: Any, seconds: list[float], samples: Sequence[Sample]) -> None
 def _connections(axes: Any, seconds: list[float], samples: Sequence[Sample]) -> None:
     axes.set_ylabel("Postgres connections")
     budget = [s.connections_budget for s in samples]
+    axes.set_ylim(top=1.5 * max(budget))  # the legend has its own room
     axes.plot(seconds, budget, color=_RED, linestyle="--", label="budget")
     granted = [s.connections_granted for s in samples]
     axes.step(seconds, granted, color=_ORANGE, where="post", label="granted")

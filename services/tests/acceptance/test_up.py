@@ -135,7 +135,7 @@ async def test_the_first_ctrl_c_finishes_what_is_in_flight(tmp_path: Path) -> No
 
 
 async def test_the_second_ctrl_c_stops_at_once_and_loses_nothing(tmp_path: Path) -> None:
-    with running(tmp_path, SHORTLIST_SERVICE_SECONDS="1000") as up:
+    with running(tmp_path, "--workers", "2", SHORTLIST_SERVICE_SECONDS="1000") as up:
         url = await up.ready()
         ids = await submit(url, 5)
         await being_scored(url, ids, 5)
@@ -151,7 +151,7 @@ async def test_the_second_ctrl_c_stops_at_once_and_loses_nothing(tmp_path: Path)
 async def test_after_kill_9_no_orphan_runs_and_the_next_up_finishes_the_work(
     tmp_path: Path,
 ) -> None:
-    with running(tmp_path, SHORTLIST_SERVICE_SECONDS="1000") as up:
+    with running(tmp_path, "--workers", "2", SHORTLIST_SERVICE_SECONDS="1000") as up:
         url = await up.ready()
         ids = await submit(url, 5)
         await being_scored(url, ids, 5)
