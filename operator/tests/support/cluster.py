@@ -53,7 +53,8 @@ class Release:
 
     namespace: str
     name: str = "shortlist"
-    image: str = ""
+    servers_namespace: str = ""
+    """Where its servers run, when that is not here."""
 
 
 class Cluster:
@@ -256,8 +257,8 @@ class Cluster:
     @asynccontextmanager
     async def database(self) -> AsyncIterator[asyncpg.Connection]:
         """A connection to Postgres."""
-        secret = await self._secret()
-        async with self.forwarded("postgres", 5432) as port:
+        secret = await self.servers()
+        async with self._forwarded(self._server("postgres"), 5432) as port:
             url = _local(secret["DATABASE_URL"], port)
             connection = await postgres.connect(url, application_name="test", timeout_seconds=20)
             try:
@@ -268,15 +269,15 @@ class Cluster:
     @asynccontextmanager
     async def redis(self) -> AsyncIterator[redis.Redis]:
         """A client of Redis."""
-        secret = await self._secret()
-        async with self.forwarded("redis", 6379) as port:
+        secret = await self.servers()
+        async with self._forwarded(self._server("redis"), 6379) as port:
             connected = redis.connect(_local(secret["REDIS_URL"], port), timeout_seconds=20)
             try:
                 yield connected
             finally:
                 await connected.aclose()
 
-    async def _secret(self) -> dict[str, str]:
+    async def servers(self) -> dict[str, str]:
         """Where the servers are, as the chart made it up."""
         found = await self.get(self._path("/api/v1", "secrets", self.part("servers")))
         return {name: base64.b64decode(text).decode() for name, text in found["data"].items()}
@@ -285,6 +286,16 @@ class Cluster:
     async def forwarded(self, component: str, port: int) -> AsyncIterator[int]:
         """A local port whose connections end in a component's first pod."""
         pod = (await self.pods_of(component))[0]["metadata"]["name"]
+        async with self._forwarded(self.pod(pod), port) as local:
+            yield local
+
+    def _server(self, component: str) -> str:
+        """The path of a server's pod."""
+        where = self.release.servers_namespace or self.namespace
+        return f"/api/v1/namespaces/{where}/pods/{self.part(component)}-0"
+
+    @asynccontextmanager
+    async def _forwarded(self, pod: str, port: int) -> AsyncIterator[int]:
         server = await asyncio.start_server(partial(self._forward, pod, port), "127.0.0.1", 0)
         async with server:
             yield server.sockets[0].getsockname()[1]
@@ -293,7 +304,7 @@ class Cluster:
         self, pod: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         request = await self._serialized(
-            "GET", f"{self.pod(pod)}/portforward?ports={port}", None, "application/json", "*/*"
+            "GET", f"{pod}/portforward?ports={port}", None, "application/json", "*/*"
         )
         opened = await self._sockets.call_api(*request, _preload_content=False)
         async with opened.response as socket:

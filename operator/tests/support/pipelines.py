@@ -125,6 +125,10 @@ class Pipeline:
         """Why it was decided as it was."""
         return str((await self.status()).get("decision", {}).get("reason", ""))
 
+    async def wanted(self) -> int:
+        """The workers that would be set if nothing but limits stood in the way."""
+        return int((await self.status())["decision"]["inputs"]["wanted"])
+
     async def until_reason(self, beginning: str) -> None:
         """Wait until a decision's reason begins so."""
 
