@@ -28,6 +28,11 @@ pytestmark = pytest.mark.timeout(300)
 
 SETTLED_SECONDS = 120.0
 CONCURRENCY = 4
+BURST = 4 * CONCURRENCY
+"""Twice what the workers at the start can hold."""
+
+SCORE_SECONDS = 10
+"""Longer than the policy keeps anybody after a burst, so that whoever is let go still scores."""
 
 
 def write_pipeline(directory: Path, *, service_seconds: float, **scaling: Any) -> str:
@@ -86,7 +91,7 @@ async def a_burst_interrupts_nothing(
     directory: Path, database_url: str, redis_url: str, *, guards_off: str
 ) -> None:
     """More than two workers can hold, then silence: they are let go while they still score."""
-    file = write_pipeline(directory, service_seconds=6, minReplicas=1)
+    file = write_pipeline(directory, service_seconds=SCORE_SECONDS, minReplicas=1)
     with running(
         directory,
         "-f",
@@ -97,7 +102,7 @@ async def a_burst_interrupts_nothing(
     ) as up:
         async with Ledger(await up.ready(), database_url) as ledger:
             async with watched_workers(up) as seen:
-                await ledger.submit(6 * CONCURRENCY, at_once=6 * CONCURRENCY)
+                await ledger.submit(BURST, at_once=BURST)
                 await up.said("draining ", SETTLED_SECONDS)
                 await until_workers(up, 1)
                 await ledger.settle(within_seconds=SETTLED_SECONDS)
@@ -175,7 +180,7 @@ async def test_a_paused_policy_leaves_the_workers_as_they_are(
 async def test_kill_9_of_a_worker_in_its_drain_costs_nothing_but_another_attempt(
     tmp_path: Path, database_url: str, redis_url: str
 ) -> None:
-    file = write_pipeline(tmp_path, service_seconds=6, minReplicas=1)
+    file = write_pipeline(tmp_path, service_seconds=SCORE_SECONDS, minReplicas=1)
     client = redis.connect(redis_url)
 
     async def busy_victim() -> int | None:
@@ -185,7 +190,7 @@ async def test_kill_9_of_a_worker_in_its_drain_costs_nothing_but_another_attempt
 
     with running(tmp_path, "-f", file, DATABASE_URL=database_url, REDIS_URL=redis_url) as up:
         async with Ledger(await up.ready(), database_url) as ledger:
-            await ledger.submit(6 * CONCURRENCY, at_once=6 * CONCURRENCY)
+            await ledger.submit(BURST, at_once=BURST)
             victim = await until(
                 busy_victim, within_seconds=SETTLED_SECONDS, what="a worker drains while it scores"
             )
