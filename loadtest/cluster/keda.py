@@ -46,7 +46,7 @@ LOADS = (
         bursts(4, 30, every_seconds=60, length_seconds=10, first_at=60),
         peak_rate=30,
         setup=SETUP,
-        horizon_seconds=300,
+        horizon_seconds=240,
     ),
 )
 

@@ -14,7 +14,7 @@ from shortlist.domain.pipeline import API_VERSION, KIND
 from support.bounds import Bound, bounds, placed, rules
 from support.chart import ROOT, crd, crd_spec, defaulted, merged, objects, pod_templates
 from support.cluster import APPLY, Cluster, Refused, Release
-from support.namespaces import foreign_definitions, own_namespace
+from support.namespaces import foreign_definitions, own_namespace, path_of
 from support.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
@@ -280,7 +280,7 @@ async def test_the_api_server_takes_all_that_the_chart_renders(cluster: Cluster)
     for values in SCENARIOS.values():
         free_port = {"service": {"nodePort": None}}  # 30080 may be taken
         for thing in objects(merged(values, free_port)):
-            path = f"{await plural(cluster, thing)}/{thing['metadata']['name']}"
+            path = await path_of(cluster, thing)
             taken = await cluster.call("PATCH", f"{path}?{DRY}&fieldManager=test", thing, APPLY)
             assert taken["kind"] == thing["kind"]
             kinds.add(thing["kind"])
@@ -308,15 +308,3 @@ async def test_a_pod_that_is_not_restricted_is_refused(cluster: Cluster) -> None
     }  # fmt: skip
     with pytest.raises(Refused, match="violates PodSecurity"):
         await cluster.call("POST", f"{cluster.pod()}?{DRY}", pod)
-
-
-async def plural(cluster: Cluster, thing: Json) -> str:
-    """Where objects of this kind live, by the API server's own list."""
-    version = thing["apiVersion"]
-    group = f"/apis/{version}" if "/" in version else f"/api/{version}"
-    (name,) = [
-        resource["name"]
-        for resource in (await cluster.get(group))["resources"]
-        if resource["kind"] == thing["kind"] and "/" not in resource["name"]
-    ]
-    return f"{group}/namespaces/{cluster.namespace}/{name}"

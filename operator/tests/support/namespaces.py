@@ -31,12 +31,9 @@ RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 FOREIGN = {
-    "sigs.k8s.io/gateway-api@v1.4.1": (
-        "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml",
-    ),
+    "sigs.k8s.io/gateway-api@v1.4.1": "config/crd/standard/gateway.networking.k8s.io_*.yaml",
     "github.com/prometheus-operator/prometheus-operator@v0.85.0": (
-        "example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml",
-        "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
+        "example/prometheus-operator-crd/monitoring.coreos.com_p*.yaml"
     ),
 }
 """Definitions of other projects that the chart has objects of: Go modules, and files in them."""
@@ -55,6 +52,19 @@ async def define(cluster: Cluster, definition: Json) -> None:
         return conditions.get("Established") == "True"
 
     await cluster.until(served, what=f"{name} is served")
+
+
+async def path_of(cluster: Cluster, thing: Json) -> str:
+    """Where an object lives, in the release's namespace if in any, by the API server's own list."""
+    version = thing["apiVersion"]
+    group = f"/apis/{version}" if "/" in version else f"/api/{version}"
+    (found,) = [
+        resource
+        for resource in (await cluster.get(group))["resources"]
+        if resource["kind"] == thing["kind"] and "/" not in resource["name"]
+    ]
+    namespace = f"/namespaces/{cluster.namespace}" if found["namespaced"] else ""
+    return f"{group}{namespace}/{found['name']}/{thing['metadata']['name']}"
 
 
 async def make_namespace(cluster: Cluster) -> None:
@@ -95,12 +105,12 @@ async def own_namespace(prefix: str) -> AsyncIterator[Cluster]:
 async def foreign_definitions(cluster: Cluster) -> AsyncIterator[None]:
     """Other projects' kinds, as they publish them; those that were not there before go again."""
     made = []
-    for definition in await asyncio.to_thread(lambda: list(_foreign())):
-        path = f"{_DEFINITIONS}/{definition['metadata']['name']}"
-        if await cluster.find(path) is None:
-            made.append(path)
-            await define(cluster, definition)
     try:
+        for definition in await asyncio.to_thread(lambda: list(_foreign())):
+            path = f"{_DEFINITIONS}/{definition['metadata']['name']}"
+            if await cluster.find(path) is None:
+                made.append(path)
+                await define(cluster, definition)
         yield
     finally:
         for path in made:
@@ -113,10 +123,9 @@ def _foreign() -> Iterator[Json]:
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
-    for module, files in FOREIGN.items():
+    for module, pattern in FOREIGN.items():
         done = subprocess.run(
             ["go", "mod", "download", "-json", module], capture_output=True, check=True, cwd="/"
         )
-        for file in files:
-            text = (Path(json.loads(done.stdout)["Dir"]) / file).read_text(encoding="utf-8")
-            yield yaml.load(text, yaml.CSafeLoader)
+        for file in sorted(Path(json.loads(done.stdout)["Dir"]).glob(pattern)):
+            yield yaml.load(file.read_text(encoding="utf-8"), yaml.CSafeLoader)
