@@ -39,11 +39,11 @@ app = typer.Typer(
 _SERVERS = "Servers"
 DatabaseUrl = Annotated[
     str | None,
-    typer.Option(help="Postgres to use. [env: DATABASE_URL]", rich_help_panel=_SERVERS),
+    typer.Option(help="Postgres to use (env: DATABASE_URL).", rich_help_panel=_SERVERS),
 ]
 RedisUrl = Annotated[
     str | None,
-    typer.Option(help="Redis or Valkey to use. [env: REDIS_URL]", rich_help_panel=_SERVERS),
+    typer.Option(help="Redis or Valkey to use (env: REDIS_URL).", rich_help_panel=_SERVERS),
 ]
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")]
@@ -55,17 +55,17 @@ Pipeline = Annotated[str | None, typer.Option(help="The pipeline to serve.")]
 def up(
     *,
     data: Annotated[
-        Path | None, typer.Option(help="Directory that keeps everything. [default: .shortlist]")
+        Path | None, typer.Option(help="Directory that keeps everything (default: .shortlist).")
     ] = None,
     port: Port = None,
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")
+        str | None, typer.Option(help="Address to listen on (default: 127.0.0.1).")
     ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
             min=0,
-            help="Fix the worker processes of each pipeline. [default: as many as the load needs]",
+            help="Keep so many worker processes of each pipeline (default: as the load needs).",
         ),
     ] = None,
     file: Annotated[
@@ -247,7 +247,7 @@ def simulate(
     url: Annotated[str, typer.Option(help="Where ingest listens.")] = "http://127.0.0.1:8000",
     clients: Annotated[int, typer.Option(min=1, help="Clients side by side.")] = 10,
     seconds: Annotated[
-        float | None, typer.Option(help="Stop after this time. [default: Ctrl-C]")
+        float | None, typer.Option(help="Stop after this time (default: Ctrl-C).")
     ] = None,
     rounds: Annotated[
         int | None, typer.Option(min=1, help="Stop after so many rounds of each client.")
