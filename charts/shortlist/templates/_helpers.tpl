@@ -7,6 +7,9 @@
 app.kubernetes.io/name: shortlist
 app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
+{{- with .pipeline }}
+shortlist.dev/pipeline: {{ . | quote }}
+{{- end }}
 {{- end }}
 
 {{- define "shortlist.labels" -}}
@@ -106,7 +109,7 @@ volumes: [{name: tmp, emptyDir: {sizeLimit: 64Mi}}]
 {{- end }}
 
 {{/* The Deployment of one of our processes. Takes root, component, settings (a map, beside those of
-     every process); and optionally replicas (omitted for what the operator scales), serves (whether
+     every process); and optionally pipeline (whose workers they are), replicas (omitted for what the operator scales), serves (whether
      clients call it), strategy, image (which of the values), args, serviceAccount. */}}
 {{- define "shortlist.deployment" -}}
 {{- $values := index .root.Values .component -}}

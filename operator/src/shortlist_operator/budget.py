@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shortlist.domain.grants import Allocation, Holder, allocate, holder_of
+from shortlist.domain.grants import Allocation, Holder, allocate, holder_of, split_budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,17 +30,19 @@ class Room:
 
 
 class Budget:
-    """What every pipeline's workers hold, as their loops last saw it."""
+    """What every pipeline's workers hold and want, as their loops last saw it."""
 
     def __init__(self) -> None:
         """Nobody holds anything that is known."""
         self._held: dict[PipelineName, dict[str, int]] = {}
         self._unreported: dict[PipelineName, int] = {}
+        self._wanted: dict[PipelineName, int] = {}
 
     def forget(self, pipeline: PipelineName) -> None:
         """A pipeline is gone; its connections count until Postgres says that they are closed."""
         self._held.pop(pipeline, None)
         self._unreported.pop(pipeline, None)
+        self._wanted.pop(pipeline, None)
 
     def elsewhere(
         self,
@@ -55,13 +57,29 @@ class Budget:
         """
         ours = {member.worker.id for member in members}
         held = {worker: n for worker, n in open_by_worker.items() if worker not in ours}
-        for name, granted in self._held.items():
-            if name != pipeline:
-                for worker, connections in granted.items():
-                    held[worker] = max(held.get(worker, 0), connections)
-        return sum(held.values()) + sum(
-            n for name, n in self._unreported.items() if name != pipeline
-        )
+        for worker, connections in self._of_others(pipeline).items():
+            held[worker] = max(held.get(worker, 0), connections)
+        return sum(held.values()) + self._starting_elsewhere(pipeline)
+
+    def share(self, pipeline: PipelineName, total: int, wanted: int) -> int:
+        """What a pipeline's policy may count on, of a budget; ``wanted``: what it has use for.
+
+        By what all pipelines want, not by what they hold: workers that come and go, here or there,
+        must not look like a smaller budget.
+        """
+        self._wanted[pipeline] = wanted
+        return split_budget(total, self._wanted)[pipeline]
+
+    def _of_others(self, pipeline: PipelineName) -> dict[str, int]:
+        return {
+            worker: connections
+            for name, held in self._held.items()
+            if name != pipeline
+            for worker, connections in held.items()
+        }
+
+    def _starting_elsewhere(self, pipeline: PipelineName) -> int:
+        return sum(n for name, n in self._unreported.items() if name != pipeline)
 
     def allocate(self, pipeline: ScoringPipeline, sight: Sight, wanted: int) -> Room:
         """Share out what there is; ``wanted``: workers that are to be started."""
@@ -82,9 +100,10 @@ class Budget:
         self._held[pipeline.name] = {
             holder.worker_id: max(holder.held, _granted(allocation, holder)) for holder in holders
         }
-        self._unreported[pipeline.name] = unreported
         free = allocation.free - first * sight.may_surge
-        return Room(allocation.publish, min(wanted, max(0, free // first)))
+        starting = min(wanted, max(0, free // first))
+        self._unreported[pipeline.name] = unreported + first * starting
+        return Room(allocation.publish, starting)
 
 
 def _granted(allocation: Allocation, holder: Holder) -> int:

@@ -6,7 +6,7 @@ A worker's heartbeat carries its host's name, which in Kubernetes is its pod's.
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from shortlist.storage import heartbeats
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from shortlist.domain.fleet import Worker
     from shortlist.storage.heartbeats import Heartbeat
+    from shortlist.storage.looks import LineLook
     from shortlist_operator.kube import Json
 
 
@@ -71,19 +72,23 @@ def is_over(pod: Json) -> bool:
     return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
 
 
-def members(
-    beats: Iterable[Heartbeat], pods: Iterable[Pod], open_by_worker: Mapping[str, int]
-) -> list[Member]:
-    """Every worker that reports, with its pod."""
+def members(look: LineLook, pods: Iterable[Pod], open_by_worker: Mapping[str, int]) -> list[Member]:
+    """Every worker that reports, with its pod.
+
+    And those that fell silent, while anything of them is left: they may hold all that they were
+    granted, and are no more than not ready.
+    """
     by_name = {pod.name: pod for pod in pods}
-    return [
-        Member(
-            heartbeats.as_worker(beat, open_by_worker.get(beat.worker_id, 0)),
-            beat,
-            by_name.get(beat.host),
-        )
-        for beat in sorted(beats, key=lambda beat: beat.worker_id)
-    ]
+    live = {beat.worker_id for beat in look.live}
+    found = []
+    for beat in sorted(look.beats, key=lambda beat: beat.worker_id):
+        pod, opened = by_name.get(beat.host), open_by_worker.get(beat.worker_id, 0)
+        worker = heartbeats.as_worker(beat, opened)
+        if beat.worker_id in live:
+            found.append(Member(worker, beat, pod))
+        elif pod is not None or opened:
+            found.append(Member(replace(worker, ready=False), beat, pod))
+    return found
 
 
 def _seconds(timestamp: str) -> float:

@@ -7,6 +7,7 @@ not read: then replicas and grants stay as they are.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import structlog
 
 from shortlist.domain import drain, scaling
 from shortlist.domain.application import PipelineName
+from shortlist.domain.connections import connections_wanted
 from shortlist.domain.fleet import StartTimes, Worker
 from shortlist.domain.pipeline import InvalidPipelineError, ScoringPipeline, parse_pipeline
 from shortlist.storage import heartbeats
@@ -57,9 +59,10 @@ class Sight:
 
     @property
     def unreported(self) -> int:
-        """Pods that were started and whose workers have not reported yet: each holds k + 1."""
+        """Workers that were asked for and have not reported yet: each holds k + 1."""
         reporting = {member.pod.name for member in self.members if member.pod is not None}
-        return sum(pod.name not in reporting for pod in self.pods)
+        unmade = max(0, self.replicas - len(self.staying))
+        return unmade + sum(pod.name not in reporting for pod in self.pods)
 
     @property
     def may_surge(self) -> int:
@@ -96,6 +99,7 @@ class PipelineLoop:
         self._namespace = namespace
         self._name = PipelineName(name)
         self._memory = scaling.Memory()
+        self._demand: scaling.Demand | None = None
         self._starts = StartTimes()
         self._draining: drain.Draining | None = None
         self._last_line: LineLook | None = None
@@ -146,13 +150,14 @@ class PipelineLoop:
             await self._reporter.tell(resource, tick, acting=self._lease.held)
             return interval
         sight = await self._look(deployment)
-        decision = self._decide(pipeline, sight)
+        budget = self._budget_of(pipeline, sight)
+        decision = self._decide(pipeline, sight, budget)
         tick = Tick(
             pipeline=pipeline,
             sight=sight,
             decision=decision,
             conflict=await self._other_scaler(target),
-            budget=self._budget_of(pipeline, sight),
+            budget=budget,
         )
         if self._lease.held and tick.conflict is None and pipeline.scaling.mode != "DryRun":
             await self._act(pipeline, target, tick)
@@ -174,14 +179,14 @@ class PipelineLoop:
             connections = await self._observer.connections()
         except CONNECTION_ERRORS as error:
             errors["postgres"] = f"Postgres cannot be read: {_said(error)}"
-        beats = self._last_line.live if self._last_line is not None else []
+        look = self._last_line
         open_by_worker = connections.open_by_worker if connections is not None else {}
         self._starts.see(
             {p.name: p.ready_at - p.created_at for p in pods if p.ready_at is not None}
         )
         return Sight(
             pods=pods,
-            members=tuple(fleet.members(beats, pods, open_by_worker)),
+            members=tuple(fleet.members(look, pods, open_by_worker)) if look is not None else (),
             replicas=int(deployment["spec"].get("replicas", 1)),
             rolling=_is_rolling(deployment),
             surge=_surge(deployment),
@@ -200,7 +205,9 @@ class PipelineLoop:
 
     # --- decide
 
-    def _decide(self, pipeline: ScoringPipeline, sight: Sight) -> scaling.Decision:
+    def _decide(
+        self, pipeline: ScoringPipeline, sight: Sight, budget: int | None
+    ) -> scaling.Decision:
         now = time.time()
         observation = scaling.Observation(
             now=time.monotonic(),
@@ -210,20 +217,30 @@ class PipelineLoop:
                 max(0.0, now - pod.created_at) for pod in sight.staying if pod.ready_at is None
             ),
             line=sight.line.reading if sight.line is not None else None,
-            budget=self._budget_of(pipeline, sight),
+            budget=budget,
             start_p90_seconds=self._starts.p90_seconds(),
             throttled=sight.line is not None and sight.line.throttled,
         )
         decision = scaling.decide(observation, pipeline, self._memory)
-        self._memory = decision.memory
+        self._memory, self._demand = decision.memory, decision.demand
         return decision
 
     def _budget_of(self, pipeline: ScoringPipeline, sight: Sight) -> int | None:
         if sight.connections is None:
             return None
         total = sight.connections.limits.budget(pipeline.connections.reserved)
-        return total - self._budget.elsewhere(
-            self._name, sight.members, sight.connections.open_by_worker
+        return self._budget.share(self._name, total, self._connections_wanted(pipeline, sight))
+
+    def _connections_wanted(self, pipeline: ScoringPipeline, sight: Sight) -> int:
+        """What it has use for, by the last decision."""
+        workers = sight.replicas
+        if self._demand is not None:
+            needed = math.ceil(self._demand.slots / pipeline.worker.concurrency)
+            workers = max(pipeline.scaling.min_replicas, needed)
+        return workers * connections_wanted(
+            concurrency=pipeline.worker.concurrency,
+            overhead=pipeline.connections.overhead_per_worker,
+            mode=pipeline.connections.mode,
         )
 
     # --- act

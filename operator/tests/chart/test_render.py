@@ -106,6 +106,13 @@ def test_every_pod_satisfies_the_restricted_pod_security_standard(values: dict[s
 
 
 @scenarios
+def test_the_names_of_services_are_no_settings(values: dict[str, Any]) -> None:
+    for name, pod in pod_templates(objects(values)).items():
+        # or else a Service named shortlist sets SHORTLIST_PORT
+        assert pod["spec"]["enableServiceLinks"] is False, name
+
+
+@scenarios
 def test_only_the_operator_may_talk_to_the_api_server(values: dict[str, Any]) -> None:
     for name, pod in pod_templates(objects(values)).items():
         may = pod["spec"].get("automountServiceAccountToken", True)
