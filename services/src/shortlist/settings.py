@@ -105,7 +105,9 @@ class Settings(BaseSettings):
         "perJob", description="perJob: a connection for each score; perWrite: only to write."
     )
     connection_overhead: int = Field(
-        1, ge=1, description="k: connections of a worker beside those of its claims."
+        1,
+        ge=1,
+        description="k: connections of a worker beside its scores'; above 1 it claims ahead.",
     )
     initial_grant: int | None = Field(
         None,

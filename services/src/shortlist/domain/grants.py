@@ -2,8 +2,9 @@
 
 The two invariants of ``docs/autoscaling.md``:
 
-- I1: a worker's applications in flight ≤ its grant - k. The worker keeps it: a smaller grant means
-  fewer slots at once, and is acknowledged when the excess has finished and is closed.
+- I1: a worker scores ≤ its grant - k at once, and has ≤ its grant - 1 in flight. The worker keeps
+  it: a smaller grant means fewer slots at once, and is acknowledged when the excess has finished
+  and is closed.
 - I2: Σ held ≤ B, over all workers that live, start, or are going. It is kept here. What a worker
   holds is the most that it may have been told since the last epoch it acknowledged, or what is
   open, if that is more. So a smaller grant frees nothing until its worker has obeyed it, a larger

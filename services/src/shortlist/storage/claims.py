@@ -44,23 +44,16 @@ async def claim_leased(
     """Claim what can be claimed of ``ids``, in one statement, until this worker's lease ends."""
     if not guarded("snapshot_safe"):
         await _update_a_hot_row(connection, worker_id, len(ids))
-    attempts = {
-        row["application_id"]: row["attempt"]
-        for row in await connection.fetch(SQL["claim"], ids, worker_id)
-    }
-    if not attempts:
-        return []
-    rows = await connection.fetch(SQL["claimed_work"], list(attempts))
     return [
         Claim(
             application_id=row["id"],
-            attempt=attempts[row["id"]],
+            attempt=row["attempt"],
             candidate=row["candidate"],
             payload=row["payload"],
             accepted_at=row["accepted_at"],
             traceparent=row["traceparent"],
         )
-        for row in rows
+        for row in await connection.fetch(SQL["claim"], ids, worker_id)
     ]
 
 

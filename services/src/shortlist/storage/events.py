@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
@@ -16,7 +16,7 @@ from shortlist.storage import keys
 from shortlist.storage.redis import REDIS_REFUSALS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Awaitable, Iterable, Iterator
 
     from redis.asyncio.client import PubSub
 
@@ -35,12 +35,19 @@ _OWN_CHANNEL = keys.events("-")
 _log = structlog.get_logger(__name__)
 
 
+_ANNOUNCE = """
+for channel, status in string.gmatch(ARGV[1], '([^ ]+) ([^ ]+)') do
+    redis.call('PUBLISH', channel, status)
+end
+"""
+"""`announce`. One command in place of one for each change: the client spends less time on it."""
+
+
 async def announce(redis: Redis, changes: Iterable[tuple[ApplicationId, Status]]) -> None:
     """Tell the watchers of each application its new status, in one round trip."""
-    async with redis.pipeline(transaction=False) as pipe:
-        for application_id, status in changes:
-            pipe.publish(keys.events(str(application_id)), status)
-        await pipe.execute()
+    packed = " ".join([f"{keys.events(str(of))} {status}" for of, status in changes])
+    if packed:
+        await cast("Awaitable[None]", redis.eval(_ANNOUNCE, 0, packed))
 
 
 class Announcements:

@@ -86,32 +86,37 @@ FROM (
 ORDER BY r.score DESC, a.id
 
 -- name: claim
--- Claims what may be claimed of $1 (ids) for worker $2, as the next attempt of each. The caller in
--- mode perJob holds the session lock of each id already; here the lock of the transaction keeps a
--- perJob holder's work out of a perWrite worker's hands (one's own locks never conflict). A worker
--- may claim again what it claimed itself: the reply to its first try may have got lost. It must not
--- ask for what it is scoring.
-INSERT INTO attempts (application_id, attempt, worker_id)
-SELECT a.id, coalesce(t.attempt, 0) + 1, $2
-FROM applications a
-LEFT JOIN LATERAL (
-    SELECT attempt, outcome, worker_id FROM attempts
-    WHERE application_id = a.id ORDER BY attempt DESC LIMIT 1
-) t ON true
-WHERE a.id = ANY($1::uuid[])
-  AND NOT EXISTS (SELECT FROM results r WHERE r.application_id = a.id OFFSET 0)
-  AND NOT EXISTS (SELECT FROM retries e WHERE e.application_id = a.id AND e.due_at > now() OFFSET 0)
-  AND NOT EXISTS (
-      SELECT FROM workers w
-      WHERE w.id = t.worker_id AND w.id <> $2 AND t.outcome IS NULL AND w.lease_expires_at > clock_timestamp()
-      OFFSET 0)
-  AND pg_try_advisory_xact_lock(lock_key(a.id))
-ON CONFLICT DO NOTHING
-RETURNING application_id, attempt
-
--- name: claimed_work
--- What a worker needs to score what it claimed. $1 ids.
-SELECT id, candidate, payload, accepted_at, traceparent FROM applications WHERE id = ANY($1::uuid[])
+-- Claims what may be claimed of $1 (ids) for worker $2, as the next attempt of each, and returns what
+-- is needed to score them. The caller in mode perJob holds the session lock of each id already; here
+-- the lock of the transaction keeps a perJob holder's work out of a perWrite worker's hands (one's own
+-- locks never conflict). A worker may claim again what it claimed itself: the reply to its first try
+-- may have got lost. It must not ask for what it is scoring.
+-- Its commit does not wait for the disk: a crash of Postgres may forget the newest claims, and then
+-- their verdicts do not count and the sweep finds the work, as with any other claim that is lost. A
+-- verdict's commit waits, and what was written before it is on the disk with it.
+WITH claimed AS (
+    INSERT INTO attempts (application_id, attempt, worker_id)
+    SELECT a.id, coalesce(t.attempt, 0) + 1, $2
+    FROM unnest($1::uuid[]) AS i (id)
+    CROSS JOIN LATERAL (SELECT id FROM applications WHERE id = i.id OFFSET 0) a
+    LEFT JOIN LATERAL (
+        SELECT attempt, outcome, worker_id FROM attempts
+        WHERE application_id = a.id ORDER BY attempt DESC LIMIT 1
+    ) t ON true
+    WHERE NOT EXISTS (SELECT FROM results r WHERE r.application_id = a.id OFFSET 0)
+      AND NOT EXISTS (SELECT FROM retries e WHERE e.application_id = a.id AND e.due_at > now() OFFSET 0)
+      AND NOT EXISTS (
+          SELECT FROM workers w
+          WHERE w.id = t.worker_id AND w.id <> $2 AND t.outcome IS NULL AND w.lease_expires_at > clock_timestamp()
+          OFFSET 0)
+      AND pg_try_advisory_xact_lock(lock_key(a.id))
+    ON CONFLICT DO NOTHING
+    RETURNING application_id, attempt
+)
+SELECT a.id, c.attempt, a.candidate, a.payload, a.accepted_at, a.traceparent,
+       set_config('synchronous_commit', 'off', true)
+FROM claimed c
+CROSS JOIN LATERAL (SELECT * FROM applications WHERE id = c.application_id OFFSET 0) a
 
 -- name: owns
 -- Whether attempt $2 of application $1 by worker $3 is still the latest, and open.

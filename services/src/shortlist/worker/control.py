@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from shortlist import telemetry
-from shortlist.domain.connections import slots_for
+from shortlist.domain.connections import claims_for, slots_for
 from shortlist.failpoints import guarded
 from shortlist.storage import heartbeats, limiter, postgres, workers
 from shortlist.storage.redis import REDIS_ERRORS
@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     from shortlist.storage.pool import ConnectionPool
     from shortlist.storage.postgres import Connection
     from shortlist.storage.redis import Redis
-    from shortlist.worker.slots import Slots
+    from shortlist.worker.slots import Limits
     from shortlist.worker.state import WorkerState
 
 log = structlog.get_logger(__name__)
 
 BEAT_SECONDS = 1.0
+OWN_CONNECTIONS = 1
+"""The one that tells Postgres that this worker lives; the pool has the others."""
+
 _REENROL_SECONDS = 0.1
 
 
@@ -41,14 +44,15 @@ class Control:
     def __init__(
         self,
         state: WorkerState,
-        slots: Slots,
+        limits: Limits,
         pool: ConnectionPool,
         redis: Redis,
         open_connection: Callable[[], Awaitable[Connection]],
     ) -> None:
-        """``open_connection`` opens the connection of the worker itself (k of the budget)."""
+        """``open_connection`` opens the connection of the worker itself."""
         self._state = state
-        self._slots = slots
+        self._limits = limits
+        self._slots = limits.in_flight
         self._pool = pool
         self._redis = redis
         self._open_connection = open_connection
@@ -142,8 +146,10 @@ class Control:
         )
         if not guarded("grant_limit"):
             limit = state.concurrency
-        self._slots.resize(limit)
-        await self._pool.resize(max(0, grant - state.overhead))
+        self._limits.resize(
+            in_flight=claims_for(limit, overhead=state.overhead, mode=state.mode), scoring=limit
+        )
+        await self._pool.resize(max(0, grant - OWN_CONNECTIONS))
         if self.open_connections <= grant:
             state.epoch = epoch
 

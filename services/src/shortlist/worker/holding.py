@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import structlog
@@ -105,16 +106,16 @@ class HeldOnConnection:
 
     def __init__(
         self,
-        pool: ConnectionPool,
-        identity: Identity,
+        holder: ConnectionHolder,
         connection: Connection,
         claim: Claim,
         on_loss: Callable[[], None],
     ) -> None:
         """``connection`` holds the session lock of the claim's application."""
         self.claim = claim
-        self._pool = pool
-        self._identity = identity
+        self._holder = holder
+        self._pool = holder.pool
+        self._identity = holder.identity
         self._connection: Connection | None = connection
         self._on_loss = on_loss
         self._resuming: asyncio.Task[bool] | None = None
@@ -122,18 +123,8 @@ class HeldOnConnection:
         connection.add_termination_listener(self._connection_broke)
 
     async def complete(self, verdict: Verdict) -> None:
-        """Write on the connection that holds the claim; once more on a new one if it breaks."""
-
-        async def write(connection: Connection) -> bool:
-            counted = await claims.complete(
-                connection,
-                [verdict],
-                pipeline=self._identity.pipeline,
-                worker_id=self._identity.worker_id,
-            )
-            return bool(counted)
-
-        if not await self._on_held_connection(write):
+        """Write together with whatever else is ready now, on a connection that holds a claim."""
+        if not await self._holder.completing.submit((self, verdict)):
             raise ClaimLostError
 
     async def errors(self) -> int:
@@ -142,7 +133,7 @@ class HeldOnConnection:
         async def read(connection: Connection) -> int:
             return await claims.errors(connection, self.claim.application_id)
 
-        return await self._on_held_connection(read)
+        return await self.on_held_connection(read)
 
     async def end(self, outcome: str, detail: str, retry_seconds: float | None) -> None:
         """End the attempt on the connection that holds the claim."""
@@ -158,7 +149,7 @@ class HeldOnConnection:
                 retry_seconds=retry_seconds,
             )
 
-        if not await self._on_held_connection(write):
+        if not await self.on_held_connection(write):
             raise ClaimLostError
 
     async def release(self) -> None:
@@ -178,8 +169,11 @@ class HeldOnConnection:
         finally:
             await self._pool.release(connection)
 
-    async def _on_held_connection(self, operation: Callable[[Connection], Awaitable[T]]) -> T:
-        """Run it where the claim lives; when that breaks, where it lives next."""
+    async def on_held_connection(self, operation: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run it where the claim lives; when that breaks, where it lives next.
+
+        `ClaimLostError` when it lives nowhere any more.
+        """
         while True:
             if self._resuming is not None:
                 await asyncio.shield(self._resuming)
@@ -236,8 +230,9 @@ class ConnectionHolder:
 
     def __init__(self, pool: ConnectionPool, identity: Identity) -> None:
         """``pool`` has a connection for every application in flight."""
-        self._pool = pool
-        self._identity = identity
+        self.pool = pool
+        self.identity = identity
+        self.completing = Batcher(self._complete_all, overlap=2)
 
     @asynccontextmanager
     async def hold(
@@ -246,17 +241,17 @@ class ConnectionHolder:
         """Claim for the length of a block."""
 
         async def claim() -> tuple[Connection, Claim] | None:
-            connection = await self._pool.acquire()
+            connection = await self.pool.acquire()
             try:
                 claimed = await claims.claim_held(
-                    connection, application_id, self._identity.worker_id
+                    connection, application_id, self.identity.worker_id
                 )
             except BaseException:
                 connection.terminate()  # what it may have locked goes with it
-                await self._pool.release(connection)
+                await self.pool.release(connection)
                 raise
             if claimed is None:
-                await self._pool.release(connection)
+                await self.pool.release(connection)
                 return None
             return connection, claimed
 
@@ -265,11 +260,23 @@ class ConnectionHolder:
         if got is None:
             yield None
             return
-        held = HeldOnConnection(self._pool, self._identity, *got, on_loss)
+        held = HeldOnConnection(self, *got, on_loss)
         try:
             yield held
         finally:
             await asyncio.shield(asyncio.ensure_future(held.release()))
+
+    async def _complete_all(self, writes: list[tuple[HeldOnConnection, Verdict]]) -> list[bool]:
+        """One transaction, on the connection of the first of them that still has one.
+
+        For those that have lost theirs the fence decides, as it does for all.
+        """
+        verdicts = [verdict for _, verdict in writes]
+        write = partial(_write, self.identity, verdicts)
+        for held, _ in writes:
+            with suppress(ClaimLostError):
+                return await held.on_held_connection(write)
+        return [False] * len(writes)
 
 
 class HeldByLease:
@@ -351,13 +358,13 @@ class LeaseHolder:
         return [claimed.pop(application_id, None) for application_id in ids]
 
     async def _complete_all(self, verdicts: list[Verdict]) -> list[bool]:
-        async def write(connection: Connection) -> list[bool]:
-            counted = await claims.complete(
-                connection,
-                verdicts,
-                pipeline=self.identity.pipeline,
-                worker_id=self.identity.worker_id,
-            )
-            return [v.application_id in counted for v in verdicts]
-
+        write = partial(_write, self.identity, verdicts)
         return await self.on_some_connection(write, "completing")
+
+
+async def _write(identity: Identity, verdicts: list[Verdict], connection: Connection) -> list[bool]:
+    """Complete; which of the verdicts counted."""
+    counted = await claims.complete(
+        connection, verdicts, pipeline=identity.pipeline, worker_id=identity.worker_id
+    )
+    return [verdict.application_id in counted for verdict in verdicts]

@@ -14,19 +14,19 @@ from uuid_utils.compat import uuid7
 
 from shortlist import probes, tasks, telemetry
 from shortlist.domain.application import PipelineName, WorkerId
-from shortlist.domain.connections import connections_wanted, slots_for
+from shortlist.domain.connections import claims_for, connections_wanted, slots_for
 from shortlist.domain.retry import RetryPolicy
 from shortlist.failpoints import guarded
 from shortlist.storage import pipelines, postgres, redis
 from shortlist.storage.line import Line
 from shortlist.storage.pool import ConnectionPool
-from shortlist.worker.control import BEAT_SECONDS, Control
+from shortlist.worker.control import BEAT_SECONDS, OWN_CONNECTIONS, Control
 from shortlist.worker.holding import ConnectionHolder, Identity, LeaseHolder, persistently
 from shortlist.worker.outbox import Outbox
 from shortlist.worker.puller import BLOCK_SECONDS, Puller
 from shortlist.worker.runner import Runner
 from shortlist.worker.scorers import make_scorer
-from shortlist.worker.slots import Slots
+from shortlist.worker.slots import Limits
 from shortlist.worker.state import WorkerState
 
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _STALE_SECONDS = 10 * BEAT_SECONDS
+
+_PLANS = {"plan_cache_mode": "force_generic_plan"}
+"""Each statement is planned once for each connection, not five times more: all of them look up
+primary keys, whatever the parameters."""
 
 
 async def run(settings: Settings) -> int:
@@ -79,31 +83,30 @@ class Worker:
             grant=grant,
             started_at=time.time(),
         )
-        self._slots = Slots(
-            slots_for(
-                grant,
-                overhead=settings.connection_overhead,
-                concurrency=settings.concurrency,
-                mode=mode,
-            )
+        overhead = settings.connection_overhead
+        scores = slots_for(grant, overhead=overhead, concurrency=settings.concurrency, mode=mode)
+        limits = Limits.of(
+            in_flight=claims_for(scores, overhead=overhead, mode=mode), scoring=scores
         )
+        self._slots = limits.in_flight
         open_connection = partial(
             postgres.connect,
             settings.database_url.get_secret_value(),
             application_name=f"shortlist-worker {self._state.worker_id}",
             statement_cache_size=0 if settings.pgbouncer else 100,
+            settings=_PLANS,
         )
-        self._pool = ConnectionPool(open_connection, max(0, grant - settings.connection_overhead))
+        self._pool = ConnectionPool(open_connection, max(0, grant - OWN_CONNECTIONS))
         redis_url = settings.redis_url.get_secret_value()
         self._redis = redis.connect(redis_url)
         self._pulling_redis = redis.connect(redis_url, timeout_seconds=BLOCK_SECONDS + 2)
         self._line = Line(self._redis, self._state.pipeline)
         self._outbox = Outbox(self._redis, self._line)
-        self._control = Control(self._state, self._slots, self._pool, self._redis, open_connection)
+        self._control = Control(self._state, limits, self._pool, self._redis, open_connection)
         self._scorer = scorer or make_scorer(settings)
         self._runner = Runner(
             state=self._state,
-            slots=self._slots,
+            limits=limits,
             holder=self._holder(),
             scorer=self._scorer,
             line=self._line,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from shortlist.storage import events
-from shortlist.storage.redis import REDIS_ERRORS
+from shortlist.storage.redis import REDIS_REFUSALS
 
 if TYPE_CHECKING:
     from shortlist.domain.application import ApplicationId, Status
@@ -63,7 +63,7 @@ class Outbox:
                 try:
                     await self._line.acknowledge(acknowledged)
                     await events.announce(self._redis, changes)
-                except REDIS_ERRORS as error:
+                except REDIS_REFUSALS as error:
                     self.unacknowledged = True
                     log.warning("redis_unavailable", doing="acknowledging", error=repr(error))
         finally:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from shortlist.storage.redis import Redis
     from shortlist.worker.holding import Hold, Holder
     from shortlist.worker.outbox import Outbox
-    from shortlist.worker.slots import Slots
+    from shortlist.worker.slots import Limits
     from shortlist.worker.state import WorkerState
 
 log = structlog.get_logger(__name__)
@@ -57,7 +57,7 @@ class Runner:
         self,
         *,
         state: WorkerState,
-        slots: Slots,
+        limits: Limits,
         holder: Holder,
         scorer: Scorer,
         line: Line,
@@ -68,7 +68,8 @@ class Runner:
     ) -> None:
         """Everything that one application meets on its way."""
         self._state = state
-        self._slots = slots
+        self._slots = limits.in_flight
+        self._scoring_slots = limits.scoring
         self._holder = holder
         self._scorer = scorer
         self._line = line
@@ -189,6 +190,7 @@ class Runner:
         )
 
     async def _score(self, hold: Hold, scoring: _Scoring) -> Score:
+        await self._scoring_slots.take()
         started = time.time()
         ticket = id(scoring)
         self._state.busy_since[ticket] = started
@@ -198,6 +200,8 @@ class Runner:
                     self._scorer, hold.claim.payload, self._score_timeout_seconds
                 )
         finally:
+            self._scoring_slots.give_back()
+            self._slots.leave_soon()
             del self._state.busy_since[ticket]
             seconds = time.time() - started
             self._state.busy_seconds += seconds

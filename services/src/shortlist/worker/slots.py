@@ -1,10 +1,11 @@
-"""How many applications may be in flight: a semaphore whose limit moves while it is used."""
+"""How many applications may be in flight, and scored: semaphores whose limits move in use."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass
 
 
 class Slots:
@@ -14,6 +15,7 @@ class Slots:
         """Start with ``limit`` ≥ 0 free slots."""
         self._limit = limit
         self._taken = 0
+        self._leaving = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._changed = asyncio.Event()
 
@@ -29,8 +31,8 @@ class Slots:
 
     @property
     def free(self) -> int:
-        """Slots that nobody uses or waits for; negative after a shrink or a crowd."""
-        return self._limit - self._taken - len(self._waiters)
+        """Slots that nobody uses or waits for, now or in a moment; negative after a shrink."""
+        return self._limit - self._taken - len(self._waiters) + self._leaving
 
     def resize(self, limit: int) -> None:
         """Move the limit; a larger one lets waiters in at once."""
@@ -59,13 +61,19 @@ class Slots:
             self._changed.set()
             raise
 
+    def leave_soon(self) -> None:
+        """Only the writing is left to do: who looks for work may fetch some for this slot."""
+        self._leaving += 1
+        self._changed.set()
+
     def give_back(self) -> None:
         """Leave a slot."""
         self._taken -= 1
+        self._leaving = max(0, self._leaving - 1)
         self._let_in()
 
     async def wait_free(self) -> int:
-        """Wait until some slot is free; how many are."""
+        """Wait until some slot is free, or will be in a moment; how many are."""
         while self.free <= 0:
             self._changed.clear()
             await self._changed.wait()
@@ -81,3 +89,21 @@ class Slots:
         if not waiter.done():
             self._taken += 1
             waiter.set_result(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one worker may do at once: hold claims, and score some of what it has claimed."""
+
+    in_flight: Slots
+    scoring: Slots
+
+    @classmethod
+    def of(cls, *, in_flight: int, scoring: int) -> Limits:
+        """Nothing is taken yet."""
+        return cls(Slots(in_flight), Slots(max(1, scoring)))
+
+    def resize(self, *, in_flight: int, scoring: int) -> None:
+        """Move both; at least one may score, so that what is claimed can always be finished."""
+        self.in_flight.resize(in_flight)
+        self.scoring.resize(max(1, scoring))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
 
 from shortlist import failpoints
-from shortlist.domain.application import WorkerId
+from shortlist.domain.application import PipelineName, Verdict, WorkerId
 from shortlist.storage import claims, heartbeats, postgres
+from shortlist.storage.pool import ConnectionPool
+from shortlist.worker.holding import ConnectionHolder, Identity
 from support.scripted import Scripted
 
 if TYPE_CHECKING:
@@ -215,3 +218,33 @@ async def test_a_worker_that_was_declared_dead_enrols_anew(bench: Bench) -> None
         async with asyncio.timeout(10):
             while not await bench.db.fetchval("SELECT count(*) FROM workers"):
                 await asyncio.sleep(0.05)
+
+
+async def test_verdicts_written_together_with_a_lost_one_are_written_all_the_same(
+    bench: Bench,
+) -> None:
+    ids = await bench.submit(3)
+    worker = WorkerId(uuid4())
+    pool = ConnectionPool(
+        lambda: postgres.connect(
+            bench.settings().database_url.get_secret_value(), application_name="w"
+        ),
+        3,
+    )
+    holder = ConnectionHolder(pool, Identity(worker, PipelineName("default")))
+    async with AsyncExitStack() as stack:
+        holds = [await stack.enter_async_context(holder.hold(one, lambda: None)) for one in ids]
+        lost = holds[0]
+        assert lost is not None
+        lost._lost = True
+        writes = [
+            (held, Verdict(held.claim.application_id, 1, "scored", 1.0)) for held in holds if held
+        ]
+        await bench.db.execute(
+            "INSERT INTO attempts (application_id, attempt, worker_id) VALUES ($1, 2, $2)",
+            ids[0],
+            uuid4(),
+        )
+        assert await holder._complete_all(writes) == [False, True, True]
+    await pool.close()
+    assert await bench.db.fetchval("SELECT count(*) FROM results") == 2

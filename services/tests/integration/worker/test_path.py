@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
 from shortlist.domain.scoring import (
     PermanentScoringError,
     TemporaryScoringError,
@@ -153,3 +155,45 @@ async def test_a_stopped_worker_leaves_nothing_behind(bench: Bench, mode: str) -
         " WHERE application_name LIKE 'shortlist-worker%' AND datname = current_database()"
     )
     assert open_connections == 0
+
+
+@pytest.mark.parametrize(("mode", "overhead"), [("perJob", 3), ("perWrite", 1)])
+async def test_some_are_claimed_ahead_and_no_more_are_scored_at_once_than_there_are_slots(
+    bench: Bench, mode: str, overhead: int
+) -> None:
+    ids = await bench.submit(30)
+    go_on = asyncio.Event()
+    scorer = Scripted(go_on)
+    async with bench.worker(
+        scorer, connection_mode=mode, concurrency=10, connection_overhead=overhead
+    ) as running:
+        async with asyncio.timeout(10):
+            while await bench.db.fetchval("SELECT count(*) FROM attempts") < 12:
+                await asyncio.sleep(0.02)
+        await scorer.until_running(10)
+        assert (scorer.calls, running.worker._slots.taken) == (10, 12)
+        go_on.set()
+        views = await bench.until_final(ids)
+    assert {view.attempts for view in views} == {1}
+
+
+@pytest.mark.parametrize(("mode", "overhead"), [("perJob", 3), ("perWrite", 1)])
+async def test_what_was_claimed_ahead_is_given_back_when_the_grace_is_over(
+    bench: Bench, mode: str, overhead: int
+) -> None:
+    ids = await bench.submit(12)
+    scorer = Scripted(asyncio.Event())
+    async with bench.worker(
+        scorer, connection_mode=mode, connection_overhead=overhead, drain_timeout_seconds=0.3
+    ) as running:
+        async with asyncio.timeout(10):
+            while await bench.db.fetchval("SELECT count(*) FROM attempts") < 12:
+                await asyncio.sleep(0.02)
+        running.stop.set()
+        assert await asyncio.wait_for(running.task, 10) == 0
+    assert scorer.calls == 10
+    depth = await bench.line.depth()
+    assert (depth.waiting, depth.delivered) == (12, 0)
+    async with bench.worker(connection_mode=mode):
+        views = await bench.until_final(ids)
+    assert {view.attempts for view in views} == {2}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from shortlist.worker.slots import Slots
+from shortlist.worker.slots import Limits, Slots
 
 
 async def test_no_more_enter_than_the_limit() -> None:
@@ -69,3 +69,34 @@ async def test_wait_free_wakes_when_the_limit_grows() -> None:
     await asyncio.sleep(0)
     slots.resize(4)
     assert await asyncio.wait_for(waiting, 1) == 4
+
+
+async def test_a_slot_that_is_left_soon_counts_as_free_and_is_taken_only_when_left() -> None:
+    slots = Slots(1)
+    await slots.take()
+    looking = asyncio.create_task(slots.wait_free())
+    await asyncio.sleep(0)
+    slots.leave_soon()
+    assert await asyncio.wait_for(looking, 1) == 1
+    following = asyncio.create_task(slots.take())
+    await asyncio.sleep(0)
+    assert (following.done(), slots.free) == (False, 0)
+    slots.give_back()
+    await following
+    assert (slots.taken, slots.free) == (1, 0)
+
+
+async def test_a_slot_that_was_left_without_a_word_is_not_counted_twice() -> None:
+    slots = Slots(2)
+    await slots.take()
+    await slots.take()
+    slots.leave_soon()
+    slots.give_back()
+    slots.give_back()
+    assert (slots.taken, slots.free) == (0, 2)
+
+
+def test_what_is_claimed_can_be_scored_even_when_nothing_more_may_be_claimed() -> None:
+    limits = Limits.of(in_flight=4, scoring=4)
+    limits.resize(in_flight=0, scoring=0)
+    assert (limits.in_flight.limit, limits.scoring.limit) == (0, 1)
