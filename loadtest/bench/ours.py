@@ -89,12 +89,19 @@ class OurContender(Contender):
     """Ingest, and workers in one of the two connection modes."""
 
     def __init__(
-        self, bench: Bench, place: Place, work: Work, mode: ConnectionMode, door: Server
+        self,
+        bench: Bench,
+        place: Place,
+        work: Work,
+        mode: ConnectionMode,
+        door: Server,
+        overhead: int,
     ) -> None:
-        """``door``: where applications are posted."""
+        """``door``: where applications are posted; ``overhead``: k, see `ours`."""
         super().__init__(bench, place, work)
         self.title = f"Shortlist {mode}"
         self._mode = mode
+        self._overhead = overhead
         self.door = door
         self._servers: dict[int, Server] = {}
         self._pids: dict[str, int] = {}
@@ -104,6 +111,7 @@ class OurContender(Contender):
         """``shortlist worker``."""
         settings = {
             "SHORTLIST_CONNECTION_MODE": self._mode,
+            "SHORTLIST_CONNECTION_OVERHEAD": str(self._overhead),
             "SHORTLIST_CONCURRENCY": str(self.work.concurrency),
             "SHORTLIST_SERVICE_SECONDS": str(self.work.service_seconds),
         }
@@ -165,10 +173,12 @@ class OurContender(Contender):
 
 
 @asynccontextmanager
-async def ours(bench: Bench, mode: ConnectionMode, work: Work) -> AsyncIterator[OurContender]:
-    """Our own path, prepared in a place of its own."""
+async def ours(
+    bench: Bench, mode: ConnectionMode, work: Work, overhead: int = 1
+) -> AsyncIterator[OurContender]:
+    """Our own path, prepared in a place of its own; ``overhead`` is k of its workers."""
     async with bench.place() as place, ingest(bench, place) as door:
-        contender = OurContender(bench, place, work, mode, door)
+        contender = OurContender(bench, place, work, mode, door, overhead)
         try:
             if work.reliable:
                 with process(bench, place, "maintenance") as maintenance:
