@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import statistics
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from loadtest.document import table
 from loadtest.experiments.loads import Load, Setup, bursts, draw
 from shortlist.domain.application import PipelineName
 from shortlist.storage import keys, looks
+from shortlist_operator.fleet import read_pod
 from support.pipelines import Pipeline
 
 if TYPE_CHECKING:
@@ -107,7 +109,8 @@ class Watched:
     """Pods that exist, those that start and those that end too, by time."""
     peak_replicas: int = 0
     peak_connections: int = 0
-    pods: set[str] = field(default_factory=set)
+    start_seconds: dict[str, float] = field(default_factory=dict)
+    """Each pod that got ready, and how long after it was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,8 @@ class Figures:
     peak_connections: int
     peak_replicas: int
     started: int
+    start_seconds: float
+    """Median time from a worker's pod being made to its being ready: how busy the machine was."""
     refused: int
     """Answers that were not 202."""
 
@@ -213,7 +218,8 @@ async def _measure(cluster: Cluster, load: Load) -> Figures:
         interrupted=sum(row["attempts"] > 1 for row in books),
         peak_connections=watched.peak_connections,
         peak_replicas=watched.peak_replicas,
-        started=len(watched.pods),
+        started=len(watched.start_seconds),
+        start_seconds=statistics.median(watched.start_seconds.values()),
         refused=len(pipeline.refused),
     )
 
@@ -239,7 +245,9 @@ async def _watch(cluster: Cluster, watched: Watched) -> None:
             seen = now
             watched.peak_replicas = max(watched.peak_replicas, len(pods))
             watched.peak_connections = max(watched.peak_connections, sum(opened.values()))
-            watched.pods |= {pod["metadata"]["name"] for pod in pods}
+            for pod in map(read_pod, pods):
+                if pod.ready_at is not None:
+                    watched.start_seconds[pod.name] = pod.ready_at - pod.created_at
             await asyncio.sleep(1)
 
 
@@ -261,6 +269,7 @@ def _report(rows: list[tuple[Load, list[Figures]]]) -> str:
                 load.name,
                 *(
                     f"{f.interrupted} / {f.peak_connections} / {f.peak_replicas} / {f.started}"
+                    f" / {f.start_seconds:.0f} s"
                     for f in figures
                 ),
             ]
@@ -271,7 +280,8 @@ def _report(rows: list[tuple[Load, list[Figures]]]) -> str:
     lengths = " and ".join(f"{load.horizon_seconds:.0f}" for load, _ in rows)
     return (
         f"p99 submit-to-scored in s / replica-seconds, in {lengths} s:\n\n{shown}\n\n"
-        "Scores interrupted / connections at peak / pods at peak / workers started:\n\n"
+        "Scores interrupted / connections at peak / pods at peak / workers started / their median "
+        "time to be ready:\n\n"
         f"{others}\n\nOne run each, the same arrivals for all three, at most {SETUP.max_replicas} "
         f"workers of {SETUP.concurrency}. Applications refused: {refused}."
     )
