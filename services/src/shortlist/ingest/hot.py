@@ -1,6 +1,6 @@
 """The hot way in: a plain ``POST /applications``, answered without the framework.
 
-A request's task, its scope and the messages to and fro cost more than the accept itself. So the
+A request's task, its scope and the messages to and fro are a third of what an accept costs. So the
 protocol keeps a plain request from the app until its body is whole, and then offers it here.
 Nothing is refused here: whatever is unusual about a request goes the ordinary way, as if nobody had
 asked, and so each rule and each refusal has one place.
