@@ -10,7 +10,6 @@ can use from the beginning.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import statistics
 import time
@@ -23,7 +22,7 @@ from loadtest.document import table
 from loadtest.experiments.loads import Load, Setup, bursts, draw
 from shortlist.domain.application import PipelineName
 from shortlist.storage import keys, looks
-from shortlist_operator.fleet import read_pod
+from shortlist_operator.fleet import is_over, read_pod
 from support.pipelines import Pipeline
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ NAME = PipelineName("default")
 SETUP = Setup(max_replicas=8)
 SEED = 1
 PATIENCE_SECONDS = 300.0
+_LOOK_SECONDS = 30.0
 LOADS = (
     Load(
         "burst from idle: 60 s of 20/s",
@@ -109,6 +109,8 @@ class Watched:
     """Pods that exist, those that start and those that end too, by time."""
     peak_replicas: int = 0
     peak_connections: int = 0
+    longest_gap_seconds: float = 0.0
+    """Between two looks: more than a few seconds, and the figures say more of the machine."""
     start_seconds: dict[str, float] = field(default_factory=dict)
     """Each pod that got ready, and how long after it was made."""
 
@@ -128,6 +130,7 @@ class Figures:
     """Median time from a worker's pod being made to its being ready: how busy the machine was."""
     refused: int
     """Answers that were not 202."""
+    longest_gap_seconds: float
 
 
 async def run() -> str:
@@ -202,14 +205,10 @@ def _keda_manifests(cluster: Cluster, settings: dict[str, Any]) -> list[dict[str
 
 async def _measure(cluster: Cluster, load: Load) -> Figures:
     pipeline, watched = Pipeline(cluster, NAME), Watched()
-    watching = asyncio.create_task(_watch(cluster, watched))
-    try:
-        async with asyncio.timeout(load.horizon_seconds + PATIENCE_SECONDS):
-            await _play(pipeline, draw(load, SEED).arrivals, load.horizon_seconds)
-    finally:
+    async with asyncio.TaskGroup() as group:
+        watching = group.create_task(_watch(cluster, watched))
+        await _play(pipeline, draw(load, SEED).arrivals, load.horizon_seconds)
         watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching  # it broke: the figures would be wrong
     await pipeline.settle(within_seconds=PATIENCE_SECONDS)
     books = await cluster.query(_FIGURES, list(pipeline.accepted))
     return Figures(
@@ -221,6 +220,7 @@ async def _measure(cluster: Cluster, load: Load) -> Figures:
         started=len(watched.start_seconds),
         start_seconds=statistics.median(watched.start_seconds.values()),
         refused=len(pipeline.refused),
+        longest_gap_seconds=watched.longest_gap_seconds,
     )
 
 
@@ -235,13 +235,17 @@ async def _play(pipeline: Pipeline, arrivals: Sequence[float], horizon_seconds: 
 
 
 async def _watch(cluster: Cluster, watched: Watched) -> None:
+    """Look each second. A look that takes too long ends the run: its figures would be wrong."""
     async with cluster.database() as database:
         seen = time.monotonic()
         while True:
-            pods = [p for p in await cluster.pods_of("worker") if p["status"]["phase"] in _ALIVE]
-            opened = (await looks.look_at_connections(database)).open_by_worker
+            async with asyncio.timeout(_LOOK_SECONDS):
+                found = await cluster.pods_of("worker")
+                opened = (await looks.look_at_connections(database)).open_by_worker
             now = time.monotonic()
+            pods = [pod for pod in found if not is_over(pod)]
             watched.replica_seconds += len(pods) * (now - seen)
+            watched.longest_gap_seconds = max(watched.longest_gap_seconds, now - seen)
             seen = now
             watched.peak_replicas = max(watched.peak_replicas, len(pods))
             watched.peak_connections = max(watched.peak_connections, sum(opened.values()))
@@ -249,9 +253,6 @@ async def _watch(cluster: Cluster, watched: Watched) -> None:
                 if pod.ready_at is not None:
                     watched.start_seconds[pod.name] = pod.ready_at - pod.created_at
             await asyncio.sleep(1)
-
-
-_ALIVE = ("Pending", "Running")
 
 
 def _report(rows: list[tuple[Load, list[Figures]]]) -> str:
@@ -277,11 +278,13 @@ def _report(rows: list[tuple[Load, list[Figures]]]) -> str:
         ],
     )
     refused = sum(f.refused for _, figures in rows for f in figures)
+    gap = max(f.longest_gap_seconds for _, figures in rows for f in figures)
     lengths = " and ".join(f"{load.horizon_seconds:.0f}" for load, _ in rows)
     return (
         f"p99 submit-to-scored in s / replica-seconds, in {lengths} s:\n\n{shown}\n\n"
         "Scores interrupted / connections at peak / pods at peak / workers started / their median "
         "time to be ready:\n\n"
         f"{others}\n\nOne run each, the same arrivals for all three, at most {SETUP.max_replicas} "
-        f"workers of {SETUP.concurrency}. Applications refused: {refused}."
+        f"workers of {SETUP.concurrency}. Applications refused: {refused}.\n"
+        f"Looked at each second; the longest time between two looks: {gap:.1f} s."
     )
