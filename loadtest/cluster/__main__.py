@@ -24,4 +24,5 @@ def main() -> None:
         put(DOCUMENT, options.experiment, report)
 
 
-main()
+if __name__ == "__main__":
+    main()
