@@ -158,7 +158,8 @@ class Cluster:
         """Where objects like this one live."""
         version, kind = manifest["apiVersion"], manifest["kind"].lower()
         prefix = f"/apis/{version}" if "/" in version else f"/api/{version}"
-        return f"{prefix}/namespaces/{self.namespace}/{kind}s"
+        plural = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+        return f"{prefix}/namespaces/{self.namespace}/{plural}"
 
     def deployments(self, name: str = "") -> str:
         """The path of Deployments, or of one."""

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _SECONDS = 400
 
 
+SCALING: Json = {"maxReplicas": 3, "idleSeconds": 5, "downWindowSeconds": 5}
+"""Of the chart's own pipeline: quick, and no more than two cores can start."""
+
+
 def chart_values() -> Json:
     """What the chart is installed with: as it comes, but small, and with images that are there."""
     return {
@@ -32,7 +36,7 @@ def chart_values() -> Json:
             "storage": {"size": "1Gi"},
         },
         "redis": {"image": image("SHORTLIST_REDIS_IMAGE", "localhost/redis:8")},
-        "pipeline": {"spec": {"scaling": {"idleSeconds": 5, "downWindowSeconds": 5}}},
+        "pipeline": {"spec": {"scaling": SCALING}},
     }
 
 
