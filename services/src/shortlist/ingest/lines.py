@@ -6,6 +6,7 @@ Looked at once a second; in between, each publishing tells the depth.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 1.0
 
 _LEARN_AGAIN_SECONDS = 0.1
-"""How soon a pipeline that was just made is found; ten small queries a second cost nothing."""
+"""Between two looks for names nobody knows; ten small queries a second cost nothing."""
 
 _log = structlog.get_logger(__name__)
 
@@ -42,7 +43,7 @@ class Lines:
         self._gauges: dict[str, LineGauge] = {}
         self._lines: dict[str, Line] = {}
         self._learning = asyncio.Lock()
-        self._learnt_at = 0.0
+        self._learnt_at = -math.inf
 
     def known(self, pipeline: str) -> LineGauge | None:
         """The gauge of a pipeline, if it is known already."""
@@ -81,19 +82,25 @@ class Lines:
         await asyncio.gather(*(self._measure(name) for name in list(self._gauges)))
 
     async def _learn_anew(self) -> None:
-        """For a pipeline that may be new; at most ten times a second, whatever clients send."""
+        """For a pipeline that may be new; at most ten times a second, whatever clients send.
+
+        Only a look that began after the asking can know what was made just before it.
+        """
+        asked_at = time.monotonic()
         async with self._learning:
-            if time.monotonic() - self._learnt_at > _LEARN_AGAIN_SECONDS:
+            if self._learnt_at < asked_at:
+                await asyncio.sleep(self._learnt_at + _LEARN_AGAIN_SECONDS - time.monotonic())
                 await self._learn()
 
     async def _learn(self) -> None:
+        began_at = time.monotonic()
         for name, capacity in (await self._database.read(pipelines.capacities)).items():
             if name in self._gauges:
                 self._gauges[name].capacity = capacity
             else:
                 self._lines[name] = Line(self._redis, name)
                 self._gauges[name] = LineGauge(name, capacity)
-        self._learnt_at = time.monotonic()
+        self._learnt_at = max(self._learnt_at, began_at)
 
     async def _measure(self, name: str) -> None:
         gauge, line = self._gauges[name], self._lines[name]
