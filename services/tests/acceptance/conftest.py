@@ -1,7 +1,8 @@
 """Promises 1 to 5 of the design, kept by real processes and servers while a test breaks them.
 
 A test that breaks a server starts its own; the others share the session's. Each check is a
-function that is also run with its guard turned off, and must then fail.
+function that is also run with its guard turned off, and must then fail. That takes as long as the
+check waits for what does not come, and so these are among the slow tests.
 """
 
 from __future__ import annotations
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test's time is its own: it does not run while the test waits for the machine."""
+    """Off-switches are slow; and no test's time runs while it waits for the machine."""
     here = Path(__file__).parent
     for item in items:
-        if here in item.path.parents and item.get_closest_marker("timeout") is None:
+        if here not in item.path.parents:
+            continue
+        if item.name.startswith("test_off_switch"):
+            item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(300, func_only=True))
 
 
