@@ -5,8 +5,9 @@ behind each constant. It is called every ``intervalSeconds`` by whoever sizes wo
 up`, the Kubernetes operator), which carries `Memory` from call to call. A caller that was killed
 starts with an empty one: replicas are then held until enough has been seen again.
 
-It must never: scale in while the line cannot be read, while paused or while ``pauseScaleIn``;
-let workers outnumber the connections; or need anything that is lost with the caller.
+It must never: scale in while the line cannot be read, while paused or while ``pauseScaleIn``; take
+what looks like a lull for one while Postgres cannot be read, when ingest refuses; let workers
+outnumber the connections; or need anything that is lost with the caller.
 """
 
 from __future__ import annotations
@@ -288,7 +289,8 @@ def _look(
     is_active = came or line.waiting > 0 or observation.in_flight > 0
     is_new_to_us = memory.active_at is None and observation.replicas > 0
     needs = memory.needs
-    if memory.failures or not memory.needs:  # after a restart or an outage: hold what there is
+    was_blind = memory.failures or observation.budget is None
+    if was_blind or not memory.needs:  # after a restart or in an outage: hold what there is
         needs = _with_need(needs, Need(now, observation.replicas), -math.inf)
     return replace(
         _count_work(observation, pipeline, memory),

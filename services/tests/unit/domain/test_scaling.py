@@ -245,6 +245,25 @@ def test_without_postgres_the_last_known_budget_holds() -> None:
     assert world.second().replicas == 5
 
 
+def test_without_postgres_and_for_a_window_after_nobody_is_taken_away() -> None:
+    world = World()
+    busy = world.seconds([60] * 60).replicas
+    world.budget = None
+    assert {world.second().replicas for _ in range(300)} == {busy}  # nothing can be accepted
+    world.budget = PLENTY
+    window = round(world.pipeline.scaling.down_window_seconds)
+    assert {world.second().replicas for _ in range(window - 1)} == {busy}
+    assert world.seconds([0] * window).replicas < busy
+
+
+def test_without_postgres_a_lower_maximum_still_counts() -> None:
+    world = World()
+    world.seconds([60] * 60)
+    world.budget = None
+    world.pipeline = pipeline(max_replicas=2)
+    assert world.second().replicas == 2
+
+
 def test_without_postgres_ever_nobody_is_started() -> None:
     decision = World(waiting=5000, replicas=2, budget=None).second()
     assert (decision.replicas, decision.limited_by) == (2, "connections")
