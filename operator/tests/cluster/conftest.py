@@ -9,6 +9,7 @@ namespace in which the release is left, and is found by the next run: for whoeve
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -17,10 +18,13 @@ import pytest
 
 from support.cluster import Cluster, Release
 from support.helm import chart_values, installed
+from support.outside import Outside, outside
 from support.pipelines import Pipelines
+from support.servers import Servers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +53,18 @@ async def pipelines(cluster: Cluster) -> AsyncIterator[Pipelines]:
         yield made
     finally:
         await made.remove()
+
+
+@pytest.fixture(scope="session")
+def servers_outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """A Postgres and a Redis on this machine."""
+    started = asyncio.run(Servers.start(tmp_path_factory.mktemp("servers")))
+    yield started
+    asyncio.run(started.stop())
+
+
+@pytest.fixture
+async def outsider(servers_outside: Servers, tmp_path: Path) -> AsyncIterator[Outside]:
+    """An operator on this machine, with a namespace of its own in the cluster."""
+    async with outside(servers_outside, tmp_path) as made:
+        yield made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,32 @@ async def test_redis_outage_never_scales_in(cluster: Cluster, pipelines: Pipelin
         await cluster.until(long_away, what="twelve looks in a row failed")
         assert await pipeline.replicas() == 3  # the fallback; and idle for longer than the window
         assert (await pipeline.condition("MetricsAvailable"))["reason"] == "RedisUnreadable"
+    await pipeline.settle()
+    await pipeline.until_replicas(0)
+
+
+async def test_postgres_outage_freezes_grants_and_takes_nobody_away(
+    cluster: Cluster, pipelines: Pipelines
+) -> None:
+    pipeline = await pipelines.make({"scaling": {"minReplicas": 2}})
+    await pipeline.until_granted(5, 2)
+    async with cluster.without(cluster.stateful_sets(cluster.part("postgres")), "postgres"):
+        blind = await pipeline.until_condition("MetricsAvailable", "False")
+        assert blind["reason"] == "PostgresUnreadable"
+        since = dt.datetime.fromisoformat(blind["lastTransitionTime"])
+        grants = await pipeline.grants()
+        await pipeline.change({"scaling": {"minReplicas": 0}})  # nothing waits, nobody works
+
+        async def blind_for_long() -> bool:
+            assert await pipeline.replicas() == 2
+            assert await pipeline.grants() == grants
+            decided = dt.datetime.fromisoformat((await pipeline.status())["decision"]["at"])
+            return (decided - since).total_seconds() > 15
+
+        await cluster.until(blind_for_long, what="decisions without Postgres")
+    await pipeline.until_condition("MetricsAvailable", "True")
+    await cluster.until_ready("ingest")
+    await pipeline.submit(10)
     await pipeline.settle()
     await pipeline.until_replicas(0)
 

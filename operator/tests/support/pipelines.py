@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID, uuid4
 
 from shortlist.domain.application import PipelineName
+from shortlist.domain.pipeline import API_VERSION, KIND, parse_pipeline
 from shortlist.storage import heartbeats
+from shortlist_operator import desired
 from support.chart import merged
-from support.cluster import PATIENCE_SECONDS, Refused, is_ready
+from support.cluster import PATIENCE_SECONDS, Refused, is_ready, names
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,6 +34,8 @@ SELECT count(*) FROM applications a
 WHERE a.pipeline = $1 AND NOT EXISTS (SELECT FROM results r WHERE r.application_id = a.id)
 """
 
+_LOOK_SECONDS = 0.25
+
 QUICK: Json = {
     "worker": {"concurrency": 4, "drainTimeoutSeconds": 30},
     "scorer": {"kind": "simulated", "serviceSeconds": 1},
@@ -49,35 +53,60 @@ class Pipelines:
         self._image = f"{image['repository']}:{image['tag']}"
         self._made: list[Pipeline] = []
 
-    async def make(self, *specs: Json, env: dict[str, str] | None = None) -> Pipeline:
+    async def make(
+        self, *specs: Json, name: str | None = None, env: dict[str, str] | None = None
+    ) -> Pipeline:
         """A pipeline with workers of its own: `QUICK`, with ``specs`` laid over it.
 
         Returns when ingest accepts for it.
         """
+        return await self._apply(self._resource(name, self._template(env), *specs))
+
+    async def refer(self, *specs: Json) -> tuple[Pipeline, Json]:
+        """A pipeline with a workerRef, and the Deployment that it means: that is not there yet."""
+        resource = self._resource(None, self._template(None), *specs)
+        servers = self._cluster.part("servers")
+        deployment = desired.worker_deployment(
+            parse_pipeline(resource),
+            owner=merged(resource, {"metadata": {"uid": ""}}),
+            instance=self._cluster.release.name,
+            database_secret=servers,
+            redis_secret=servers,
+        )
+        del deployment["metadata"]["ownerReferences"]
+        del resource["spec"]["worker"]["template"]
+        resource["spec"]["workerRef"] = {"name": deployment["metadata"]["name"]}
+        return await self._apply(resource), deployment
+
+    async def remove(self) -> None:
+        """Delete all, their Deployments too; nobody waits for what their workers hold."""
+        for pipeline in self._made:
+            await self._cluster.delete(self._cluster.pipelines(pipeline.name))
+            await self._cluster.delete(pipeline.deployment_path)
+            await pipeline.until_gone()
+
+    def _template(self, env: dict[str, str] | None) -> Json:
         template = {
             "image": self._image,
             "imagePullPolicy": "IfNotPresent",
             "env": [{"name": name, "value": value} for name, value in (env or {}).items()],
         }
-        spec = merged(QUICK, {"worker": {"template": template}}, *specs)
-        pipeline = Pipeline(self._cluster, f"t-{uuid4().hex[:8]}")
+        return {"worker": {"template": template}}
+
+    def _resource(self, name: str | None, *specs: Json) -> Json:
+        return {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {"name": name or f"t-{uuid4().hex[:8]}"},
+            "spec": merged(QUICK, *specs),
+        }
+
+    async def _apply(self, resource: Json) -> Pipeline:
+        pipeline = Pipeline(self._cluster, resource["metadata"]["name"])
         self._made.append(pipeline)
-        await self._cluster.apply(
-            {
-                "apiVersion": "shortlist.dev/v1alpha1",
-                "kind": "ScoringPipeline",
-                "metadata": {"name": pipeline.name},
-                "spec": spec,
-            }
-        )
+        await self._cluster.apply(resource)
         await pipeline.until_known()
         return pipeline
-
-    async def remove(self) -> None:
-        """Delete all; their Deployments go with them, and nobody waits for what they hold."""
-        for pipeline in self._made:
-            await self._cluster.delete(self._cluster.pipelines(pipeline.name))
-            await pipeline.until_gone()
 
 
 class Pipeline:
@@ -149,6 +178,16 @@ class Pipeline:
         path = f"/api/v1/namespaces/{self._cluster.namespace}/events"
         listed = await self._cluster.get(f"{path}?fieldSelector=involvedObject.name={self.name}")
         return [item["message"] for item in listed["items"] if item["reason"] == reason]
+
+    async def until_events(self, reason: str, count: int = 1) -> list[str]:
+        """Wait until so much was said with this reason: they come after what they tell of."""
+
+        async def said() -> list[str] | None:
+            found = await self.events(reason)
+            return found if len(found) >= count else None
+
+        found = await self._cluster.until(said, what=f"{self.name}: {count} × {reason}")
+        return sorted(cast("list[str]", found))
 
     # --- its workers
 
@@ -230,6 +269,35 @@ class Pipeline:
             return sum(beat.in_flight for beat in await self.beats()) >= count
 
         await self._cluster.until(busy, what=f"{count} of {self.name} in flight")
+
+    async def situation(self) -> Json:
+        """All that whoever sizes it can change."""
+        return {
+            "replicas": await self.replicas(),
+            "pods": names(await self.pods()),
+            "grants": await self.grants(),
+            "draining": await self.draining(),
+        }
+
+    @asynccontextmanager
+    async def unmoved(self) -> AsyncIterator[None]:
+        """Nobody changes how it is sized, for the length of a block."""
+        before = await self.situation()
+
+        async def look() -> None:
+            while True:
+                assert await self.situation() == before
+                await asyncio.sleep(_LOOK_SECONDS)
+
+        looking = asyncio.create_task(look())
+        try:
+            yield
+        finally:
+            looking.cancel()
+            (ended,) = await asyncio.gather(looking, return_exceptions=True)
+        if isinstance(ended, Exception):
+            raise ended
+        assert await self.situation() == before
 
     async def until_gone(self) -> None:
         """Wait until nothing of it is left in the cluster."""

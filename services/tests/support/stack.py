@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-Role = Literal["ingest", "worker", "maintenance"]
+Role = Literal["ingest", "worker", "maintenance", "operator"]
+
+_OPERATOR = ["shortlist_operator"]
+"""How Python is told to run it: it is a distribution of its own."""
 
 _LOOK_SECONDS = 0.05
 _LOG_TAIL_CHARACTERS = 3_000
@@ -107,9 +110,10 @@ class Service:
 
     def spawn(self) -> None:
         """Start a process."""
+        module = _OPERATOR if self.role == "operator" else ["shortlist", self.role]
         with self._log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "shortlist", self.role],
+                [sys.executable, "-m", *module],
                 env=self.environment | {"SHORTLIST_PORT": str(self.port)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
