@@ -82,15 +82,27 @@ class Kube:
         await self._call("PATCH", f"{_deployments(namespace, name)}/scale", body, _MERGE)
 
     async def create_deployment(self, namespace: str, manifest: Json, *, replicas: int) -> None:
-        """Make a Deployment that begins with so many replicas; nothing says how many later."""
-        begun = manifest | {"spec": manifest["spec"] | {"replicas": replicas}}
-        query = {"fieldManager": FIELD_MANAGER}
-        await self._call("POST", _deployments(namespace), begun, query=query)
+        """Make a Deployment that begins with so many replicas; nothing says how many later.
 
-    async def apply_deployment(self, namespace: str, manifest: Json) -> None:
+        By apply as well: what a POST sets, no apply takes out again. The replicas get a second
+        owner, so that they stay when they are not in the next manifest.
+        """
+        begun = manifest | {"spec": manifest["spec"] | {"replicas": replicas}}
+        await self.apply_deployment(namespace, begun)
+        only_replicas = {
+            "apiVersion": manifest["apiVersion"],
+            "kind": manifest["kind"],
+            "metadata": {"name": manifest["metadata"]["name"]},
+            "spec": {"replicas": replicas},
+        }
+        await self.apply_deployment(namespace, only_replicas, manager=f"{FIELD_MANAGER}-replicas")
+
+    async def apply_deployment(
+        self, namespace: str, manifest: Json, *, manager: str = FIELD_MANAGER
+    ) -> None:
         """Keep a Deployment as the manifest says, by server-side apply."""
         path = _deployments(namespace, manifest["metadata"]["name"])
-        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        query = {"fieldManager": manager, "force": "true"}
         await self._call("PATCH", path, manifest, _APPLY, query)
 
     async def pods(self, namespace: str, labels: dict[str, str]) -> list[Json]:

@@ -6,6 +6,8 @@ What kopf is told, and why (learned from its issues):
   its deletion would then wait for ever. The loop reads the resource anew each second anyway, so a
   watch that stalls costs nothing but the discovery of new ones, and a listing finds those.
 - ``request_timeout``: the default of 300 s would hang on a half-open connection.
+- ``error_backoffs`` without an end: by default kopf gives up, and the process with it, when the
+  API server refuses for a minute. Who restarts it would wait longer each time.
 - Namespaced, scanning disabled: the Role allows no more.
 - Peering is no leader election: `shortlist_operator.lease` is.
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import signal
 import time
@@ -35,6 +38,7 @@ from shortlist_operator.settings import OperatorSettings
 log = structlog.get_logger(__name__)
 
 _LIST_SECONDS = 5.0
+_RETRY_SECONDS = 2.0
 _STALE_SECONDS = 30.0
 """A loop that has not gone round for so long hangs: every call in it ends within 5 s."""
 
@@ -118,6 +122,7 @@ class Operator:
 
         settings = kopf.OperatorSettings()
         settings.networking.request_timeout = 10
+        settings.networking.error_backoffs = itertools.repeat(_RETRY_SECONDS)
         settings.scanning.disabled = True
         settings.posting.reporting_component = "shortlist-operator"
         await kopf.operator(
