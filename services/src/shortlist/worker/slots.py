@@ -73,7 +73,11 @@ class Slots:
         self._let_in()
 
     async def wait_free(self) -> int:
-        """Wait until some slot is free, or will be in a moment; how many are."""
+        """Wait until some slot is free, or will be in a moment; how many are.
+
+        Tasks that were made to take one and have not begun yet do so first.
+        """
+        await asyncio.sleep(0)
         while self.free <= 0:
             self._changed.clear()
             await self._changed.wait()

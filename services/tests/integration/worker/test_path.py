@@ -172,6 +172,8 @@ async def test_some_are_claimed_ahead_and_no_more_are_scored_at_once_than_there_
                 await asyncio.sleep(0.02)
         await scorer.until_running(10)
         assert (scorer.calls, running.worker._slots.taken) == (10, 12)
+        depth = await bench.line.depth()
+        assert (depth.waiting, depth.delivered) == (18, 12)  # the rest is for whoever has slots
         go_on.set()
         views = await bench.until_final(ids)
     assert {view.attempts for view in views} == {1}

@@ -71,6 +71,13 @@ async def test_wait_free_wakes_when_the_limit_grows() -> None:
     assert await asyncio.wait_for(waiting, 1) == 4
 
 
+async def test_a_slot_that_somebody_is_about_to_take_is_not_free() -> None:
+    slots = Slots(3)
+    taking = [asyncio.create_task(slots.take()) for _ in range(2)]
+    assert await slots.wait_free() == 1
+    await asyncio.gather(*taking)
+
+
 async def test_a_slot_that_is_left_soon_counts_as_free_and_is_taken_only_when_left() -> None:
     slots = Slots(1)
     await slots.take()
