@@ -4,7 +4,7 @@ Read in this order:
 
 1. ``main``       the process: watches ScoringPipelines, holds the Lease, serves its health
 2. ``reconcile``  one pipeline's loop: each second an ordered list of small steps
-3. ``observe``    what Redis and Postgres say; ``fleet``: which pod is which worker
+3. ``observe``    what Redis and Postgres say; ``fleet``: whose pod is whose; ``sight``: one look
 4. ``shortlist.domain``  ``scaling``, ``drain``, ``grants``: the decisions
 5. ``kube``       alone talks to Kubernetes; ``desired`` and ``status`` are what it is told
 

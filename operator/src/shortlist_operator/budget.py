@@ -2,6 +2,7 @@
 
 Each pipeline's loop grants to its own workers, out of what the others leave. The loops share this
 object and one event loop, and nothing here waits, so two of them never grant the same connection.
+Nobody is granted anything before it was seen what the others hold.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
     from shortlist.domain.grants import Grant
     from shortlist.domain.pipeline import ScoringPipeline
     from shortlist_operator import fleet
-    from shortlist_operator.reconcile import Sight
+    from shortlist_operator.sight import Sight
+
+
+_LOOKS_WAITED_FOR = 5
+"""A pipeline that cannot be looked at (no Deployment, a bad template) keeps nobody for longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +40,37 @@ class Budget:
     def __init__(self) -> None:
         """Nobody holds anything that is known."""
         self._held: dict[PipelineName, dict[str, int]] = {}
-        self._unreported: dict[PipelineName, int] = {}
+        self._starting: dict[PipelineName, int] = {}
         self._wanted: dict[PipelineName, int] = {}
+        self._unseen: dict[PipelineName, int] = {}
+
+    def expect(self, pipeline: PipelineName) -> None:
+        """There is such a pipeline, and its workers may hold connections."""
+        self._unseen[pipeline] = _LOOKS_WAITED_FOR
+
+    def looked(self, pipeline: PipelineName) -> None:
+        """One more look at it is over, whatever was seen."""
+        if pipeline in self._unseen:
+            self._unseen[pipeline] -= 1
+            if self._unseen[pipeline] == 0:
+                del self._unseen[pipeline]
+
+    def see(self, pipeline: ScoringPipeline, sight: Sight) -> None:
+        """Note what its workers hold, whether or not anybody sizes them."""
+        if sight.line is None:
+            return
+        self._unseen.pop(pipeline.name, None)
+        self._held[pipeline.name] = {h.worker_id: h.held for h in _holders(pipeline, sight)}
+        self._starting[pipeline.name] = pipeline.connections.first_grant * (
+            sight.unreported + sight.may_surge
+        )
 
     def forget(self, pipeline: PipelineName) -> None:
         """A pipeline is gone; its connections count until Postgres says that they are closed."""
         self._held.pop(pipeline, None)
-        self._unreported.pop(pipeline, None)
+        self._starting.pop(pipeline, None)
         self._wanted.pop(pipeline, None)
+        self._unseen.pop(pipeline, None)
 
     def elsewhere(
         self,
@@ -79,16 +107,18 @@ class Budget:
         }
 
     def _starting_elsewhere(self, pipeline: PipelineName) -> int:
-        return sum(n for name, n in self._unreported.items() if name != pipeline)
+        return sum(n for name, n in self._starting.items() if name != pipeline)
 
     def allocate(self, pipeline: ScoringPipeline, sight: Sight, wanted: int) -> Room:
         """Share out what there is; ``wanted``: workers that are to be started."""
         assert sight.line is not None
         assert sight.connections is not None
+        self.see(pipeline, sight)
+        if self._unseen:
+            return Room({}, 0)
         first = pipeline.connections.first_grant
-        holders = [_holder(m, pipeline, sight.line.grants) for m in sight.members]
-        unreported = first * sight.unreported
-        elsewhere = unreported + self.elsewhere(
+        holders = _holders(pipeline, sight)
+        elsewhere = first * sight.unreported + self.elsewhere(
             pipeline.name, sight.members, sight.connections.open_by_worker
         )
         allocation: Allocation = allocate(
@@ -102,7 +132,7 @@ class Budget:
         }
         free = allocation.free - first * sight.may_surge
         starting = min(wanted, max(0, free // first))
-        self._unreported[pipeline.name] = unreported + first * starting
+        self._starting[pipeline.name] += first * starting
         return Room(allocation.publish, starting)
 
 
@@ -111,12 +141,16 @@ def _granted(allocation: Allocation, holder: Holder) -> int:
     return 0 if grant is None else grant.connections
 
 
-def _holder(member: fleet.Member, pipeline: ScoringPipeline, grants: Mapping[str, Grant]) -> Holder:
-    return holder_of(
-        member.worker,
-        pipeline,
-        reported=member.beat.grant,
-        epoch=member.beat.epoch,
-        standing=grants.get(member.worker.id),
-        leaving=member.leaving,
-    )
+def _holders(pipeline: ScoringPipeline, sight: Sight) -> list[Holder]:
+    assert sight.line is not None
+    return [
+        holder_of(
+            member.worker,
+            pipeline,
+            reported=member.beat.grant,
+            epoch=member.beat.epoch,
+            standing=sight.line.grants.get(member.worker.id),
+            leaving=member.leaving,
+        )
+        for member in sight.members
+    ]

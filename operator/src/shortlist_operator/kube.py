@@ -205,7 +205,10 @@ class Kube:
             raise KubeError(0, repr(error)) from error
         if response.status >= 400:  # noqa: PLR2004 (HTTP)
             raise KubeError(response.status, _message(text))
-        return cast("Json", json.loads(text))
+        try:
+            return cast("Json", json.loads(text))
+        except ValueError as error:  # a proxy's page
+            raise KubeError(response.status, _message(text)) from error
 
 
 class _Connection(kopf.ConnectionInfo):

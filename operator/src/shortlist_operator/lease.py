@@ -16,6 +16,8 @@ import structlog
 from shortlist_operator.kube import KubeError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shortlist_operator.kube import Json, Kube
 
 log = structlog.get_logger(__name__)
@@ -30,23 +32,31 @@ _CONFLICT = 409
 class OperatorLease:
     """The right to act in one namespace."""
 
-    def __init__(self, kube: Kube, namespace: str, identity: str, name: str) -> None:
-        """``identity`` is this process's alone: a pod's name."""
+    def __init__(
+        self,
+        kube: Kube,
+        namespace: str,
+        identity: str,
+        name: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``identity`` is this process's alone: a pod's name; ``clock`` only goes forward."""
         self._kube = kube
         self._namespace = namespace
         self._identity = identity
         self._name = name
-        self._held_until = 0.0
+        self._clock = clock
+        self._held_until = clock()
         self._seen: tuple[str, float] = ("", 0.0)  # the last renewal that was seen, and when
 
     @property
     def held(self) -> bool:
         """Whether this process may act now."""
-        return time.monotonic() < self._held_until
+        return self._clock() < self._held_until
 
     async def keep(self) -> None:
         """Take it or renew it, once. Failures leave what is held to run out."""
-        asked = time.monotonic()
+        asked = self._clock()
         try:
             taken = await self._take_or_renew(asked)
         except KubeError as error:
@@ -54,13 +64,11 @@ class OperatorLease:
             return
         if taken and not self.held:
             log.info("acting", lease=self._name)
-        self._held_until = asked + DURATION_SECONDS - SAFETY_SECONDS if taken else 0.0
+        self._held_until = asked + DURATION_SECONDS - SAFETY_SECONDS if taken else asked
 
     async def give_up(self) -> None:
-        """Let the next one act at once."""
-        if not self.held:
-            return
-        self._held_until = 0.0
+        """Let the next one act at once; it may be ours though the answer that said so was lost."""
+        self._held_until = self._clock()
         lease = await self._kube.lease(self._namespace, self._name)
         if lease and lease["spec"].get("holderIdentity") == self._identity:
             lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
@@ -72,6 +80,7 @@ class OperatorLease:
             if lease is None:
                 await self._kube.create_lease(self._namespace, self._new())
                 return True
+            lease.setdefault("spec", {})  # somebody made it by hand
             if not self._may_take(lease, now):
                 return False
             transitions = int(lease["spec"].get("leaseTransitions") or 0)
@@ -91,7 +100,7 @@ class OperatorLease:
             return True
         renewal = f"{spec.get('holderIdentity')} {spec.get('renewTime')}"
         if renewal != self._seen[0]:
-            self._seen = (renewal, now)
+            self._seen = (renewal, self._clock())  # an answer may be late: not when it was asked
         return now - self._seen[1] > float(spec.get("leaseDurationSeconds") or DURATION_SECONDS)
 
     def _new(self) -> Json:

@@ -39,8 +39,9 @@ log = structlog.get_logger(__name__)
 
 _LIST_SECONDS = 5.0
 _RETRY_SECONDS = 2.0
-_STALE_SECONDS = 30.0
-"""A loop that has not gone round for so long hangs: every call in it ends within 5 s."""
+_STALE_SECONDS = 90.0
+"""A loop that has not gone round for so long hangs: a tick is about a dozen calls, and each ends
+within 5 s, also when the API server is so slow that all of them nearly fail."""
 
 
 def main() -> int:
@@ -81,7 +82,8 @@ class Operator:
         self._budget = Budget()
         self._loops: dict[str, PipelineLoop] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._started_at = time.monotonic()
+        self._is_listed = False
+        """Before all pipelines are known, none is sized: they share a budget."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until ``stop``; then the Lease is given up, and replicas and grants stay as they are."""
@@ -117,7 +119,7 @@ class Operator:
 
         @kopf.on.event("shortlist.dev", "v1alpha1", "scoringpipelines", registry=registry)
         async def changed(name: str, type: str | None, **_: Any) -> None:  # noqa: A002 (kopf's name)
-            if type != "DELETED":
+            if self._is_listed and type != "DELETED":
                 self._ensure_loop(name)
 
         settings = kopf.OperatorSettings()
@@ -140,6 +142,7 @@ class Operator:
             try:
                 for resource in await self._kube.pipelines(self._namespace):
                     self._ensure_loop(resource["metadata"]["name"])
+                self._is_listed = True
             except KubeError as error:
                 log.warning("kubernetes_unavailable", doing="listing", error=str(error))
             await asyncio.sleep(_LIST_SECONDS)

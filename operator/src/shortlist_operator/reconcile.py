@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,7 +16,7 @@ import structlog
 from shortlist.domain import drain, scaling
 from shortlist.domain.application import PipelineName
 from shortlist.domain.connections import connections_wanted
-from shortlist.domain.fleet import StartTimes, Worker
+from shortlist.domain.fleet import StartTimes
 from shortlist.domain.pipeline import InvalidPipelineError, ScoringPipeline, parse_pipeline
 from shortlist.storage import heartbeats
 from shortlist.storage.postgres import CONNECTION_ERRORS, POSTGRES_ERRORS
@@ -25,11 +24,11 @@ from shortlist.storage.redis import REDIS_ERRORS
 from shortlist_operator import desired, fleet, metrics
 from shortlist_operator.kube import KubeError
 from shortlist_operator.reporting import Reporter, Tick
+from shortlist_operator.sight import Sight, is_rolling, surge_of
 
 if TYPE_CHECKING:
-    from shortlist.storage.looks import ConnectionsLook, LineLook
+    from shortlist.storage.looks import LineLook
     from shortlist_operator.budget import Budget
-    from shortlist_operator.fleet import Member, Pod
     from shortlist_operator.kube import Json, Kube
     from shortlist_operator.lease import OperatorLease
     from shortlist_operator.observe import Observer
@@ -40,41 +39,6 @@ log = structlog.get_logger(__name__)
 _VICTIM_COST = "-1000"
 _APPLY_SECONDS = 30.0
 _SCALER_LOOK_SECONDS = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """What one look saw. None: could not be read, and ``errors`` says why."""
-
-    pods: tuple[Pod, ...]
-    members: tuple[Member, ...]
-    replicas: int
-    rolling: bool
-    """A rollout is under way: there are more pods than replicas, and that means nothing."""
-    surge: int
-    """How many pods more than replicas a rollout may make."""
-    line: LineLook | None
-    connections: ConnectionsLook | None
-    errors: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def unreported(self) -> int:
-        """Workers that were asked for and have not reported yet: each holds k + 1."""
-        reporting = {member.pod.name for member in self.members if member.pod is not None}
-        unmade = max(0, self.replicas - len(self.staying))
-        return unmade + sum(pod.name not in reporting for pod in self.pods)
-
-    @property
-    def may_surge(self) -> int:
-        """Pods that a rollout may start at any time; it asks nobody."""
-        if self.replicas == 0:
-            return 0
-        return min(self.surge, max(0, self.replicas + self.surge - len(self.pods)))
-
-    @property
-    def staying(self) -> list[Pod]:
-        """Pods that are not on their way out."""
-        return [pod for pod in self.pods if not pod.terminating]
 
 
 class PipelineLoop:
@@ -104,9 +68,10 @@ class PipelineLoop:
         self._draining: drain.Draining | None = None
         self._last_line: LineLook | None = None
         self._conflict: tuple[float, str | None] = (-_SCALER_LOOK_SECONDS, None)
-        self._applied: tuple[float, object] = (0.0, None)
+        self._applied: tuple[float, int] = (-_APPLY_SECONDS, -1)
         self._known_capacity: int | None = None
         self._reporter = Reporter(kube, namespace, name)
+        budget.expect(self._name)
         self.last_tick = time.monotonic()
 
     async def run(self) -> None:
@@ -130,6 +95,7 @@ class PipelineLoop:
             except Exception:
                 metrics.TICK_FAILURES.labels(self._name, "bug").inc()
                 log.exception("tick_failed", pipeline=self._name)
+            self._budget.looked(self._name)
             self.last_tick = time.monotonic()
             await asyncio.sleep(max(0.05, interval - (time.monotonic() - started)))
 
@@ -146,11 +112,11 @@ class PipelineLoop:
             self._namespace, target := desired.deployment_name(pipeline)
         )
         if deployment is None:
-            self._applied = (0.0, None)  # our own is made anew in the next tick
             tick = Tick(pipeline=pipeline, target_missing=target)
             await self._reporter.tell(resource, tick, acting=self._lease.held)
             return interval
         sight = await self._look(deployment)
+        self._budget.see(pipeline, sight)
         budget = self._budget_of(pipeline, sight)
         decision = self._decide(pipeline, sight, budget)
         tick = Tick(
@@ -189,8 +155,8 @@ class PipelineLoop:
             pods=pods,
             members=tuple(fleet.members(look, pods, open_by_worker)) if look is not None else (),
             replicas=int(deployment["spec"].get("replicas", 1)),
-            rolling=_is_rolling(deployment),
-            surge=_surge(deployment),
+            rolling=is_rolling(deployment),
+            surge=surge_of(deployment),
             line=line,
             connections=connections,
             errors=errors,
@@ -261,9 +227,9 @@ class PipelineLoop:
         """Without workerRef: make the Deployment, and keep it as the resource says."""
         if pipeline.worker.template is None or not self._lease.held:
             return
-        version = (resource["metadata"]["uid"], resource["metadata"]["generation"])
+        generation = int(resource["metadata"].get("generation", 0))
         applied_at, applied = self._applied
-        if version == applied and time.monotonic() - applied_at < _APPLY_SECONDS:
+        if generation == applied and time.monotonic() - applied_at < _APPLY_SECONDS:
             return
         manifest = desired.worker_deployment(
             pipeline,
@@ -277,7 +243,7 @@ class PipelineLoop:
             await self._kube.create_deployment(self._namespace, manifest, replicas=least)
             self._reporter.note("Normal", "DeploymentCreated", "The workers' Deployment is made.")
         await self._kube.apply_deployment(self._namespace, manifest)
-        self._applied = (time.monotonic(), version)
+        self._applied = (time.monotonic(), generation)
 
     async def _act(self, pipeline: ScoringPipeline, target: str, tick: Tick) -> None:
         sight, decision = tick.sight, tick.decision
@@ -309,7 +275,7 @@ class PipelineLoop:
             return set()  # never scale in blindly; who drains goes on draining
         if self._draining is None:  # after a restart: as it stands
             self._draining = dict.fromkeys(sight.line.draining, time.monotonic())
-        workers = _crew(sight)
+        workers = sight.crew
         keep = decision.replicas if not sight.rolling else max(decision.replicas, len(workers))
         plan = drain.plan(
             list(workers.values()),
@@ -355,40 +321,11 @@ class PipelineLoop:
                 await self._kube.annotate_pod(
                     self._namespace, pod.name, {fleet.DELETION_COST: None}
                 )
+        if not self._lease.held:  # each mark took a call
+            return
         await self._kube.scale_deployment(self._namespace, target, replicas)
         metrics.SCALED.labels(self._name, "in").inc()
         self._reporter.note("Normal", "ScaledIn", f"{sight.replicas}→{replicas}: {reason}")
-
-
-def _crew(sight: Sight) -> dict[str, Worker]:
-    """Pod's name → its worker, for every pod that stays; one that does not report is not ready."""
-    reporting = {m.pod.name: m.worker for m in sight.members if m.pod is not None}
-    return {
-        pod.name: reporting.get(pod.name)
-        or Worker(id=f"pod/{pod.name}", ready=False, started_at=pod.created_at)
-        for pod in sight.staying
-    }
-
-
-def _is_rolling(deployment: Json) -> bool:
-    status, spec = deployment.get("status", {}), deployment["spec"]
-    replicas = int(spec.get("replicas", 1))
-    seen = int(status.get("observedGeneration", 0)) >= int(deployment["metadata"]["generation"])
-    return not seen or int(status.get("updatedReplicas", 0)) < min(
-        replicas, int(status.get("replicas", 0))
-    )
-
-
-def _surge(deployment: Json) -> int:
-    """maxSurge, rounded up as Kubernetes does; 25 % is its default."""
-    strategy = deployment["spec"].get("strategy", {})
-    if strategy.get("type") == "Recreate":
-        return 0
-    surge = strategy.get("rollingUpdate", {}).get("maxSurge", "25%")
-    if isinstance(surge, int):
-        return surge
-    replicas = int(deployment["spec"].get("replicas", 1))
-    return -(-replicas * int(str(surge).rstrip("%")) // 100)
 
 
 def _said(error: BaseException) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shortlist.domain.pipeline import ScoringPipeline
     from shortlist.domain.scaling import Decision
     from shortlist_operator.kube import Json, Kube
-    from shortlist_operator.reconcile import Sight
+    from shortlist_operator.sight import Sight
 
 log = structlog.get_logger(__name__)
 
@@ -66,8 +66,8 @@ class Reporter:
         written = self._status(resource, tick)
         essence = _essence(written)
         if essence != self._essence or time.monotonic() - self._written_at >= REFRESH_SECONDS:
-            self._note_conditions(resource, written)
             await self._kube.patch_pipeline_status(self._namespace, self._name, written)
+            self._note_conditions(resource, written)
             self._essence, self._written_at = essence, time.monotonic()
         notes, self._notes = self._notes, []
         for kind, reason, message in notes:
@@ -224,7 +224,7 @@ def _event(resource: Json, kind: str, reason: str, message: str) -> Json:
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {
-            "name": f"{metadata['name'][:40]}.{uuid4().hex[:12]}",
+            "name": f"{metadata['name']}.{uuid4().hex[:12]}",
             "namespace": metadata["namespace"],
         },
         "involvedObject": {

@@ -1,0 +1,179 @@
+"""A local server that speaks as much of Kubernetes' API as the operator asks for, over real HTTP.
+
+It keeps objects with resource versions: what exists is not created again, and a PUT of an old
+version is refused, both with 409. A test makes it slow, refuse, hang or lie by `ApiServer.arriving`
+and `ApiServer.answering`, which are asked before and after a call has its effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any, Self
+
+from aiohttp import web
+from kubernetes.aio import client
+
+from shortlist_operator.kube import Kube
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from types import TracebackType
+
+Json = dict[str, Any]
+
+_APPLY = "application/apply-patch+yaml"
+_CALLER = "X-Caller"
+_SUBRESOURCES = ("status", "scale")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as it arrived."""
+
+    caller: str
+    method: str
+    path: str
+    query: Json
+    content_type: str
+    body: Json
+
+
+if TYPE_CHECKING:
+    Step = Callable[[Call], Awaitable[web.StreamResponse | None]]
+
+
+def refusal(status: int, message: str) -> web.Response:
+    """What the API server says when it does not."""
+    body = {"kind": "Status", "status": "Failure", "message": message, "code": status}
+    return web.json_response(body, status=status)
+
+
+async def _go_on(_: Call) -> None:
+    return None
+
+
+async def hang(_: Call) -> None:
+    """Accept a call, and never answer."""
+    await asyncio.Event().wait()
+
+
+class ApiServer:
+    """Objects by path, and every call that was made."""
+
+    def __init__(self) -> None:
+        """``async with`` starts it."""
+        self.url = ""
+        self.objects: dict[str, Json] = {}
+        self.calls: list[Call] = []
+        self.arriving: Step = _go_on
+        self.answering: Step = _go_on
+        self._versions = count(1)
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
+
+    async def __aenter__(self) -> Self:
+        """Listen on a free port."""
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = self._runner.addresses[0]
+        self.url = f"http://{host}:{port}"
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Hang up on whoever is connected."""
+        await self._runner.cleanup()
+
+    @asynccontextmanager
+    async def kube(self, caller: str = "") -> AsyncIterator[Kube]:
+        """A client of it; ``caller`` is what its calls are told apart by."""
+        async with connected(self.url, caller) as kube:
+            yield kube
+
+    def keep(self, path: str, thing: Json) -> None:
+        """Have an object."""
+        version = {"resourceVersion": str(next(self._versions))}
+        self.objects[path] = thing | {"metadata": thing.get("metadata", {}) | version}
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        text = await request.text()
+        call = Call(
+            caller=request.headers.get(_CALLER, ""),
+            method=request.method,
+            path=request.path,
+            query=dict(request.query),
+            content_type=request.content_type,
+            body=json.loads(text) if text else {},
+        )
+        self.calls.append(call)
+        if (refused := await self.arriving(call)) is not None:
+            return refused
+        answer = self._serve(call)
+        return await self.answering(call) or answer
+
+    def _serve(self, call: Call) -> web.Response:
+        path = call.path
+        parts = path.partition("/namespaces/")[2].split("/")
+        if len(parts) == 2 and call.method == "GET":
+            items = [thing for at, thing in self.objects.items() if at.startswith(f"{path}/")]
+            return web.json_response({"items": items})
+        if call.method == "POST":
+            name = call.body["metadata"]["name"]
+            return self._create(f"{path}/{name}", call.body)
+        if parts[-1] in _SUBRESOURCES:
+            path = path.rpartition("/")[0]
+        if path not in self.objects and call.content_type == _APPLY:
+            return self._create(path, call.body)
+        if path not in self.objects:
+            return refusal(404, f"{parts[-1]} not found")
+        if call.method == "PUT":
+            return self._replace(path, call.body)
+        if call.method == "PATCH":
+            self.keep(path, _merged(self.objects[path], call.body))
+        return web.json_response(self.objects[path])
+
+    def _create(self, path: str, thing: Json) -> web.Response:
+        if path in self.objects:
+            return refusal(409, "already exists")
+        self.keep(path, thing)
+        return web.json_response(self.objects[path], status=201)
+
+    def _replace(self, path: str, thing: Json) -> web.Response:
+        version = self.objects[path]["metadata"]["resourceVersion"]
+        if thing["metadata"].get("resourceVersion", version) != version:
+            return refusal(409, "the object has been modified")
+        self.keep(path, thing)
+        return web.json_response(self.objects[path])
+
+
+@asynccontextmanager
+async def connected(url: str, caller: str = "") -> AsyncIterator[Kube]:
+    """The operator's own client, for the length of a block."""
+    kube = Kube(client.ApiClient(client.Configuration(host=url), _CALLER, caller))
+    try:
+        yield kube
+    finally:
+        await kube.close()
+
+
+def _merged(thing: Json, patch: Json) -> Json:
+    """A JSON merge patch (RFC 7396)."""
+    result = dict(thing)
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        elif isinstance(value, dict):
+            result[name] = _merged(result.get(name) or {}, value)
+        else:
+            result[name] = value
+    return result

@@ -1,0 +1,94 @@
+"""What the operator sees, made by hand: pods, heartbeats, and one look at both."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from shortlist.domain.scaling import LineReading
+from shortlist.storage.connections import ConnectionLimits
+from shortlist.storage.heartbeats import Heartbeat
+from shortlist.storage.looks import ConnectionsLook, LineLook
+from shortlist_operator import fleet
+from shortlist_operator.fleet import Pod
+from shortlist_operator.sight import Sight
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shortlist.domain.grants import Grant
+
+NOW = 1_800_000_000.0
+"""Unix seconds of every look."""
+
+
+def a_pod(name: str, **changes: Any) -> Pod:
+    """A pod that is ready."""
+    pod = Pod(name=name, created_at=NOW - 60, ready_at=NOW - 55, terminating=False)
+    return replace(pod, **changes)
+
+
+def a_beat(worker_id: str, **changes: Any) -> Heartbeat:
+    """A heartbeat of a worker in the pod ``pod-`` and its id, that holds its first grant."""
+    beat = Heartbeat(
+        worker_id=worker_id,
+        at=NOW,
+        started_at=NOW - 58,
+        ready_at=NOW - 56,
+        host=f"pod-{worker_id}",
+        pid=1,
+        mode="perJob",
+        concurrency=10,
+        in_flight=0,
+        grant=2,
+        open_connections=1,
+        epoch=0,
+        draining=False,
+        busy_seconds=0.0,
+        completed=0,
+        failed=0,
+        retried=0,
+    )
+    return replace(beat, **changes)
+
+
+def a_line(
+    beats: Sequence[Heartbeat] = (), grants: Mapping[str, Grant] | None = None, **changes: Any
+) -> LineLook:
+    """A look at a line in which nothing waits."""
+    look = LineLook(
+        at=NOW,
+        reading=LineReading(0, 0),
+        beats=tuple(beats),
+        grants=dict(grants or {}),
+        draining=frozenset(),
+        throttled=False,
+    )
+    return replace(look, **changes)
+
+
+def postgres(budget: int, opened: Mapping[str, int] | None = None) -> ConnectionsLook:
+    """A Postgres that has so many connections; a pipeline here reserves 20 for others."""
+    return ConnectionsLook(ConnectionLimits(budget + 20, 0, 0), dict(opened or {}))
+
+
+def a_sight(
+    line: LineLook | None = None,
+    connections: ConnectionsLook | None = None,
+    pods: Sequence[Pod] | None = None,
+    **changes: Any,
+) -> Sight:
+    """What one look saw; unless given, each worker has its pod, and that is all there are."""
+    line = line or a_line()
+    seen = [a_pod(beat.host) for beat in line.beats] if pods is None else pods
+    opened = connections.open_by_worker if connections is not None else {}
+    sight = Sight(
+        pods=tuple(seen),
+        members=tuple(fleet.members(line, seen, opened)),
+        replicas=len([pod for pod in seen if not pod.terminating]),
+        rolling=False,
+        surge=1,
+        line=line,
+        connections=connections,
+    )
+    return replace(sight, **changes)

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+from shortlist.domain.pipeline import API_VERSION, KIND, ScoringPipeline, parse_pipeline
+from shortlist_operator.desired import (
+    AFTER_DRAIN_SECONDS,
+    deployment_name,
+    worker_deployment,
+    worker_environment,
+    worker_labels,
+)
+from support.chart import environment, merged, pod_templates
+
+Json = dict[str, Any]
+
+TEMPLATE: Json = {"image": "shortlist:1"}
+EVERYTHING: Json = TEMPLATE | {
+    "imagePullPolicy": "Always",
+    "resources": {"requests": {"cpu": "100m"}},
+    "env": [{"name": "SHORTLIST_LOG_LEVEL", "value": "debug"}],
+    "envFrom": [{"secretRef": {"name": "more"}}],
+    "serviceAccountName": "worker",
+}
+
+
+def resource(spec: Json, template: Json = TEMPLATE) -> Json:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": "cv", "uid": "1-2-3"},
+        "spec": merged({"worker": {"template": template}}, spec),
+    }
+
+
+def manifest(spec: Json, template: Json = TEMPLATE) -> Json:
+    owner = resource(spec, template)
+    return worker_deployment(
+        parse_pipeline(owner),
+        owner=owner,
+        instance="demo",
+        database_secret="pg",
+        redis_secret="rd",
+    )
+
+
+def pod(spec: Json, template: Json = TEMPLATE) -> Json:
+    return pod_templates([manifest(spec, template)])["worker"]
+
+
+def container(spec: Json, template: Json = TEMPLATE) -> Json:
+    (found,) = pod(spec, template)["spec"]["containers"]
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize("template", [TEMPLATE, EVERYTHING], ids=["least", "everything"])
+def test_kubernetes_knows_every_field(template: Json) -> None:
+    kubernetes_validate.validate(manifest({}, template), "1.37", strict=True)
+
+
+def test_the_target_is_the_deployment_referred_to_or_the_operators_own() -> None:
+    referring = parse_pipeline(resource({}) | {"spec": {"workerRef": {"name": "mine"}}})
+    assert deployment_name(referring) == "mine"
+    assert deployment_name(parse_pipeline(resource({}))) == manifest({})["metadata"]["name"]
+    assert deployment_name(parse_pipeline(resource({}))) == "cv-worker"
+
+
+def test_the_manifest_says_nothing_of_replicas() -> None:
+    assert "replicas" not in manifest({})["spec"]
+
+
+def test_it_selects_its_own_pods_by_labels_that_no_release_changes() -> None:
+    made = manifest({})
+    selected = made["spec"]["selector"]["matchLabels"]
+    assert selected == worker_labels(parse_pipeline(resource({})))
+    labels = made["spec"]["template"]["metadata"]["labels"]
+    assert labels == selected | {"app.kubernetes.io/instance": "demo"}
+
+
+def test_it_goes_with_its_resource_and_holds_up_nobodys_deletion() -> None:
+    (owner,) = manifest({})["metadata"]["ownerReferences"]
+    assert owner == {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "name": "cv",
+        "uid": "1-2-3",
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+
+
+def test_a_rollout_takes_nobody_away_before_there_is_another() -> None:
+    rolling = manifest({})["spec"]["strategy"]["rollingUpdate"]
+    assert rolling == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def test_a_pod_has_its_drain_time_and_a_little_more() -> None:
+    spec = {"worker": {"drainTimeoutSeconds": 90}}
+    assert AFTER_DRAIN_SECONDS == 15
+    assert pod(spec)["spec"]["terminationGracePeriodSeconds"] == 105
+    assert environment(pod(spec))["SHORTLIST_DRAIN_TIMEOUT_SECONDS"] == "90"
+
+
+def test_a_worker_is_told_its_pipeline_and_where_the_servers_are() -> None:
+    spec = {
+        "worker": {"concurrency": 7},
+        "connections": {"mode": "perWrite", "overheadPerWorker": 2},
+        "scorer": {"kind": "simulated", "serviceSeconds": 0.5, "serviceCv": 0.25},
+    }
+    assert environment(pod(spec)) == {
+        "DATABASE_URL": {"secretKeyRef": {"name": "pg", "key": "DATABASE_URL"}},
+        "REDIS_URL": {"secretKeyRef": {"name": "rd", "key": "REDIS_URL"}},
+        "SHORTLIST_PIPELINE": "cv",
+        "SHORTLIST_CONCURRENCY": "7",
+        "SHORTLIST_CONNECTION_MODE": "perWrite",
+        "SHORTLIST_CONNECTION_OVERHEAD": "2",
+        "SHORTLIST_DRAIN_TIMEOUT_SECONDS": "60",
+        "SHORTLIST_INITIAL_GRANT": "3",
+        "SHORTLIST_SCORER": "simulated",
+        "SHORTLIST_SERVICE_SECONDS": "0.5",
+        "SHORTLIST_SERVICE_CV": "0.25",
+    }
+
+
+@pytest.mark.parametrize(
+    ("reference", "key"),
+    [({"name": "anthropic"}, "ANTHROPIC_API_KEY"), ({"name": "anthropic", "key": "k"}, "k")],
+)
+def test_claudes_key_comes_from_its_secret(reference: Json, key: str) -> None:
+    spec = {"scorer": {"kind": "claude", "model": "claude-x", "secretRef": reference}}
+    told = environment(pod(spec))
+    assert told["SHORTLIST_SCORER"] == "claude"
+    assert told["SHORTLIST_MODEL"] == "claude-x"
+    assert told["ANTHROPIC_API_KEY"] == {"secretKeyRef": {"name": "anthropic", "key": key}}
+
+
+def test_claude_without_model_or_secret_is_left_to_the_workers_own_settings() -> None:
+    told = environment(pod({"scorer": {"kind": "claude"}}))
+    assert not {"SHORTLIST_MODEL", "ANTHROPIC_API_KEY"} & told.keys()
+
+
+def test_the_template_adds_what_it_has_and_nothing_else() -> None:
+    least, whole = container({}), container({}, EVERYTHING)
+    assert whole["image"] == "shortlist:1"
+    for name in ("imagePullPolicy", "resources", "envFrom"):
+        assert whole[name] == EVERYTHING[name]
+        assert name not in least
+    assert whole["env"][-1] == EVERYTHING["env"][0]  # later ones win
+    assert pod({}, EVERYTHING)["spec"]["serviceAccountName"] == "worker"
+    assert "serviceAccountName" not in pod({})["spec"]
+
+
+def test_its_pods_satisfy_the_restricted_pod_security_standard() -> None:
+    spec = pod({}, EVERYTHING)["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] > 0
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+    assert all(volume.keys() == {"name", "emptyDir"} for volume in spec["volumes"])
+    assert container({}, EVERYTHING)["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_a_pod_cannot_reach_the_api_server_and_reads_no_service_as_a_setting() -> None:
+    spec = pod({})["spec"]
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["enableServiceLinks"] is False
+
+
+def test_the_environment_of_a_default_pipeline_has_each_name_once() -> None:
+    names = [entry["name"] for entry in worker_environment(ScoringPipeline())]
+    assert len(set(names)) == len(names)

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import kubernetes_validate
+import pytest
+
+from shortlist.domain.application import PipelineName
+from shortlist.domain.pipeline import ConnectionsSpec, ScoringPipeline
+from shortlist.domain.scaling import Decision, Demand, LineReading, Memory
+from shortlist_operator import reporting
+from shortlist_operator.kube import KubeError
+from shortlist_operator.reporting import Reporter, Tick, _essence, waiters
+from support.api_server import ApiServer, Call, refusal
+from support.sights import a_beat, a_line, a_pod, a_sight, postgres
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiohttp import web
+
+    from shortlist.storage.heartbeats import Heartbeat
+
+Json = dict[str, Any]
+
+PATH = "/apis/shortlist.dev/v1alpha1/namespaces/prod/scoringpipelines/cv"
+PER_JOB = ScoringPipeline(name=PipelineName("cv"))
+PER_WRITE = replace(PER_JOB, connections=ConnectionsSpec(mode="perWrite"))
+DEMAND = Demand(
+    waiting=7, in_flight=3, oldest_age_seconds=1.25, arrival_rate=2.5, forecast_rate=2.5,
+    service_seconds=1.5, forecast_waiting=4.0, slots=9.0, horizon_seconds=8.0,
+)  # fmt: skip
+DECISION = Decision(
+    replicas=2, wanted=2, reason="2.5/s arriving", limited_by=None, demand=DEMAND, memory=Memory()
+)
+
+
+def a_tick(
+    *beats: Heartbeat, waiting: int = 100, spec: ScoringPipeline = PER_JOB, **changes: Any
+) -> Tick:
+    line = a_line(beats, reading=LineReading(1000, waiting))
+    tick = Tick(pipeline=spec, sight=a_sight(line, postgres(80)), decision=DECISION, budget=80)
+    return replace(tick, **changes)
+
+
+# --- what waits for connections
+
+
+def test_an_application_that_lacks_a_connection_is_a_waiter() -> None:
+    assert waiters(a_tick(a_beat("a", grant=11), a_beat("b", grant=8))) == 3
+    assert waiters(a_tick(a_beat("a", grant=11))) == 0
+    assert waiters(a_tick(a_beat("a", grant=1))) == 10
+
+
+def test_no_more_are_waiters_than_wait() -> None:
+    assert waiters(a_tick(a_beat("a", grant=8), waiting=2)) == 2
+
+
+def test_who_takes_nothing_needs_no_connection() -> None:
+    idle = [a_beat("a", draining=True), a_beat("b", ready_at=0.0), a_beat("c")]
+    line = a_line(idle, reading=LineReading(0, 50))
+    pods = [a_pod("pod-a"), a_pod("pod-b"), a_pod("pod-c", terminating=True)]
+    assert waiters(Tick(pipeline=PER_JOB, sight=a_sight(line, pods=pods))) == 0
+
+
+def test_in_per_write_one_connection_is_enough_for_all() -> None:
+    assert waiters(a_tick(a_beat("a", grant=2), spec=PER_WRITE)) == 0
+    assert waiters(a_tick(a_beat("a", grant=1), spec=PER_WRITE)) == 10
+
+
+def test_nobody_is_a_waiter_where_nothing_can_be_read() -> None:
+    assert waiters(Tick()) == 0
+    assert waiters(Tick(pipeline=PER_JOB, sight=replace(a_sight(), line=None))) == 0
+
+
+# --- what is written at once
+
+WRITTEN: Json = {
+    "observedGeneration": 1,
+    "conditions": [
+        {"type": "Ready", "status": "True", "reason": "Sizing", "message": "m",
+         "lastTransitionTime": "T"},
+    ],
+    "replicas": {"desired": 2, "current": 2, "ready": 2, "draining": 0},
+    "assignmentEpoch": 4,
+    "decision": {"at": "T", "reason": "r", "limitedBy": None},
+    "connections": {"budget": 80, "open": 3},
+    "demand": {"pending": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"observedGeneration": 2},
+        {"conditions": [WRITTEN["conditions"][0] | {"status": "False"}]},
+        {"conditions": [WRITTEN["conditions"][0] | {"reason": "LineUnreadable"}]},
+        {"replicas": {"desired": 3}},
+        {"assignmentEpoch": 5},
+        {"decision": {"limitedBy": "maxReplicas"}},
+        {"connections": {"budget": 70}},
+    ],
+    ids=str,
+)
+def test_what_changed_is_written_at_once(change: Json) -> None:
+    assert _essence(WRITTEN | change) != _essence(WRITTEN)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"conditions": [WRITTEN["conditions"][0] | {"message": "3 of 4 …"}]},
+        {"decision": {"at": "T2", "reason": "another", "limitedBy": None}},
+        {"connections": {"budget": 80, "open": 4}},
+        {"demand": {"pending": 2}},
+    ],
+    ids=str,
+)
+def test_figures_that_only_move_can_wait(change: Json) -> None:
+    assert _essence(WRITTEN | change) == _essence(WRITTEN)
+
+
+# --- told to a real client
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ApiServer]:
+    async with ApiServer() as server:
+        server.keep(
+            PATH,
+            {
+                "apiVersion": "shortlist.dev/v1alpha1",
+                "kind": "ScoringPipeline",
+                "metadata": {"name": "cv", "namespace": "prod", "uid": "1-2-3", "generation": 5},
+            },
+        )
+        yield server
+
+
+@pytest.fixture
+async def reporter(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Reporter]:
+    monkeypatch.setattr(reporting, "REFRESH_SECONDS", 1e9)
+    async with server.kube() as kube:
+        yield Reporter(kube, "prod", "cv")
+
+
+def statuses(server: ApiServer) -> list[Json]:
+    return [call.body["status"] for call in server.calls if call.path == f"{PATH}/status"]
+
+
+def events(server: ApiServer) -> list[Json]:
+    return [call.body for call in server.calls if call.path.endswith("/events")]
+
+
+async def test_a_status_has_the_figures_of_its_tick(server: ApiServer, reporter: Reporter) -> None:
+    tick = a_tick(a_beat("a", grant=8, open_connections=4), a_beat("b", grant=11))
+    await reporter.tell(server.objects[PATH], tick, acting=True)
+    (written,) = statuses(server)
+    assert written["observedGeneration"] == 5
+    assert written["replicas"] == {"desired": 2, "current": 2, "ready": 2, "draining": 0}
+    assert written["connections"] == {
+        "max": 100, "budget": 80, "granted": 19, "open": 5, "summary": "5/80"
+    }  # fmt: skip
+    assert written["demand"]["pending"] == 7
+    assert written["demand"]["waiters"] == 3
+    assert written["demand"]["arrivalRate"] == "2.50"
+
+
+async def test_nothing_is_written_twice(server: ApiServer, reporter: Reporter) -> None:
+    for waiting in (100, 90):
+        tick = a_tick(a_beat("a", grant=11), waiting=waiting)
+        await reporter.tell(server.objects[PATH], tick, acting=True)
+    assert len(statuses(server)) == 1
+    await reporter.tell(server.objects[PATH], replace(tick, budget=70), acting=True)
+    assert len(statuses(server)) == 2
+
+
+async def test_figures_are_written_again_after_a_while(
+    server: ApiServer, reporter: Reporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporting, "REFRESH_SECONDS", 0.0)
+    for _ in range(2):
+        await reporter.tell(server.objects[PATH], a_tick(), acting=True)
+    assert len(statuses(server)) == 2
+
+
+async def test_who_does_not_act_says_nothing_then_or_later(
+    server: ApiServer, reporter: Reporter
+) -> None:
+    reporter.note("Normal", "ScaledOut", "1→2: of old")
+    await reporter.tell(server.objects[PATH], a_tick(), acting=False)
+    assert server.calls == []
+    await reporter.tell(server.objects[PATH], a_tick(), acting=True)
+    assert events(server) == []
+
+
+async def test_an_event_is_said_once_and_is_one_that_kubernetes_knows(
+    server: ApiServer, reporter: Reporter
+) -> None:
+    reporter.note("Normal", "ScaledOut", "2→3: " + "x" * 2000)
+    for _ in range(2):
+        await reporter.tell(server.objects[PATH], a_tick(), acting=True)
+    (event,) = events(server)
+    kubernetes_validate.validate(event, "1.37", strict=True)
+    assert event["involvedObject"]["uid"] == "1-2-3"
+    assert event["metadata"]["namespace"] == "prod"
+    assert (event["type"], event["reason"]) == ("Normal", "ScaledOut")
+    assert event["message"].startswith("2→3: xxx")
+    assert len(event["message"]) == 1024
+
+
+async def test_the_name_of_an_event_is_a_name_whatever_the_pipelines_is(
+    server: ApiServer, reporter: Reporter
+) -> None:
+    resource = server.objects[PATH]
+    resource["metadata"]["name"] = "a" * 39 + "-" + "b" * 23
+    reporter.note("Normal", "ScaledOut", "2→3")
+    await reporter.tell(resource, a_tick(), acting=True)
+    name = events(server)[0]["metadata"]["name"]
+    assert all(label[0].isalnum() and label[-1].isalnum() for label in name.split("."))
+
+
+async def test_a_pipeline_that_stops_being_ready_is_warned_of_and_its_return_is_told(
+    server: ApiServer, reporter: Reporter
+) -> None:
+    await reporter.tell(server.objects[PATH], a_tick(), acting=True)
+    assert events(server) == []  # the first status is no change
+    await reporter.tell(server.objects[PATH], Tick(target_missing="w"), acting=True)
+    await reporter.tell(server.objects[PATH], a_tick(), acting=True)
+    told = [(event["type"], event["reason"]) for event in events(server)]
+    assert ("Warning", "TargetMissing") in told
+    assert ("Normal", "Sizing") in told
+
+
+async def test_a_status_that_could_not_be_written_is_written_in_the_next_tick(
+    server: ApiServer, reporter: Reporter
+) -> None:
+    await reporter.tell(server.objects[PATH], a_tick(), acting=True)
+
+    async def refuse(_: Call) -> web.StreamResponse:
+        return refusal(500, "etcd is slow")
+
+    async def go_on(_: Call) -> None: ...
+
+    server.arriving = refuse
+    with pytest.raises(KubeError):
+        await reporter.tell(server.objects[PATH], Tick(invalid="why"), acting=True)
+    server.arriving = go_on
+    server.calls.clear()
+    await reporter.tell(server.objects[PATH], Tick(invalid="why"), acting=True)
+    assert statuses(server)[0]["conditions"][0]["reason"] == "InvalidSpec"
+    assert [event["reason"] for event in events(server)].count("InvalidSpec") == 1
