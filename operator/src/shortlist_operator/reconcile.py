@@ -68,7 +68,7 @@ class PipelineLoop:
         self._draining: drain.Draining | None = None
         self._last_line: LineLook | None = None
         self._conflict: tuple[float, str | None] = (-_SCALER_LOOK_SECONDS, None)
-        self._applied: tuple[float, int] = (-_APPLY_SECONDS, -1)
+        self._applied: tuple[float, object] = (0.0, None)
         self._known_capacity: int | None = None
         self._reporter = Reporter(kube, namespace, name)
         budget.expect(self._name)
@@ -112,6 +112,7 @@ class PipelineLoop:
             self._namespace, target := desired.deployment_name(pipeline)
         )
         if deployment is None:
+            self._applied = (0.0, None)  # our own is made anew in the next tick
             tick = Tick(pipeline=pipeline, target_missing=target)
             await self._reporter.tell(resource, tick, acting=self._lease.held)
             return interval
@@ -227,9 +228,9 @@ class PipelineLoop:
         """Without workerRef: make the Deployment, and keep it as the resource says."""
         if pipeline.worker.template is None or not self._lease.held:
             return
-        generation = int(resource["metadata"].get("generation", 0))
+        version = (resource["metadata"]["uid"], resource["metadata"]["generation"])
         applied_at, applied = self._applied
-        if generation == applied and time.monotonic() - applied_at < _APPLY_SECONDS:
+        if version == applied and time.monotonic() - applied_at < _APPLY_SECONDS:
             return
         manifest = desired.worker_deployment(
             pipeline,
@@ -243,7 +244,7 @@ class PipelineLoop:
             await self._kube.create_deployment(self._namespace, manifest, replicas=least)
             self._reporter.note("Normal", "DeploymentCreated", "The workers' Deployment is made.")
         await self._kube.apply_deployment(self._namespace, manifest)
-        self._applied = (time.monotonic(), generation)
+        self._applied = (time.monotonic(), version)
 
     async def _act(self, pipeline: ScoringPipeline, target: str, tick: Tick) -> None:
         sight, decision = tick.sight, tick.decision
