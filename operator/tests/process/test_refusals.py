@@ -1,0 +1,61 @@
+"""The operator as a process, and an API server that says no to everything."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from support.api_server import ApiServer, refusal
+from support.stack import Service
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aiohttp import web
+
+    from support.api_server import Call
+
+pytestmark = pytest.mark.slow
+
+KOPF_GIVES_UP_AFTER = 9
+"""Attempts, by default; then it would end, and the process with it."""
+
+
+async def unavailable(_: Call) -> web.StreamResponse:
+    return refusal(503, "etcd has no leader")
+
+
+async def test_an_api_server_that_refuses_for_long_does_not_end_it(tmp_path: Path) -> None:
+    async with ApiServer() as server:
+        server.arriving = unavailable
+        operator = Service("operator", "operator", environment(server, tmp_path), tmp_path)
+        operator.spawn()
+        try:
+
+            async def has_tried() -> bool:
+                assert operator.alive, operator.tail()
+                return f"Request attempt #{KOPF_GIVES_UP_AFTER + 1} failed" in operator.log
+
+            await until(has_tried, what="kopf goes on trying")
+            await operator.ready()  # it needs nobody to restart it
+        finally:
+            operator.bury()
+
+
+def environment(server: ApiServer, directory: Path) -> dict[str, str]:
+    named = {"name": "here"}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "here",
+        "clusters": [named | {"cluster": {"server": server.url}}],
+        "users": [named | {"user": {}}],
+        "contexts": [named | {"context": {"cluster": "here", "user": "here"}}],
+    }
+    path = directory / "kubeconfig"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return {"PATH": os.environ["PATH"], "KUBECONFIG": str(path), "SHORTLIST_HOST": "127.0.0.1"}
