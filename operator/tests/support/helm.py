@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import helm_python as helm
 
 from support.chart import CHART, crd
-from support.cluster import APPLY, Cluster, Refused
+from support.cluster import Cluster
+from support.namespaces import define, make_namespace, remove_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,24 +25,31 @@ SCALING: Json = {"maxReplicas": 3, "idleSeconds": 5, "downWindowSeconds": 5}
 """Of the chart's own pipeline: quick, and no more than two cores can start."""
 
 
-def chart_values() -> Json:
-    """What the chart is installed with: as it comes, but small, and with images that are there."""
+def small_values() -> Json:
+    """The chart as it comes, but small, and with images that are there.
+
+    They are named by SHORTLIST_IMAGE, SHORTLIST_OPERATOR_IMAGE, SHORTLIST_POSTGRES_IMAGE and
+    SHORTLIST_REDIS_IMAGE.
+    """
     return {
-        "image": image("SHORTLIST_IMAGE", "localhost/shortlist:test"),
-        "operatorImage": image("SHORTLIST_OPERATOR_IMAGE", "localhost/shortlist-operator:test"),
+        "image": _image("SHORTLIST_IMAGE", "localhost/shortlist:test"),
+        "operatorImage": _image("SHORTLIST_OPERATOR_IMAGE", "localhost/shortlist-operator:test"),
         "ingest": {"replicas": 1},
         "maintenance": {"replicas": 1},
         "postgres": {
-            "image": image("SHORTLIST_POSTGRES_IMAGE", "localhost/postgres:17"),
+            "image": _image("SHORTLIST_POSTGRES_IMAGE", "localhost/postgres:17"),
             "storage": {"size": "1Gi"},
         },
-        "redis": {"image": image("SHORTLIST_REDIS_IMAGE", "localhost/redis:8")},
-        "pipeline": {"spec": {"scaling": SCALING}},
+        "redis": {"image": _image("SHORTLIST_REDIS_IMAGE", "localhost/redis:8")},
     }
 
 
-def image(variable: str, default: str) -> Json:
-    """An image as the values want it."""
+def chart_values() -> Json:
+    """What the suite's chart is installed with."""
+    return small_values() | {"pipeline": {"spec": {"scaling": SCALING}}}
+
+
+def _image(variable: str, default: str) -> Json:
     repository, _, tag = os.environ.get(variable, default).rpartition(":")
     return {"repository": repository, "tag": tag}
 
@@ -96,33 +104,10 @@ def installed(release: Release, values: Json, *, keep: bool = False) -> Iterator
 
 async def _prepare(release: Release) -> None:
     async with Cluster(release) as cluster:
-        definition = crd()
-        path = f"/apis/{definition['apiVersion']}/customresourcedefinitions"
-        query = "fieldManager=test&force=true"
-        await cluster.call(
-            "PATCH", f"{path}/{definition['metadata']['name']}?{query}", definition, APPLY
-        )
-        namespace = {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {
-                "name": release.namespace,
-                "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
-            },
-        }
-        try:
-            await cluster.call("POST", "/api/v1/namespaces", namespace)
-        except Refused as error:
-            if error.status != 409:
-                raise
+        await define(cluster, crd())
+        await make_namespace(cluster)
 
 
 async def _remove(release: Release) -> None:
     async with Cluster(release) as cluster:
-        path = f"/api/v1/namespaces/{release.namespace}"
-        await cluster.delete(path)
-
-        async def gone() -> bool:
-            return await cluster.find(path) is None
-
-        await cluster.until(gone, what=f"namespace {release.namespace} is gone")
+        await remove_namespace(cluster)
