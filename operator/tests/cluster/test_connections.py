@@ -56,6 +56,12 @@ class Samples:
         """Connections at the peak."""
         return max(self.sums)
 
+    async def until_more(self, count: int) -> None:
+        """Wait until Postgres was asked so often from now on."""
+        enough = len(self.sums) + count
+        while len(self.sums) < enough:
+            await asyncio.sleep(SAMPLE_SECONDS)
+
 
 @asynccontextmanager
 async def sampled(cluster: Cluster, pipeline: Pipeline) -> AsyncIterator[Samples]:
@@ -196,6 +202,7 @@ async def test_max_connections_lowered_while_running(
             assert (await pipeline.status())["connections"]["budget"] == budget
             async with sampled(cluster, pipeline) as samples:
                 await pipeline.until_in_flight(4)
+                await samples.until_more(20)
         finally:
             await set_max_connections(cluster, 200)
     assert 4 < samples.most <= budget

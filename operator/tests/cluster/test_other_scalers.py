@@ -46,7 +46,7 @@ async def test_conflicting_hpa_is_refused(cluster: Cluster, pipelines: Pipelines
     refused = await until_ready_is(cluster, pipeline, "False")
     assert refused["reason"] == "ConflictingScaler"
     assert f"HorizontalPodAutoscaler/{pipeline.name}" in refused["message"]
-    assert any(pipeline.name in said for said in await pipeline.events("ConflictingScaler"))
+    assert any(pipeline.name in said for said in await pipeline.until_events("ConflictingScaler"))
 
     # Hands off: the HPA has its two, though ours would take one away, and later add some.
     await pipeline.until_replicas(2)

@@ -105,7 +105,7 @@ async def test_two_operators_one_actor(cluster: Cluster, pipelines: Pipelines) -
         await pipeline.submit(40)
         await pipeline.change({"scaling": {"mode": "Auto"}})
         await pipeline.until_replicas(3)
-        assert [m[:4] for m in await pipeline.events("ScaledOut")] == ["0→3:"]
+        assert [m[:4] for m in await pipeline.until_events("ScaledOut")] == ["0→3:"]
         first = await holder(cluster)
         assert first in names(await cluster.pods_of("operator"))
         await cluster.delete(cluster.pod(first), grace_seconds=0)

@@ -28,8 +28,8 @@ async def test_zero_to_n_at_the_first_tick(pipelines: Pipelines) -> None:
     assert await pipeline.replicas() == 0
     await pipeline.change({"scaling": {"mode": "Auto"}})
     await pipeline.until_replicas(3)
-    (first, *_) = await pipeline.events("ScaledOut")
-    assert first.startswith("0→3:"), first  # at once, not one after the other
+    (said,) = await pipeline.until_events("ScaledOut")
+    assert said.startswith("0→3:"), said  # at once, not one after the other
     await pipeline.settle()
 
 
@@ -41,4 +41,4 @@ async def test_scale_out_on_a_burst_and_back(pipelines: Pipelines) -> None:
     await pipeline.until_replicas(0)
     assert interrupted(books) == 0
     await pipeline.until_condition("Active", "False")
-    assert await pipeline.events("ScaledIn")
+    await pipeline.until_events("ScaledIn")

@@ -53,7 +53,7 @@ async def test_burst_during_drain_undrains(pipelines: Pipelines) -> None:
     await pipeline.until_draining(0)
     assert names(await pipeline.ready_pods()) == before
     assert not await pipeline.events("ScaledIn")
-    assert await pipeline.events("Undrained")
+    assert await pipeline.until_events("Undrained")
 
 
 async def test_drain_timeout_requeues_once(cluster: Cluster, pipelines: Pipelines) -> None:
