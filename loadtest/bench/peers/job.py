@@ -53,6 +53,14 @@ def score_in_thread(job: int) -> None:
     _record_in_thread(job, "done")
 
 
+def score_in_fork(job: int) -> None:
+    """For libraries that fork for each job: it is the parent that takes jobs."""
+    if job < 0:
+        _record_in_thread(job, "ready", os.getppid())
+    else:
+        score_in_thread(job)
+
+
 @functools.cache
 def _setup() -> Setup:
     return Setup.from_environment()
@@ -68,9 +76,9 @@ async def _record(job: int, event: str) -> None:
     await _pools[0].execute(f"{_INSERT} ($1, $2, $3)", job, event, os.getpid())
 
 
-def _record_in_thread(job: int, event: str) -> None:
+def _record_in_thread(job: int, event: str, pid: int | None = None) -> None:
     with _thread_pool(os.getpid()).connection() as connection:
-        connection.execute(f"{_INSERT} (%s, %s, %s)", (job, event, os.getpid()))
+        connection.execute(f"{_INSERT} (%s, %s, %s)", (job, event, pid or os.getpid()))
 
 
 @functools.cache

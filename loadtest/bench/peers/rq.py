@@ -48,7 +48,7 @@ async def enqueue(jobs: Sequence[int]) -> None:
     queue = rq.Queue(connection=_connection())
     retry = rq.Retry(max=3) if SETUP.reliable else None
     for number in jobs:
-        queue.enqueue(job.score_in_thread, number, retry=retry, result_ttl=0)
+        queue.enqueue(job.score_in_fork, number, retry=retry, result_ttl=0)
 
 
 def worker_command() -> list[str]:
