@@ -38,7 +38,9 @@ async def address(dashboard: Starlette) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def page() -> AsyncIterator[Page]:
+async def page(address: str) -> AsyncIterator[Page]:
+    """A tab that is closed before the server goes: it looks for updates as long as it is open."""
+    assert address
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium(), args=QUIET)
         page = await browser.new_page()
