@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 import tempfile
+import time
 import traceback
 from importlib.util import find_spec
 from pathlib import Path
@@ -60,12 +61,14 @@ async def _measure(
     async with bench.running():
         for name in names:
             before = machine.describe()
+            began = time.monotonic()
             try:
                 found = await EXPERIMENTS[name].run(bench)
             except Exception:  # noqa: BLE001 (told at the end)
                 traceback.print_exc()
                 failed.append(name)
                 continue
+            bench.say(f"{name} took {time.monotonic() - began:.0f} s")
             record = report.as_record(name, found, before, quick=quick)
             figures |= record["figures"]
             if show:

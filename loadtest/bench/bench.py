@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import sys
 from contextlib import asynccontextmanager, contextmanager
@@ -16,7 +17,7 @@ from shortlist.embedded.servers import EmbeddedPostgres, EmbeddedRedis
 from shortlist.storage import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
     from pathlib import Path
 
 T = TypeVar("T")
@@ -66,6 +67,12 @@ class Bench:
     def scale(self, quick: T, full: T) -> T:
         """One of two sizes."""
         return quick if self.quick else full
+
+    async def in_turn(self, *measurements: Awaitable[T]) -> list[T]:
+        """One after the other; a quick run does them at once, so only what mostly waits."""
+        if self.quick:
+            return list(await asyncio.gather(*measurements))
+        return [await measurement for measurement in measurements]
 
     @property
     def rounds(self) -> int:

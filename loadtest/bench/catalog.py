@@ -41,7 +41,7 @@ EXPERIMENTS = {
     "recovery": Experiment("After kill -9", recovery.run),
     "efficiency": Experiment("Worker efficiency at 1.5 s", efficiency.run),
     "efficiency_short": Experiment("Worker efficiency at 0.15 s", efficiency.run_short),
-    "scale": Experiment("Ten thousand and a million applications", scale.run),
+    "scale": Experiment("Ten thousand and a million applications", scale.run, is_quick=False),
     "noop_drain": Experiment("From a full line", noop.run_drain, is_quick=False),
     "memory": Experiment("Memory", memory.run, is_quick=False),
     "growth": Experiment("How the cost grows", growth.run, is_quick=False),

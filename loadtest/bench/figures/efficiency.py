@@ -24,15 +24,19 @@ _EDGE_ROUNDS = 2  # left out at the beginning; one at the end, when the line run
 
 async def run(bench: Bench) -> list[Figure]:
     """One worker with 10 slots and 1.5 s, both modes; four workers beside one."""
-    rounds = bench.scale(10, 80)  # 80 × 1.5 s = 2 minutes
+    rounds = bench.scale(8, 80)  # 80 × 1.5 s = 2 minutes
     work = Work(_SLOTS, _LONG_SECONDS)
     job: list[float] = []
     write: list[float] = []
     four: list[float] = []
     for number in range(bench.rounds):
-        job.append(await efficiency(ours(bench, "perJob", work), rounds))
-        write.append(await efficiency(ours(bench, "perWrite", work), rounds))
-        four.append(await efficiency(ours(bench, "perJob", work), rounds, workers=4))
+        got = await bench.in_turn(
+            efficiency(ours(bench, "perJob", work), rounds),
+            efficiency(ours(bench, "perWrite", work), rounds),
+            efficiency(ours(bench, "perJob", work), rounds, workers=4),
+        )
+        for values, value in zip((job, write, four), got, strict=True):
+            values.append(value)
         bench.say(
             f"efficiency, round {number + 1}: perJob {job[-1]:.3f}, perWrite {write[-1]:.3f}, "
             f"four workers {four[-1]:.3f}"

@@ -66,9 +66,12 @@ async def run(bench: Bench) -> list[Figure]:
     """Ours in both modes; the peers at their reliable settings, several at a time: they wait."""
     mine: dict[ConnectionMode, list[Recovery]] = {"perJob": [], "perWrite": []}
     for number in range(bench.rounds):
-        for mode, recoveries in mine.items():
-            recoveries.append(await _until_held(partial(ours, bench, mode, _WORK), 60.0))
-            bench.say(f"recovery, round {number + 1}, {mode}: {recoveries[-1]}")
+        got = await bench.in_turn(
+            *(_until_held(partial(ours, bench, mode, _WORK), 60.0) for mode in mine)
+        )
+        for (mode, recoveries), recovery in zip(mine.items(), got, strict=True):
+            recoveries.append(recovery)
+            bench.say(f"recovery, round {number + 1}, {mode}: {recovery}")
     theirs = await _of_peers(bench)
     rivals = {title: _seconds(recoveries) for title, recoveries in theirs.items()}
     notes = {title: _all_flaws(recoveries) for title, recoveries in theirs.items()}
@@ -90,7 +93,7 @@ async def run(bench: Bench) -> list[Figure]:
 
 async def _of_peers(bench: Bench) -> dict[str, list[Recovery]]:
     """By title; a few at a time, so that the machine does not become what is measured."""
-    patience, at_once = bench.scale((30.0, 5), (120.0, 3))
+    patience, at_once = bench.scale((15.0, 9), (120.0, 3))
     recoveries: dict[str, list[Recovery]] = {info.title: [] for info in PEERS.values()}
     for _ in range(bench.scale(1, bench.rounds)):
         waiting = list(PEERS.values())

@@ -62,7 +62,7 @@ class Budget:
         self._unseen.pop(pipeline.name, None)
         self._held[pipeline.name] = {h.worker_id: h.held for h in _holders(pipeline, sight)}
         self._starting[pipeline.name] = pipeline.connections.first_grant * (
-            sight.unreported + sight.may_surge
+            sight.unreported + sight.may_surge()
         )
 
     def forget(self, pipeline: PipelineName) -> None:
@@ -125,14 +125,22 @@ class Budget:
             sight.connections.limits.budget(pipeline.connections.reserved),
             holders,
             elsewhere=elsewhere,
-            expected=first * (wanted + sight.may_surge),
+            expected=first * (wanted + sight.may_surge(wanted)),
         )
         self._held[pipeline.name] = {
             holder.worker_id: max(holder.held, _granted(allocation, holder)) for holder in holders
         }
-        free = allocation.free - first * sight.may_surge
-        starting = min(wanted, max(0, free // first))
-        self._starting[pipeline.name] += first * starting
+        starting = next(
+            (
+                new
+                for new in range(wanted, 0, -1)
+                if first * (new + sight.may_surge(new)) <= allocation.free
+            ),
+            0,
+        )
+        self._starting[pipeline.name] = first * (
+            sight.unreported + starting + sight.may_surge(starting)
+        )
         return Room(allocation.publish, starting)
 
 

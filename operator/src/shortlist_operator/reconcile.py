@@ -24,7 +24,7 @@ from shortlist.storage.redis import REDIS_ERRORS
 from shortlist_operator import desired, fleet, metrics
 from shortlist_operator.kube import KubeError
 from shortlist_operator.reporting import Reporter, Tick
-from shortlist_operator.sight import Sight, is_rolling, surge_of
+from shortlist_operator.sight import RolloutStrategy, Sight, is_rolling
 
 if TYPE_CHECKING:
     from shortlist.storage.looks import LineLook
@@ -157,7 +157,7 @@ class PipelineLoop:
             members=tuple(fleet.members(look, pods, open_by_worker)) if look is not None else (),
             replicas=int(deployment["spec"].get("replicas", 1)),
             rolling=is_rolling(deployment),
-            surge=surge_of(deployment),
+            strategy=RolloutStrategy.of(deployment),
             line=line,
             connections=connections,
             errors=errors,

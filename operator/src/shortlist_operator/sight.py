@@ -14,6 +14,44 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class RolloutStrategy:
+    """How a Deployment replaces its pods; each a number, or percents of the replicas."""
+
+    max_surge: int | str
+    max_unavailable: int | str
+    recreates: bool = False
+    """All old pods end, wholly, before a new one starts."""
+
+    @classmethod
+    def of(cls, deployment: Json) -> RolloutStrategy:
+        """As a Deployment has it, with Kubernetes' own defaults."""
+        strategy = deployment["spec"].get("strategy", {})
+        rolling = strategy.get("rollingUpdate", {})
+        return cls(
+            max_surge=rolling.get("maxSurge", "25%"),
+            max_unavailable=rolling.get("maxUnavailable", "25%"),
+            recreates=strategy.get("type") == "Recreate",
+        )
+
+    def overlap(self, replicas: int) -> int:
+        """New pods that may start while all the old ones still hold their connections.
+
+        Those of the surge, and those for old pods that are told to end at once: these still drain.
+        Rounded as Kubernetes does, which makes one unavailable where both would be none.
+        """
+        if self.recreates or not replicas:
+            return 0
+        surge = -(-_percent(self.max_surge, replicas) // 100)
+        unavailable = _percent(self.max_unavailable, replicas) // 100
+        return max(1, surge + unavailable)
+
+
+def _percent(value: int | str, replicas: int) -> int:
+    """Hundredths of a pod."""
+    return value * 100 if isinstance(value, int) else replicas * int(value.rstrip("%"))
+
+
+@dataclass(frozen=True, slots=True)
 class Sight:
     """What one look saw. None: could not be read, and ``errors`` says why."""
 
@@ -22,8 +60,7 @@ class Sight:
     replicas: int
     rolling: bool
     """A rollout is under way: there are more pods than replicas, and that means nothing."""
-    surge: int
-    """How many pods more than replicas a rollout may make."""
+    strategy: RolloutStrategy
     line: LineLook | None
     connections: ConnectionsLook | None
     errors: dict[str, str] = field(default_factory=dict)
@@ -35,13 +72,15 @@ class Sight:
         unmade = max(0, self.replicas - len(self.staying))
         return unmade + sum(pod.name not in reporting for pod in self.pods)
 
-    @property
-    def may_surge(self) -> int:
+    def may_surge(self, new: int = 0) -> int:
         """Pods that a rollout may start at any time, beside those that it started; it asks nobody.
 
         Kubernetes waits neither for terminating pods nor for us before it starts the next.
+
+        Args:
+            new: replicas that are about to be added.
         """
-        return self.surge if self.replicas else 0
+        return self.strategy.overlap(self.replicas + new)
 
     @property
     def staying(self) -> list[Pod]:
@@ -67,15 +106,3 @@ def is_rolling(deployment: Json) -> bool:
     return not seen or int(status.get("updatedReplicas", 0)) < min(
         replicas, int(status.get("replicas", 0))
     )
-
-
-def surge_of(deployment: Json) -> int:
-    """maxSurge, rounded up as Kubernetes does; 25 % is its default."""
-    strategy = deployment["spec"].get("strategy", {})
-    if strategy.get("type") == "Recreate":
-        return 0
-    surge = strategy.get("rollingUpdate", {}).get("maxSurge", "25%")
-    if isinstance(surge, int):
-        return surge
-    replicas = int(deployment["spec"].get("replicas", 1))
-    return -(-replicas * int(str(surge).rstrip("%")) // 100)

@@ -11,7 +11,7 @@ from shortlist.storage.heartbeats import Heartbeat
 from shortlist.storage.looks import ConnectionsLook, LineLook
 from shortlist_operator import fleet
 from shortlist_operator.fleet import Pod
-from shortlist_operator.sight import Sight
+from shortlist_operator.sight import RolloutStrategy, Sight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,7 +87,7 @@ def a_sight(
         members=tuple(fleet.members(line, seen, opened)),
         replicas=len([pod for pod in seen if not pod.terminating]),
         rolling=False,
-        surge=1,
+        strategy=RolloutStrategy(max_surge=1, max_unavailable=0),
         line=line,
         connections=connections,
     )

@@ -13,6 +13,7 @@ from shortlist.domain.application import PipelineName
 from shortlist.domain.grants import Grant
 from shortlist.domain.pipeline import ScoringPipeline, WorkerSpec
 from shortlist_operator.budget import Budget
+from shortlist_operator.sight import RolloutStrategy
 from support.sights import NOW, a_beat, a_line, a_pod, a_sight, postgres
 
 if TYPE_CHECKING:
@@ -22,17 +23,21 @@ if TYPE_CHECKING:
 
 A, B, C = (PipelineName(name) for name in "abc")
 CONCURRENCY, OVERHEAD, FIRST, WANTED = 4, 1, 2, 5
+NO_SURGE = RolloutStrategy(1, 0, recreates=True)
+SURGE = RolloutStrategy(max_surge=1, max_unavailable=0)
 
 
 def a_pipeline(name: PipelineName) -> ScoringPipeline:
     return ScoringPipeline(name=name, worker=WorkerSpec(concurrency=CONCURRENCY))
 
 
-def workers(budget: int, *names: str, grant: int = FIRST, surge: int = 0) -> Sight:
+def workers(
+    budget: int, *names: str, grant: int = FIRST, strategy: RolloutStrategy = NO_SURGE
+) -> Sight:
     """Workers that keep to the grants that stand for them."""
     beats = [a_beat(name, grant=grant, open_connections=grant, epoch=1) for name in names]
     line = a_line(beats, {name: Grant(1, grant, grant) for name in names})
-    return a_sight(line, postgres(budget), surge=surge)
+    return a_sight(line, postgres(budget), strategy=strategy)
 
 
 def granted(budget: Budget, name: PipelineName, sight: Sight) -> dict[str, int]:
@@ -66,17 +71,32 @@ def test_only_as_many_workers_start_as_there_are_connections_for() -> None:
 def test_workers_that_were_let_start_elsewhere_hold_their_first_grant() -> None:
     budget = Budget()
     assert budget.allocate(a_pipeline(A), workers(9, "a1", grant=WANTED), 9).new_workers == 2
-    assert budget.allocate(a_pipeline(B), a_sight(connections=postgres(9)), 9).new_workers == 0
+    assert (
+        budget.allocate(
+            a_pipeline(B), a_sight(connections=postgres(9), strategy=NO_SURGE), 9
+        ).new_workers
+        == 0
+    )
 
 
 def test_a_rollouts_surge_is_kept_free() -> None:
-    room = Budget().allocate(a_pipeline(A), workers(9, "a1", grant=WANTED, surge=1), 9)
+    room = Budget().allocate(a_pipeline(A), workers(9, "a1", grant=WANTED, strategy=SURGE), 9)
     assert room.new_workers == 1
+
+
+def test_the_surge_of_workers_that_are_to_start_is_kept_free() -> None:
+    """From none on, and where it grows with them."""
+    none = a_sight(connections=postgres(3 * FIRST), strategy=SURGE)
+    budget = Budget()
+    assert budget.allocate(a_pipeline(A), none, 9).new_workers == 2
+    assert budget.elsewhere(B, (), {}) == 3 * FIRST
+    half = a_sight(connections=postgres(6 * FIRST), strategy=RolloutStrategy("50%", 0))
+    assert Budget().allocate(a_pipeline(A), half, 9).new_workers == 4
 
 
 def test_another_pipelines_surge_is_kept_free_too() -> None:
     budget = Budget()
-    budget.see(a_pipeline(B), workers(9, "b1", grant=WANTED, surge=1))
+    budget.see(a_pipeline(B), workers(9, "b1", grant=WANTED, strategy=SURGE))
     assert granted(budget, A, workers(9, "a1")) == {}
 
 

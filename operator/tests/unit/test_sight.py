@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shortlist_operator.sight import is_rolling, surge_of
+from shortlist_operator.sight import RolloutStrategy, is_rolling
 from support.sights import NOW, a_beat, a_line, a_pod, a_sight
 
 
@@ -35,17 +35,26 @@ def test_a_silent_worker_is_no_unreported_one() -> None:
     assert a_sight(a_line([a_beat("a", at=NOW - 60)]), replicas=1).unreported == 0
 
 
+SURGE = RolloutStrategy(max_surge=1, max_unavailable=0)
+
+
 def test_a_rollout_may_start_pods_at_any_time_unless_there_are_none() -> None:
     pods = [a_pod("a"), a_pod("b")]
-    assert a_sight(pods=pods, surge=1).may_surge == 1
-    assert a_sight(pods=pods, replicas=0, surge=1).may_surge == 0
-    assert a_sight(pods=pods, surge=0).may_surge == 0
+    assert a_sight(pods=pods, strategy=SURGE).may_surge() == 1
+    assert a_sight(pods=pods, replicas=0, strategy=SURGE).may_surge() == 0
+
+
+def test_a_rollout_may_start_more_pods_when_there_are_more_replicas() -> None:
+    assert a_sight(pods=[], replicas=0, strategy=SURGE).may_surge(new=2) == 1
+    quarter = RolloutStrategy("25%", "0%")
+    assert a_sight(pods=[], replicas=4, strategy=quarter).may_surge() == 1
+    assert a_sight(pods=[], replicas=4, strategy=quarter).may_surge(new=1) == 2
 
 
 def test_a_rollout_goes_on_while_those_that_it_replaces_still_drain() -> None:
     """Kubernetes does not count terminating pods, nor wait for them."""
     pods = [a_pod("old", terminating=True), a_pod("new"), a_pod("other")]
-    assert a_sight(pods=pods, replicas=2, surge=1, rolling=True).may_surge == 1
+    assert a_sight(pods=pods, replicas=2, strategy=SURGE, rolling=True).may_surge() == 1
 
 
 @pytest.mark.parametrize(
@@ -67,20 +76,24 @@ def test_a_rollout_is_under_way_while_old_pods_are_to_be_replaced(
 
 
 @pytest.mark.parametrize(
-    ("spec", "surge"),
+    ("replicas", "strategy", "overlap"),
     [
-        ({"replicas": 5}, 2),
-        ({"replicas": 8}, 2),
-        ({"replicas": 0}, 0),
-        ({}, 1),
-        ({"replicas": 5, "strategy": {"type": "Recreate"}}, 0),
-        ({"replicas": 5, "strategy": {"rollingUpdate": {"maxSurge": 3}}}, 3),
-        ({"replicas": 5, "strategy": {"rollingUpdate": {"maxSurge": "50%"}}}, 3),
-        ({"replicas": 5, "strategy": {"rollingUpdate": {"maxSurge": "0%"}}}, 0),
+        (1, {}, 1),
+        (5, {}, 2 + 1),
+        (8, {}, 2 + 2),
+        (0, {}, 0),
+        (5, {"type": "Recreate"}, 0),
+        (5, {"rollingUpdate": {"maxSurge": 3, "maxUnavailable": 0}}, 3),
+        (5, {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 2}}, 2),
+        (5, {"rollingUpdate": {"maxSurge": "50%", "maxUnavailable": "50%"}}, 3 + 2),
+        (5, {"rollingUpdate": {"maxSurge": "0%", "maxUnavailable": "10%"}}, 1),
     ],
 )
-def test_a_surge_is_rounded_up_as_kubernetes_does(spec: dict[str, Any], surge: int) -> None:
-    assert surge_of(deployment(spec)) == surge
+def test_old_pods_that_drain_are_beside_the_new_ones(
+    replicas: int, strategy: dict[str, Any], overlap: int
+) -> None:
+    found = RolloutStrategy.of(deployment({"replicas": replicas, "strategy": strategy}))
+    assert found.overlap(replicas) == overlap
 
 
 def test_the_crew_is_whoever_stays_and_who_does_not_report_is_not_ready() -> None:
