@@ -327,15 +327,18 @@ async def test_a_ctrl_c_while_it_starts_ends_it(tmp_path: Path) -> None:
         await up.ready()
 
 
-async def test_other_commands_reach_the_servers_by_the_file_env(tmp_path: Path) -> None:
+async def test_other_commands_reach_the_servers_as_it_says(tmp_path: Path) -> None:
+    """In a shell of its own, which has nobody's virtual environment on its PATH."""
     with running(tmp_path) as up:
-        await up.ready()
-        variables = dict(line.split("=", 1) for line in (up.data / "env").read_text().splitlines())
+        await up.said(" COMMAND\n")
         assert (up.data / "env").stat().st_mode & 0o077 == 0
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "shortlist", "migrate",
-            env=os.environ | variables, stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        told = next(line for line in up.output.splitlines() if line.startswith("Other commands: "))
+        process = await asyncio.create_subprocess_shell(
+            told.removeprefix("Other commands: ").replace("COMMAND", "migrate"),
+            cwd=tmp_path,
+            env={"PATH": os.defpath},
+            stdout=asyncio.subprocess.PIPE,
+        )
         output, _ = await process.communicate()
         assert output.decode().startswith("Up to date at ")
 

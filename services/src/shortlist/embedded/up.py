@@ -139,7 +139,7 @@ class Up:
                 took = time.monotonic() - self._started_at
                 self._screen.say(f"Ready at {self._url} after {took:.1f} s.")
                 self._screen.say(
-                    f"Other commands: env $(cat {self._data.environment}) shortlist COMMAND"
+                    f"Other commands: env $(cat {self._data.environment}) {_program()} COMMAND"
                 )
                 demo_url = self._url if demo else None
                 await self._supervisor.start_the_rest(self._workers, dashboard, demo_url)
@@ -242,6 +242,13 @@ def _listen(settings: Settings) -> socket.socket:
             f"Port {settings.port} of {host} cannot be had: {error.strerror or error}. Stop what "
             "listens there, or choose another with --port."
         ) from error
+
+
+def _program() -> str:
+    """What to type for this program: after ``uv run`` it is on nobody's PATH."""
+    script = Path(sys.executable).with_name("shortlist")
+    here = Path.cwd()
+    return str(script.relative_to(here) if script.is_relative_to(here) else script)
 
 
 def _url(listener: socket.socket) -> str:
