@@ -146,6 +146,19 @@ class Settings(BaseSettings):
     )
     model: str = Field("claude-sonnet-5-5", description="claude: the model.")
     model_timeout_seconds: float = Field(60.0, gt=0, description="claude: time for one reply.")
+    rubric: str | None = Field(
+        None, min_length=1, description="claude: the text of what to judge by; unset: its own."
+    )
+    requests_per_minute: int | None = Field(
+        None,
+        ge=1,
+        description="Scores that all workers of the pipeline may start together; unset: no limit.",
+    )
+    tokens_per_minute: int | None = Field(
+        None,
+        ge=1,
+        description="Tokens, input and output, that they may use together; unset: no limit.",
+    )
 
     # --- maintenance
     maintenance_lease_seconds: float = Field(

@@ -139,7 +139,8 @@ def _problem(error: Any, flags: dict[str, Any]) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, SecretStr):
         return _masked(value.get_secret_value())
-    return "" if value is None else str(value)
+    line, more, _ = ("" if value is None else str(value)).partition("\n")
+    return f"{line} …" if more else line
 
 
 def _masked(secret: str) -> str:

@@ -10,6 +10,8 @@ from shortlist.domain.scoring import Score
 class Scripted:
     """A scorer that does what it is told, in turn; the last of them for ever."""
 
+    name = "scripted"
+
     def __init__(self, *script: Score | Exception | asyncio.Event) -> None:
         self.script = list(script)
         self.calls = 0

@@ -59,3 +59,10 @@ def test_a_misspelt_variable_is_pointed_out(monkeypatch: pytest.MonkeyPatch) -> 
     assert settings_report.warnings() == [
         "shortlist: SHORTLIST_PROT is set but is no setting. Did you mean SHORTLIST_PORT?"
     ]
+
+
+def test_a_text_of_many_lines_takes_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHORTLIST_RUBRIC", "Ten points for Kubernetes.\nFive for Redis.\n")
+    shown = settings_report.text(settings_report.load({}))
+    assert "Ten points for Kubernetes. …" in shown
+    assert len(shown.splitlines()) == len(Settings.model_fields)

@@ -6,17 +6,27 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+LONGEST_PACE_SECONDS = 10.0
+"""A request that a limit would keep longer waits in the line instead, and holds no slot there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """``value`` is 0 (worst) to 100 (best), two decimals. ``detail`` is kept with it."""
+    """``value`` is 0 (worst) to 100 (best), two decimals. ``detail`` is kept with it.
+
+    ``tokens`` is what it took, input and output together; 0 for a scorer that counts none.
+    """
 
     value: float
     detail: dict[str, Any] = field(default_factory=dict)
+    tokens: int = 0
 
 
 class ScoringError(Exception):
     """Scoring failed; the subclass says what to do about it."""
+
+    tokens: int = 0
+    """What a reply that was no score took all the same."""
 
 
 class TemporaryScoringError(ScoringError):
@@ -38,6 +48,9 @@ class Throttled(ScoringError):  # noqa: N818 (a state of the model's service, no
 
 class Scorer(Protocol):
     """Scores payloads; many calls run at once on one event loop."""
+
+    name: str
+    """For traces."""
 
     async def score(self, payload: str) -> Score:
         """Score one payload, or raise a `ScoringError`. Cancellation must be safe at any point."""

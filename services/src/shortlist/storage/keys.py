@@ -60,6 +60,16 @@ def limiter(pipeline: str) -> str:
     return f"sl:{{{pipeline}}}:pause"
 
 
+def requests(pipeline: str) -> str:
+    """String with a time to live: when its requests so far are paid for (`storage.limiter`)."""
+    return f"sl:{{{pipeline}}}:requests"
+
+
+def tokens(pipeline: str) -> str:
+    """String with a time to live: when its tokens so far are paid for (`storage.limiter`)."""
+    return f"sl:{{{pipeline}}}:tokens"
+
+
 def events(application_id: str) -> str:
     """Pub/sub channel: each new status of one application, as text."""
     return f"sl:events:{application_id}"

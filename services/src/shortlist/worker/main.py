@@ -18,6 +18,7 @@ from shortlist.domain.connections import claims_for, connections_wanted, slots_f
 from shortlist.domain.retry import RetryPolicy
 from shortlist.failpoints import guarded
 from shortlist.storage import pipelines, postgres, redis
+from shortlist.storage.limiter import RateLimits
 from shortlist.storage.line import Line
 from shortlist.storage.pool import ConnectionPool
 from shortlist.worker.control import BEAT_SECONDS, OWN_CONNECTIONS, Control
@@ -26,6 +27,7 @@ from shortlist.worker.outbox import Outbox
 from shortlist.worker.puller import BLOCK_SECONDS, Puller
 from shortlist.worker.runner import Runner
 from shortlist.worker.scorers import make_scorer
+from shortlist.worker.scorers.limited import LimitedScorer
 from shortlist.worker.slots import Limits
 from shortlist.worker.state import WorkerState
 
@@ -103,7 +105,7 @@ class Worker:
         self._line = Line(self._redis, self._state.pipeline)
         self._outbox = Outbox(self._redis, self._line)
         self._control = Control(self._state, limits, self._pool, self._redis, open_connection)
-        self._scorer = scorer or make_scorer(settings)
+        self._scorer = self._limited(scorer or make_scorer(settings))
         self._runner = Runner(
             state=self._state,
             limits=limits,
@@ -192,6 +194,15 @@ class Worker:
         await self._scorer.close()
         await self._redis.aclose()
         await self._pulling_redis.aclose()
+
+    def _limited(self, scorer: Scorer) -> Scorer:
+        limits = RateLimits(
+            self._redis,
+            self._state.pipeline,
+            requests_per_minute=self._settings.requests_per_minute,
+            tokens_per_minute=self._settings.tokens_per_minute,
+        )
+        return LimitedScorer(scorer, limits) if limits else scorer
 
     def _holder(self) -> Holder:
         identity = Identity(self._state.worker_id, self._state.pipeline)

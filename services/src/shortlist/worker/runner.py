@@ -195,7 +195,7 @@ class Runner:
         ticket = id(scoring)
         self._state.busy_since[ticket] = started
         try:
-            with telemetry.score_span(type(self._scorer).__name__):
+            with telemetry.score_span(self._scorer.name):
                 return await scoring.run(
                     self._scorer, hold.claim.payload, self._score_timeout_seconds
                 )

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import hashlib
 import json
 import time
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ import msgspec
 from shortlist import telemetry
 from shortlist.domain.retry_after import retry_after_seconds
 from shortlist.domain.scoring import (
+    LONGEST_PACE_SECONDS,
     PermanentScoringError,
     Score,
     ScoringError,
@@ -55,9 +58,6 @@ _PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT})
 
 SCARCE_SHARE = 0.1
 """Below this share of a limit requests are spread over the time until it is full again."""
-
-LONGEST_PACE_SECONDS = 10.0
-"""A request that would wait longer here waits in the line instead, and holds no slot there."""
 
 SYSTEM_PROMPT = """\
 You assess job applications for an employer, consistently and without favour.
@@ -116,11 +116,14 @@ class _Assessment(msgspec.Struct):
 class ClaudeScorer:
     """Scores through the Messages API; see `domain.scoring.Scorer`."""
 
+    name = "claude"
+
     def __init__(self, settings: Settings) -> None:
         """``settings.anthropic_api_key`` must be set."""
         if settings.anthropic_api_key is None:
             raise ValueError("scorer 'claude' needs ANTHROPIC_API_KEY")
         self._model = settings.model
+        self._rubric = settings.rubric
         self._timeout_seconds = settings.model_timeout_seconds
         self._pacer = Pacer()
         self._client = anthropic.AsyncAnthropic(
@@ -142,7 +145,7 @@ class ClaudeScorer:
             headers, reply.usage.input_tokens, reply.usage.output_tokens, _utc_now()
         )
         self._pacer.learn(pace, time.monotonic())
-        return _score(reply, headers)
+        return self._score(reply, headers)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -155,7 +158,7 @@ class ClaudeScorer:
                 response = await self._client.messages.with_raw_response.create(
                     model=self._model,
                     max_tokens=MAX_TOKENS,
-                    system=SYSTEM_PROMPT,
+                    system=system_prompt(self._rubric),
                     messages=[_message(payload)],
                     output_config=OUTPUT_CONFIG,
                 )
@@ -168,6 +171,16 @@ class ClaudeScorer:
             raise scoring_error(error, _utc_now()) from None
         except anthropic.APIError as error:  # connections, time-outs
             raise TemporaryScoringError(f"claude: {type(error).__name__}") from None
+
+    def _score(self, reply: _Reply, headers: Mapping[str, str]) -> Score:
+        tokens = reply.usage.input_tokens + reply.usage.output_tokens
+        try:
+            score = _score(reply, headers)
+        except ScoringError as error:
+            error.tokens = tokens
+            raise
+        rubric = {} if self._rubric is None else {"rubric": rubric_id(self._rubric)}
+        return replace(score, detail=score.detail | rubric, tokens=tokens)
 
 
 class Pacer:
@@ -275,6 +288,18 @@ def _reason(error: anthropic.APIStatusError) -> str:
         f"request {error.request_id}" if error.request_id else "",
     )
     return "; ".join(part for part in parts if part)
+
+
+def system_prompt(rubric: str | None) -> str:
+    """What the model is told; a rubric is the employer's own words, as trusted as ours."""
+    if rubric is None:
+        return SYSTEM_PROMPT
+    return f"{SYSTEM_PROMPT}\nJudge by this rubric:\n\n{rubric}\n"
+
+
+def rubric_id(rubric: str) -> str:
+    """Says by which rubric a score was given: 16 hex digits of its SHA-256."""
+    return hashlib.sha256(rubric.encode()).hexdigest()[:16]
 
 
 def _message(payload: str) -> MessageParam:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class SimulatedScorer:
     """Waits as a model would, then scores; see `domain.scoring.Scorer`."""
 
+    name = "simulated"
+
     def __init__(self, service_seconds: float, service_cv: float, chance: Random) -> None:
         """``service_seconds`` is the mean wait, ``service_cv`` its spread (see `draw_seconds`)."""
         self._service_seconds = service_seconds
