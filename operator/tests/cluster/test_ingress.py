@@ -1,8 +1,8 @@
 """The chart's Ingress and HTTPRoute carry real traffic, through Traefik.
 
-SHORTLIST_TRAEFIK_IMAGE names an image whose entrypoint is `traefik`; without it, nothing is tried.
-Where no image can be pulled, Traefik 3 builds from its Go module: `go build ./cmd/traefik` in a
-writable copy of github.com/traefik/traefik/v3.
+By name only: `uv run pytest -m ingress -n 0`. SHORTLIST_TRAEFIK_IMAGE names an image whose
+entrypoint is `traefik`. Where none can be pulled, Traefik 3 builds from its Go module:
+`go build ./cmd/traefik` in a writable copy of github.com/traefik/traefik/v3.
 """
 
 from __future__ import annotations
@@ -23,13 +23,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(
-        "SHORTLIST_TRAEFIK_IMAGE" not in os.environ, reason="SHORTLIST_TRAEFIK_IMAGE names none"
-    ),
-]
+pytestmark = [pytest.mark.ingress, pytest.mark.timeout(600)]
 
 HOST = "jobs.example.com"
 PORT = 8080

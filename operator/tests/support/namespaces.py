@@ -31,7 +31,7 @@ RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 FOREIGN = {
-    "sigs.k8s.io/gateway-api@v1.4.1": "config/crd/standard/gateway.networking.k8s.io_*.yaml",
+    "sigs.k8s.io/gateway-api@v1.6.1": "config/crd/standard/gateway.networking.k8s.io_*.yaml",
     "github.com/prometheus-operator/prometheus-operator@v0.85.0": (
         "example/prometheus-operator-crd/monitoring.coreos.com_p*.yaml"
     ),
@@ -128,4 +128,6 @@ def _foreign() -> Iterator[Json]:
             ["go", "mod", "download", "-json", module], capture_output=True, check=True, cwd="/"
         )
         for file in sorted(Path(json.loads(done.stdout)["Dir"]).glob(pattern)):
-            yield yaml.load(file.read_text(encoding="utf-8"), yaml.CSafeLoader)
+            for made in yaml.load_all(file.read_text(encoding="utf-8"), yaml.CSafeLoader):
+                if made["kind"] == "CustomResourceDefinition":
+                    yield made
