@@ -27,6 +27,10 @@ _APPLY = "application/apply-patch+yaml"
 Json = dict[str, Any]
 
 
+class NoClusterError(Exception):
+    """Nothing says which cluster this is."""
+
+
 class KubeError(Exception):
     """The API server refused, or did not answer (status 0)."""
 
@@ -45,12 +49,19 @@ class Kube:
 
     @classmethod
     async def connect(cls) -> Kube:
-        """In a pod: its service account; elsewhere: KUBECONFIG."""
+        """In a pod: its service account; elsewhere: KUBECONFIG.
+
+        Raises:
+            NoClusterError: neither names a cluster.
+        """
         configuration = client.Configuration()
         try:
             config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
         except config.ConfigException:
-            await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            try:
+                await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            except config.ConfigException as error:
+                raise NoClusterError(str(error)) from None
         configuration.disable_strict_ssl_verification = True
         return cls(client.ApiClient(configuration))
 

@@ -29,7 +29,7 @@ from shortlist import probes, telemetry
 from shortlist.storage import redis
 from shortlist_operator import metrics
 from shortlist_operator.budget import Budget
-from shortlist_operator.kube import Kube, KubeError, kopf_login
+from shortlist_operator.kube import Kube, KubeError, NoClusterError, kopf_login
 from shortlist_operator.lease import RENEW_SECONDS, OperatorLease
 from shortlist_operator.observe import Observer
 from shortlist_operator.reconcile import PipelineLoop
@@ -48,7 +48,11 @@ def main() -> int:
     """Run until SIGTERM or SIGINT."""
     settings = OperatorSettings()
     telemetry.configure_logging(settings, "operator")
-    return asyncio.run(run(settings))
+    try:
+        return asyncio.run(run(settings))
+    except NoClusterError as error:
+        log.error("no_cluster", reason=str(error), wanted="a pod's service account, or KUBECONFIG")  # noqa: TRY400
+        return 1
 
 
 async def run(settings: OperatorSettings) -> int:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 NOWHERE = "127.0.0.1:1"
 PIPELINES = "/apis/shortlist.dev/v1alpha1/namespaces/prod/scoringpipelines"
@@ -42,6 +45,21 @@ async def operator() -> AsyncIterator[Operator]:
     """One whose API server is away as well."""
     async with an_operator(f"http://{NOWHERE}") as operator:
         yield operator
+
+
+def test_no_cluster_at_all_is_told_in_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "shortlist_operator"],
+        env={"KUBECONFIG": str(tmp_path / "none")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    *_, said = (done.stdout + done.stderr).splitlines()
+    assert done.returncode == 1
+    assert "no_cluster" in said
+    assert "KUBECONFIG" in said
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 async def test_a_loop_that_hangs_is_a_reason_to_die(operator: Operator) -> None:
