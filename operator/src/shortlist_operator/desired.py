@@ -143,9 +143,18 @@ def _scorer_environment(scorer: SimulatedScorer | ClaudeScorer) -> list[Json]:
             {"name": "SHORTLIST_SERVICE_SECONDS", "value": str(scorer.service_seconds)},
             {"name": "SHORTLIST_SERVICE_CV", "value": str(scorer.service_cv)},
         ]
-    environment: list[Json] = [{"name": "SHORTLIST_SCORER", "value": "claude"}]
-    if scorer.model is not None:
-        environment.append({"name": "SHORTLIST_MODEL", "value": scorer.model})
+    values = {
+        "SHORTLIST_SCORER": "claude",
+        "SHORTLIST_MODEL": scorer.model,
+        "SHORTLIST_REQUESTS_PER_MINUTE": scorer.requests_per_minute,
+        "SHORTLIST_TOKENS_PER_MINUTE": scorer.tokens_per_minute,
+    }
+    environment: list[Json] = [
+        {"name": name, "value": str(value)} for name, value in values.items() if value is not None
+    ]
+    if scorer.rubric_ref is not None:
+        place = {"name": scorer.rubric_ref.name, "key": scorer.rubric_ref.key or "rubric"}
+        environment.append({"name": "SHORTLIST_RUBRIC", "valueFrom": {"configMapKeyRef": place}})
     if scorer.secret_ref is not None:
         key = scorer.secret_ref.key or "ANTHROPIC_API_KEY"
         environment.append(_from_secret("ANTHROPIC_API_KEY", scorer.secret_ref.name, key))

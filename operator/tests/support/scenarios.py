@@ -34,11 +34,15 @@ EVERYTHING_ON: dict[str, Any] = {
 CLAUDE: dict[str, Any] = {
     "pipeline": {
         "spec": {
-            "scorer": {"kind": "claude", "model": "m", "secretRef": {"name": "anthropic"}},
+            "scorer": {
+                "kind": "claude", "model": "m", "secretRef": {"name": "anthropic"},
+                "rubricRef": {"name": "rubrics"},
+                "requestsPerMinute": 4000, "tokensPerMinute": 2_000_000,
+            },
             "connections": {"mode": "perWrite", "maxInFlight": 100},
         }
     }
-}
+}  # fmt: skip
 
 BY_URL: dict[str, Any] = {
     "postgres": {"enabled": False, "url": "postgresql://u:p@db.example.com:6432/shortlist"},

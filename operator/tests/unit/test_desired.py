@@ -6,6 +6,7 @@ import kubernetes_validate
 import pytest
 
 from shortlist.domain.pipeline import API_VERSION, KIND, ScoringPipeline, parse_pipeline
+from shortlist.settings import Settings
 from shortlist_operator.desired import (
     AFTER_DRAIN_SECONDS,
     deployment_name,
@@ -138,9 +139,42 @@ def test_claudes_key_comes_from_its_secret(reference: Json, key: str) -> None:
     assert told["ANTHROPIC_API_KEY"] == {"secretKeyRef": {"name": "anthropic", "key": key}}
 
 
+@pytest.mark.parametrize(
+    ("reference", "key"), [({"name": "rubrics"}, "rubric"), ({"name": "rubrics", "key": "k"}, "k")]
+)
+def test_claudes_rubric_comes_from_its_config_map(reference: Json, key: str) -> None:
+    told = environment(pod({"scorer": {"kind": "claude", "rubricRef": reference}}))
+    assert told["SHORTLIST_RUBRIC"] == {"configMapKeyRef": {"name": "rubrics", "key": key}}
+
+
+def test_claudes_limits_are_told_to_every_worker() -> None:
+    limits = {"requestsPerMinute": 600, "tokensPerMinute": 2_000_000}
+    told = environment(pod({"scorer": {"kind": "claude"} | limits}))
+    assert told["SHORTLIST_REQUESTS_PER_MINUTE"] == "600"
+    assert told["SHORTLIST_TOKENS_PER_MINUTE"] == "2000000"
+
+
+def test_every_variable_is_a_setting_of_a_worker() -> None:
+    scorer = {"kind": "claude", "model": "m", "secretRef": {"name": "s"}} | {
+        "rubricRef": {"name": "r"}, "requestsPerMinute": 1, "tokensPerMinute": 1,
+    }  # fmt: skip
+    told = environment(pod({"scorer": scorer}))
+    fields = {name.removeprefix("SHORTLIST_").lower(): value for name, value in told.items()}
+    assert fields.keys() <= Settings.model_fields.keys()
+
+
 def test_claude_without_model_or_secret_is_left_to_the_workers_own_settings() -> None:
     told = environment(pod({"scorer": {"kind": "claude"}}))
-    assert not {"SHORTLIST_MODEL", "ANTHROPIC_API_KEY"} & told.keys()
+    assert (
+        not {
+            "ANTHROPIC_API_KEY",
+            "SHORTLIST_MODEL",
+            "SHORTLIST_RUBRIC",
+            "SHORTLIST_REQUESTS_PER_MINUTE",
+            "SHORTLIST_TOKENS_PER_MINUTE",
+        }
+        & told.keys()
+    )
 
 
 def test_the_template_adds_what_it_has_and_nothing_else() -> None:

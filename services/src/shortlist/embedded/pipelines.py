@@ -50,7 +50,8 @@ def read_pipelines(
                 raise BadPipelineFileError(f"{path}: pipeline {pipeline.name} is there twice.")
             found[pipeline.name] = pipeline
     found.setdefault(DEFAULT_PIPELINE, pipeline_of_settings(settings))
-    _refuse_claude_without_a_key(found, settings)
+    for pipeline in found.values():
+        _refuse_claude_without_what_a_cluster_has(pipeline, settings)
     return found
 
 
@@ -73,7 +74,11 @@ def workers_at_start(pipeline: ScoringPipeline) -> int:
 def pipeline_of_settings(settings: Settings) -> ScoringPipeline:
     """The default pipeline when no file describes it. One worker stays: the next comes soon."""
     scorer = (
-        ClaudeScorer(model=settings.model)
+        ClaudeScorer(
+            model=settings.model,
+            requests_per_minute=settings.requests_per_minute,
+            tokens_per_minute=settings.tokens_per_minute,
+        )
         if settings.scorer == "claude"
         else SimulatedScorer(settings.service_seconds, settings.service_cv)
     )
@@ -115,17 +120,24 @@ def _documents(path: Path) -> list[Any]:
         raise BadPipelineFileError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
 
 
-def _refuse_claude_without_a_key(
-    pipelines: dict[PipelineName, ScoringPipeline], settings: Settings
+def _refuse_claude_without_what_a_cluster_has(
+    pipeline: ScoringPipeline, settings: Settings
 ) -> None:
-    for pipeline in pipelines.values():
-        needs_a_key = isinstance(pipeline.scorer, ClaudeScorer)
-        if needs_a_key and settings.anthropic_api_key is None and not _keyed_by_template(pipeline):
-            raise BadPipelineFileError(
-                f"Pipeline {pipeline.name} scores with claude: set ANTHROPIC_API_KEY."
-            )
+    """Here are no Secrets and ConfigMaps: what they hold comes from the environment."""
+    if not isinstance(pipeline.scorer, ClaudeScorer):
+        return
+    if settings.anthropic_api_key is None and not _in_template(pipeline, "ANTHROPIC_API_KEY"):
+        raise BadPipelineFileError(
+            f"Pipeline {pipeline.name} scores with claude: set ANTHROPIC_API_KEY."
+        )
+    has_rubric = settings.rubric is not None or _in_template(pipeline, "SHORTLIST_RUBRIC")
+    if pipeline.scorer.rubric_ref is not None and not has_rubric:
+        raise BadPipelineFileError(
+            f"Pipeline {pipeline.name} has its rubric in the ConfigMap "
+            f"{pipeline.scorer.rubric_ref.name}; here, set SHORTLIST_RUBRIC to its text."
+        )
 
 
-def _keyed_by_template(pipeline: ScoringPipeline) -> bool:
+def _in_template(pipeline: ScoringPipeline, variable: str) -> bool:
     entries = (pipeline.worker.template or {}).get("env") or []
-    return any(isinstance(e, dict) and e.get("name") == "ANTHROPIC_API_KEY" for e in entries)
+    return any(isinstance(e, dict) and e.get("name") == variable for e in entries)

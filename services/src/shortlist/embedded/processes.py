@@ -201,8 +201,13 @@ def _scorer_environment(scorer: SimulatedScorer | ClaudeScorer) -> dict[str, str
             "SHORTLIST_SERVICE_CV": str(scorer.service_cv),
         }
     if isinstance(scorer, ClaudeScorer):
-        model = {} if scorer.model is None else {"SHORTLIST_MODEL": scorer.model}
-        return {"SHORTLIST_SCORER": "claude", **model}
+        values = {
+            "SHORTLIST_SCORER": "claude",
+            "SHORTLIST_MODEL": scorer.model,
+            "SHORTLIST_REQUESTS_PER_MINUTE": scorer.requests_per_minute,
+            "SHORTLIST_TOKENS_PER_MINUTE": scorer.tokens_per_minute,
+        }
+        return {name: str(value) for name, value in values.items() if value is not None}
     assert_never(scorer)
 
 

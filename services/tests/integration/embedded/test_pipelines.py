@@ -75,12 +75,37 @@ def test_claude_without_a_key_is_told_before_anything_starts(
     assert read_pipelines([path], Settings())["a"].scorer == ClaudeScorer()  # type: ignore[index]
 
 
+def test_a_rubric_in_a_config_map_is_told_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
+    scorer = "scorer: {kind: claude, rubricRef: {name: rubrics}}, worker:"
+    path = write(tmp_path, GOOD.replace("NAME", "a").replace("worker:", scorer))
+    with pytest.raises(BadPipelineFileError, match=r"ConfigMap rubrics.*set SHORTLIST_RUBRIC"):
+        read_pipelines([path], Settings())
+    monkeypatch.setenv("SHORTLIST_RUBRIC", "Ten points for Kubernetes.")
+    assert set(read_pipelines([path], Settings())) == {"a", "default"}
+
+
+def test_claudes_limits_become_its_workers_settings(tmp_path: Path) -> None:
+    scorer = "scorer: {kind: claude, requestsPerMinute: 50, tokensPerMinute: 4000}, worker:"
+    path = write(tmp_path, GOOD.replace("NAME", "a").replace("worker:", scorer))
+    pipeline = read_pipelines([path], Settings(anthropic_api_key="k"))["a"]  # type: ignore[index]
+    environment = worker_environment(pipeline)
+    assert environment["SHORTLIST_REQUESTS_PER_MINUTE"] == "50"
+    assert environment["SHORTLIST_TOKENS_PER_MINUTE"] == "4000"
+    assert "SHORTLIST_MODEL" not in environment
+
+
 def test_without_a_file_the_settings_describe_the_default_pipeline() -> None:
     settings = Settings(concurrency=4, service_seconds=0.2, connection_mode="perWrite")
     (pipeline,) = read_pipelines([], settings).values()
     assert pipeline.worker.concurrency == 4
     assert pipeline.scorer == SimulatedScorer(0.2, 0.0)
     assert pipeline.connections.mode == "perWrite"
+    settings = Settings(scorer="claude", anthropic_api_key="k", requests_per_minute=50)
+    (pipeline,) = read_pipelines([], settings).values()
+    assert pipeline.scorer == ClaudeScorer(settings.model, requests_per_minute=50)
 
 
 def test_a_pipeline_becomes_its_workers_settings(tmp_path: Path) -> None:

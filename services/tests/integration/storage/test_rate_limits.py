@@ -4,8 +4,6 @@ import asyncio
 import itertools
 from typing import TYPE_CHECKING
 
-import pytest
-
 from shortlist.domain.application import PipelineName
 from shortlist.storage import keys, redis
 from shortlist.storage.limiter import BURST_SECONDS, RateLimits
@@ -102,6 +100,7 @@ async def test_a_wait_for_tokens_that_is_too_long_reserves_no_request(line_redis
 
 async def test_a_limit_is_one_pipelines_own(line_redis: Redis) -> None:
     await limits(line_redis, requests=1).reserve(10)
+    assert await limits(line_redis, requests=1).reserve(10) > 30
     assert await limits(line_redis, requests=1, name="other").reserve(10) == 0
 
 
@@ -112,15 +111,14 @@ async def test_what_is_paid_for_leaves_no_key(line_redis: Redis) -> None:
     assert 0 < await line_redis.pttl(keys.tokens(DEFAULT)) <= 5000
 
 
-@pytest.mark.parametrize("rate", [1, 7, 1_000_000])
-async def test_rounding_adds_up_to_nothing(line_redis: Redis, rate: int) -> None:
-    shared = limits(line_redis, requests=rate)
+async def test_rounding_adds_up_to_nothing(line_redis: Redis) -> None:
+    shared = limits(line_redis, requests=7)
     began = await redis_seconds(line_redis)
     for _ in range(200):
         await shared.reserve(1e6)
-    paid = float(await line_redis.get(keys.requests(DEFAULT)) or 0)
-    if paid:
-        assert paid - began >= 200 * 60 / rate - 0.001
+    elapsed = await redis_seconds(line_redis) - began
+    paid = float(await line_redis.get(keys.requests(DEFAULT)) or 0) - began
+    assert 200 * 60 / 7 - 0.001 <= paid <= 200 * 60 / 7 + elapsed
 
 
 async def test_without_limits_there_is_nothing_to_ask(line_redis: Redis) -> None:
