@@ -122,7 +122,7 @@ class Budget:
             pipeline.name, sight.members, sight.connections.open_by_worker
         )
         allocation: Allocation = allocate(
-            sight.connections.limits.budget(pipeline.connections.reserved),
+            sight.connections.budget(pipeline.connections.reserved),
             holders,
             elsewhere=elsewhere,
             expected=first * (wanted + sight.may_surge(wanted)),

@@ -18,6 +18,7 @@ from shortlist.domain.application import PipelineName
 from shortlist.domain.connections import connections_wanted
 from shortlist.domain.fleet import StartTimes
 from shortlist.domain.pipeline import InvalidPipelineError, ScoringPipeline, parse_pipeline
+from shortlist.failpoints import guarded
 from shortlist.storage import heartbeats
 from shortlist.storage.postgres import CONNECTION_ERRORS, POSTGRES_ERRORS
 from shortlist.storage.redis import REDIS_ERRORS
@@ -196,7 +197,7 @@ class PipelineLoop:
     def _budget_of(self, pipeline: ScoringPipeline, sight: Sight) -> int | None:
         if sight.connections is None:
             return None
-        total = sight.connections.limits.budget(pipeline.connections.reserved)
+        total = sight.connections.budget(pipeline.connections.reserved)
         return self._budget.share(self._name, total, self._connections_wanted(pipeline, sight))
 
     def _connections_wanted(self, pipeline: ScoringPipeline, sight: Sight) -> int:
@@ -292,7 +293,8 @@ class PipelineLoop:
             self._note_drain(wanted, names & sight.line.draining)
             await heartbeats.set_draining(self._observer.redis, self._name, wanted)
         pod_of = {worker.id: pod for pod, worker in workers.items()}
-        return {pod_of[victim] for victim in plan.removable if victim in pod_of}
+        removable = plan.removable if guarded("drain_first") else plan.draining.keys()
+        return {pod_of[victim] for victim in removable if victim in pod_of}
 
     def _note_drain(self, wanted: set[str], before: set[str]) -> None:
         if more := wanted - before:

@@ -110,12 +110,19 @@ async def reserved_for(cluster: Cluster, budget: int) -> int:
     return int(rows[0][0]) - budget
 
 
-async def test_connections_never_exceed_budget(cluster: Cluster, pipelines: Pipelines) -> None:
-    budget = 13
-    pipeline = await pipelines.make(
+BUDGET = 13
+
+
+async def wants_ten_workers(cluster: Cluster, pipelines: Pipelines) -> Pipeline:
+    """A pipeline that may have them, and the budget for two."""
+    return await pipelines.make(
         {"scaling": {"maxReplicas": 10}},
-        {"connections": {"reserved": await reserved_for(cluster, budget)}},
+        {"connections": {"reserved": await reserved_for(cluster, BUDGET)}},
     )
+
+
+async def test_connections_never_exceed_budget(cluster: Cluster, pipelines: Pipelines) -> None:
+    pipeline = await wants_ten_workers(cluster, pipelines)
     async with sampled(cluster, pipeline) as samples:
         await pipeline.submit(60)
         async with pipeline.load(4):
@@ -132,8 +139,23 @@ async def test_connections_never_exceed_budget(cluster: Cluster, pipelines: Pipe
             await cluster.until(rolled, what="both workers are new")
             await pipeline.until_granted(5, 2)
         await pipeline.settle()
-    assert samples.most <= budget
+    assert samples.most <= BUDGET
     assert samples.most >= 10  # they were really used
+
+
+async def test_off_switch_without_a_budget_workers_take_more_than_there_is(
+    cluster: Cluster, pipelines: Pipelines
+) -> None:
+    async with cluster.operator_without("connection_budget"):
+        pipeline = await wants_ten_workers(cluster, pipelines)
+        async with sampled(cluster, pipeline) as samples:
+            await pipeline.submit(60)
+
+            async def over() -> bool:
+                return samples.most > BUDGET
+
+            await cluster.until(over, what="workers take more than there is")
+            await pipeline.settle()
 
 
 async def test_connections_stay_at_or_above_in_flight(

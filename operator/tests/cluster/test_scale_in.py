@@ -24,11 +24,18 @@ async def busy(pipeline: Pipeline, workers: int, *, each: int) -> None:
     await pipeline.until_in_flight(workers * each)
 
 
-async def test_scale_in_never_interrupts_a_score(pipelines: Pipelines) -> None:
+async def three_busy(pipelines: Pipelines) -> Pipeline:
+    """Workers that would drop what they hold at SIGTERM: they must be empty before it."""
     pipeline = await pipelines.make(
-        {"scorer": {"serviceSeconds": 12}, "scaling": {"minReplicas": 3}}
+        {"scorer": {"serviceSeconds": 12}, "scaling": {"minReplicas": 3}},
+        env={"SHORTLIST_GUARDS_OFF": "graceful_drain"},
     )
     await busy(pipeline, 3, each=4)
+    return pipeline
+
+
+async def test_scale_in_never_interrupts_a_score(pipelines: Pipelines) -> None:
+    pipeline = await three_busy(pipelines)
     await pipeline.change({"scaling": {"minReplicas": 0, "maxReplicas": 1}})
     await pipeline.until_draining(2)
     drained = await pipeline.draining()
@@ -37,6 +44,15 @@ async def test_scale_in_never_interrupts_a_score(pipelines: Pipelines) -> None:
     await pipeline.until_ready(1)
     assert names(await pipeline.ready_pods()) == stays  # the victims went, and nobody else
     assert interrupted(await pipeline.settle()) == 0
+
+
+async def test_off_switch_workers_that_are_not_emptied_first_are_interrupted(
+    cluster: Cluster, pipelines: Pipelines
+) -> None:
+    async with cluster.operator_without("drain_first"):
+        pipeline = await three_busy(pipelines)
+        await pipeline.change({"scaling": {"minReplicas": 0, "maxReplicas": 1}})
+        assert interrupted(await pipeline.settle()) > 0
 
 
 async def test_burst_during_drain_undrains(pipelines: Pipelines) -> None:

@@ -34,6 +34,7 @@ PATIENCE_SECONDS = 120.0
 """For what is promised, but not in time: the cluster's node has other things to do as well."""
 
 MERGE = "application/merge-patch+json"
+STRATEGIC_MERGE = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 _REQUEST_SECONDS = 30.0
 
@@ -246,6 +247,30 @@ class Cluster:
         finally:
             await self.scale(path, 1)
             await self.until_ready(component)
+
+    @asynccontextmanager
+    async def operator_without(self, guard: str) -> AsyncIterator[None]:
+        """For the length of a block the operator runs with one of its guards off."""
+        await self._restart_operator(guard)
+        try:
+            yield
+        finally:
+            await self._restart_operator("")
+
+    async def _restart_operator(self, guards_off: str) -> None:
+        before = names(await self.pods_of("operator"))
+        path = self.deployments(self.part("operator"))
+        (container,) = (await self.get(path))["spec"]["template"]["spec"]["containers"]
+        variable = {"name": "SHORTLIST_GUARDS_OFF", "value": guards_off}
+        changed = {"name": container["name"], "env": [variable]}
+        patch = {"spec": {"template": {"spec": {"containers": [changed]}}}}
+        await self.call("PATCH", path, patch, STRATEGIC_MERGE)
+
+        async def anew() -> bool:
+            return not before & names(await self.pods_of("operator"))
+
+        await self.until(anew, what="the operator is another one")
+        await self.until_ready("operator")
 
     # --- the servers
 

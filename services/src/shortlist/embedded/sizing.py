@@ -13,7 +13,6 @@ import time
 from typing import TYPE_CHECKING
 
 from shortlist.domain.grants import allocate, holder_of, split_budget
-from shortlist.failpoints import guarded
 from shortlist.storage import heartbeats
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from shortlist.storage.heartbeats import Heartbeat
 
 _LOOK_AGAIN_SECONDS = 0.1
-_NO_BUDGET = 1_000_000
 
 
 class Sizing:
@@ -46,10 +44,8 @@ class Sizing:
     def budget(self) -> int:
         """B: what all workers together may hold, by the limits that were last read."""
         assert self._observer.connections is not None
-        if not guarded("connection_budget"):
-            return _NO_BUDGET
         reserved = max(pipeline.connections.reserved for pipeline in self._pipelines.values())
-        return self._observer.connections.limits.budget(reserved)
+        return self._observer.connections.budget(reserved)
 
     def split(self, wanted: Mapping[PipelineName, int]) -> Mapping[PipelineName, int | None]:
         """The budget that each pipeline's policy is told; None while Postgres cannot be read."""

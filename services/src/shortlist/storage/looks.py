@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shortlist.domain.scaling import LineReading
+from shortlist.failpoints import guarded
 from shortlist.storage import connections, heartbeats, limiter
 from shortlist.storage.line import Line
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from shortlist.storage.heartbeats import Grant, Heartbeat
     from shortlist.storage.postgres import Connection
     from shortlist.storage.redis import Redis
+
+_NO_BUDGET = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,12 @@ class ConnectionsLook:
 
     limits: connections.ConnectionLimits
     open_by_worker: dict[str, int]
+
+    def budget(self, reserved: int) -> int:
+        """B: what all workers together may hold; ``reserved``: connections kept for others."""
+        if not guarded("connection_budget"):
+            return _NO_BUDGET
+        return self.limits.budget(reserved)
 
 
 async def look_at_line(redis: Redis, pipeline: PipelineName) -> LineLook:
