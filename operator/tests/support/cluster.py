@@ -13,7 +13,7 @@ import json
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import aiohttp
 from kubernetes.aio import client, config
@@ -283,9 +283,7 @@ class Cluster:
     @asynccontextmanager
     async def database(self) -> AsyncIterator[asyncpg.Connection]:
         """A connection to Postgres."""
-        secret = await self.servers()
-        async with self._forwarded(self._server("postgres"), 5432) as port:
-            url = _local(secret["DATABASE_URL"], port)
+        async with self.reached("postgres") as url:
             connection = await postgres.connect(url, application_name="test", timeout_seconds=20)
             try:
                 yield connection
@@ -295,13 +293,20 @@ class Cluster:
     @asynccontextmanager
     async def redis(self) -> AsyncIterator[redis.Redis]:
         """A client of Redis."""
-        secret = await self.servers()
-        async with self._forwarded(self._server("redis"), 6379) as port:
-            connected = redis.connect(_local(secret["REDIS_URL"], port), timeout_seconds=20)
+        async with self.reached("redis") as url:
+            connected = redis.connect(url, timeout_seconds=20)
             try:
                 yield connected
             finally:
                 await connected.aclose()
+
+    @asynccontextmanager
+    async def reached(self, server: Literal["postgres", "redis"]) -> AsyncIterator[str]:
+        """Its URL, from here."""
+        secret = await self.servers()
+        named, port = {"postgres": ("DATABASE_URL", 5432), "redis": ("REDIS_URL", 6379)}[server]
+        async with self._forwarded(self._server(server), port) as local:
+            yield _local(secret[named], local)
 
     async def servers(self) -> dict[str, str]:
         """Where the servers are, as the chart made it up."""

@@ -11,13 +11,13 @@ import os
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import yaml
 from uuid_utils.compat import uuid7
 
 from shortlist.domain.application import ApplicationId, NewApplication, PipelineName
-from shortlist.storage import applications, postgres, redis
+from shortlist.storage import applications
 from shortlist.storage.line import Entry, Line
 from support.chart import merged
 from support.cluster import Cluster
@@ -29,8 +29,6 @@ from support.stack import Service, status_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    import asyncpg
 
     from support.cluster import Json, Release
     from support.servers import Servers
@@ -46,23 +44,9 @@ class ClusterOutside(Cluster):
         self.local = servers
 
     @asynccontextmanager
-    async def database(self) -> AsyncIterator[asyncpg.Connection]:
-        """A connection to Postgres."""
-        url = self.local.postgres.url
-        connection = await postgres.connect(url, application_name="test", timeout_seconds=20)
-        try:
-            yield connection
-        finally:
-            await connection.close()
-
-    @asynccontextmanager
-    async def redis(self) -> AsyncIterator[redis.Redis]:
-        """A client of Redis."""
-        connected = redis.connect(self.local.redis.url, timeout_seconds=20)
-        try:
-            yield connected
-        finally:
-            await connected.aclose()
+    async def reached(self, server: Literal["postgres", "redis"]) -> AsyncIterator[str]:
+        """Its URL, from here."""
+        yield self.local.postgres.url if server == "postgres" else self.local.redis.url
 
 
 @dataclass(frozen=True)
