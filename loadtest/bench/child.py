@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -23,15 +22,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 _PATH = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
 
-_STOP_SECONDS = 20.0
-
 
 class ChildError(RuntimeError):
     """A child did not do what was expected; the message ends with the last lines it printed."""
 
 
 class Child:
-    """One command and whatever processes it starts. A context manager: leaving it stops them."""
+    """One command and whatever processes it starts. A context manager: leaving it kills them.
+
+    All that was to be measured is measured by then, and a graceful end would take longer than that.
+    """
 
     def __init__(self, command: list[str], log: Path, environment: Mapping[str, str]) -> None:
         """Start it at once; both outputs go to ``log``."""
@@ -54,8 +54,8 @@ class Child:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop it."""
-        self.stop()
+        """Kill it."""
+        self.kill()
 
     @property
     def pid(self) -> int:
@@ -92,20 +92,9 @@ class Child:
         if self._process.poll() is not None:
             raise ChildError(f"exited with {self._process.returncode}: {self._last()}")
 
-    def stop(self) -> None:
-        """Ask it to stop, wait, then insist; its descendants too."""
-        tree = self.tree()
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-        _, left = psutil.wait_procs(tree, timeout=_STOP_SECONDS)
-        self._kill(left)
-
     def kill(self) -> None:
         """SIGKILL to the whole tree at once, as when its machine dies."""
-        self._kill(self.tree())
-
-    def _kill(self, processes: list[psutil.Process]) -> None:
-        for process in processes:
+        for process in self.tree():
             try:
                 process.kill()
             except psutil.NoSuchProcess:

@@ -24,7 +24,7 @@ _EDGE_ROUNDS = 2  # left out at the beginning; one at the end, when the line run
 
 async def run(bench: Bench) -> list[Figure]:
     """One worker with 10 slots and 1.5 s, both modes; four workers beside one."""
-    rounds = bench.scale(8, 80)  # 80 × 1.5 s = 2 minutes
+    rounds = bench.scale(6, 80)  # 80 × 1.5 s = 2 minutes
     work = Work(_SLOTS, _LONG_SECONDS)
     job: list[float] = []
     write: list[float] = []
