@@ -180,7 +180,8 @@ class Operator:
                 del self._loops[name]
 
     async def _readiness(self) -> probes.Health:
-        return probes.Health(ok=True, detail={"acting": self._lease.held})
+        """Whether the API server lets it see the pipelines; who does not act is ready, too."""
+        return probes.Health(ok=self._is_listed, detail={"acting": self._lease.held})
 
     async def _liveness(self) -> probes.Health:
         """Dead when a loop hangs; a cluster or a server that is away is no reason to die."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from prometheus_client import Counter, Gauge, Histogram
 
 DESIRED = Gauge("shortlist_operator_desired_replicas", "Workers decided on.", ["pipeline"])
@@ -24,3 +26,10 @@ TICK_FAILURES = Counter(
 )
 SCALED = Counter("shortlist_operator_scaled", "Changes of replicas.", ["pipeline", "direction"])
 ACTING = Gauge("shortlist_operator_acting", "1 while this process holds the Lease.")
+
+
+def forget(pipeline: str) -> None:
+    """A pipeline is gone: no alert shall go on telling of it."""
+    for gauge in (DESIRED, READY, BUDGET, HELD, WAITERS):
+        with suppress(KeyError):
+            gauge.remove(pipeline)

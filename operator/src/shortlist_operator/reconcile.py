@@ -1,7 +1,7 @@
 """One pipeline's loop: each second look, decide, act, tell. An ordered list of small steps.
 
-It never acts without the Lease, on a target that somebody else sizes, or on figures that it could
-not read: then replicas and grants stay as they are.
+It never acts without the Lease, or on figures that it could not read: then replicas and grants stay
+as they are. On a target that somebody else sizes, or in a dry run, it only grants connections.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import structlog
@@ -40,6 +41,8 @@ log = structlog.get_logger(__name__)
 _VICTIM_COST = "-1000"
 _APPLY_SECONDS = 30.0
 _SCALER_LOOK_SECONDS = 10.0
+_REFUSALS = frozenset({400, 403, 409, 422})
+"""Statuses with which the API server says that a manifest is no good; others pass."""
 
 
 class PipelineLoop:
@@ -70,6 +73,7 @@ class PipelineLoop:
         self._last_line: LineLook | None = None
         self._conflict: tuple[float, str | None] = (-_SCALER_LOOK_SECONDS, None)
         self._applied: tuple[float, object] = (0.0, None)
+        self._refused: str | None = None
         self._known_capacity: int | None = None
         self._reporter = Reporter(kube, namespace, name)
         budget.expect(self._name)
@@ -85,6 +89,7 @@ class PipelineLoop:
                     resource = await self._kube.pipeline(self._namespace, self._name)
                     if resource is None:
                         self._budget.forget(self._name)
+                        metrics.forget(self._name)
                         return
                     interval = await self._tick(resource)
             except KubeError as error:
@@ -108,13 +113,14 @@ class PipelineLoop:
             return 1.0
         interval = pipeline.scaling.interval_seconds
         await self._ensure_known(pipeline)
-        await self._ensure_own_deployment(resource, pipeline)
-        deployment = await self._kube.deployment(
-            self._namespace, target := desired.deployment_name(pipeline)
-        )
-        if deployment is None:
-            self._applied = (0.0, None)  # our own is made anew in the next tick
-            tick = Tick(pipeline=pipeline, target_missing=target)
+        target = desired.deployment_name(pipeline)
+        refused = await self._ensure_own_deployment(resource, pipeline)
+        deployment = await self._kube.deployment(self._namespace, target)
+        if deployment is None or not _may_size(deployment, pipeline):
+            self._budget.forget(self._name)  # what its workers hold, Postgres says
+            if refused is None:
+                self._applied = (0.0, None)  # our own is made anew in the next tick
+            tick = Tick(pipeline=pipeline, target_missing=target, refused=refused)
             await self._reporter.tell(resource, tick, acting=self._lease.held)
             return interval
         sight = await self._look(deployment)
@@ -125,11 +131,15 @@ class PipelineLoop:
             pipeline=pipeline,
             sight=sight,
             decision=decision,
-            conflict=await self._other_scaler(target),
+            conflict=await self._other_scaler(resource, target),
+            refused=refused,
             budget=budget,
         )
-        if self._lease.held and tick.conflict is None and pipeline.scaling.mode != "DryRun":
-            await self._act(pipeline, target, tick)
+        if self._lease.held:
+            if tick.conflict is None and pipeline.scaling.mode != "DryRun":
+                await self._act(pipeline, target, tick)
+            else:  # whoever sizes the workers, their connections are granted
+                await self._grant(pipeline, sight, 0)
         await self._reporter.tell(resource, tick, acting=self._lease.held)
         return interval
 
@@ -164,10 +174,16 @@ class PipelineLoop:
             errors=errors,
         )
 
-    async def _other_scaler(self, target: str) -> str | None:
+    async def _other_scaler(self, resource: Json, target: str) -> str | None:
+        """Who else sizes the target; of two ScoringPipelines the elder does."""
         looked_at, conflict = self._conflict
         if time.monotonic() - looked_at >= _SCALER_LOOK_SECONDS:
             others = await self._kube.other_scalers(self._namespace, target)
+            others += [
+                f"ScoringPipeline/{other['metadata']['name']}"
+                for other in await self._kube.pipelines(self._namespace)
+                if _target_of(other) == target and _seniority(other) < _seniority(resource)
+            ]
             conflict = others[0] if others else None
             self._conflict = (time.monotonic(), conflict)
         return conflict
@@ -205,7 +221,7 @@ class PipelineLoop:
         workers = sight.replicas
         if self._demand is not None:
             needed = math.ceil(self._demand.slots / pipeline.worker.concurrency)
-            workers = max(pipeline.scaling.min_replicas, needed)
+            workers = pipeline.allowed_workers(needed)
         return workers * connections_wanted(
             concurrency=pipeline.worker.concurrency,
             overhead=pipeline.connections.overhead_per_worker,
@@ -225,14 +241,32 @@ class PipelineLoop:
         else:
             self._known_capacity = pipeline.line.capacity
 
-    async def _ensure_own_deployment(self, resource: Json, pipeline: ScoringPipeline) -> None:
-        """Without workerRef: make the Deployment, and keep it as the resource says."""
+    async def _ensure_own_deployment(self, resource: Json, pipeline: ScoringPipeline) -> str | None:
+        """Without workerRef: make the Deployment, and keep it as the resource says.
+
+        Returns why it is not so, when the API server says that it cannot be.
+        """
         if pipeline.worker.template is None or not self._lease.held:
-            return
+            return None
         version = (resource["metadata"]["uid"], resource["metadata"]["generation"])
         applied_at, applied = self._applied
         if version == applied and time.monotonic() - applied_at < _APPLY_SECONDS:
-            return
+            return self._refused
+        self._refused = None
+        try:
+            await self._apply_own_deployment(resource, pipeline)
+        except KubeError as error:
+            if error.status not in _REFUSALS:
+                raise
+            self._refused = str(error)
+        self._applied = (time.monotonic(), version)
+        return self._refused
+
+    async def _apply_own_deployment(self, resource: Json, pipeline: ScoringPipeline) -> None:
+        name = desired.deployment_name(pipeline)
+        found = await self._kube.deployment(self._namespace, name)
+        if found is not None and not _may_size(found, pipeline):
+            raise KubeError(HTTPStatus.CONFLICT, f"Deployment {name} is there, and somebody else's")
         manifest = desired.worker_deployment(
             pipeline,
             owner=resource,
@@ -240,12 +274,11 @@ class PipelineLoop:
             database_secret=self._settings.database_secret,
             redis_secret=self._settings.redis_secret,
         )
-        if await self._kube.deployment(self._namespace, desired.deployment_name(pipeline)) is None:
+        if found is None:
             least = pipeline.scaling.min_replicas
             await self._kube.create_deployment(self._namespace, manifest, replicas=least)
             self._reporter.note("Normal", "DeploymentCreated", "The workers' Deployment is made.")
         await self._kube.apply_deployment(self._namespace, manifest)
-        self._applied = (time.monotonic(), version)
 
     async def _act(self, pipeline: ScoringPipeline, target: str, tick: Tick) -> None:
         sight, decision = tick.sight, tick.decision
@@ -303,7 +336,7 @@ class PipelineLoop:
             self._reporter.note("Normal", "Undrained", f"{len(wanted)} workers go on draining.")
 
     async def _scale_out(self, target: str, sight: Sight, more: int, reason: str) -> None:
-        if more <= 0:
+        if more <= 0 or not self._lease.held:  # the grants before it took calls
             return
         replicas = sight.replicas + more
         await self._kube.scale_deployment(self._namespace, target, replicas)
@@ -329,6 +362,25 @@ class PipelineLoop:
         await self._kube.scale_deployment(self._namespace, target, replicas)
         metrics.SCALED.labels(self._name, "in").inc()
         self._reporter.note("Normal", "ScaledIn", f"{sight.replicas}→{replicas}: {reason}")
+
+
+def _may_size(deployment: Json, pipeline: ScoringPipeline) -> bool:
+    """Whether it is what workerRef means, or what we made: another's of that name is left alone."""
+    labels = deployment["metadata"].get("labels", {})
+    return (
+        pipeline.worker_ref is not None or desired.worker_labels(pipeline).items() <= labels.items()
+    )
+
+
+def _target_of(resource: Json) -> str:
+    """What a resource sizes, whether or not the rest of it is valid."""
+    reference = resource.get("spec", {}).get("workerRef") or {}
+    return str(reference.get("name") or f"{resource['metadata']['name']}-worker")
+
+
+def _seniority(resource: Json) -> tuple[str, str]:
+    metadata = resource["metadata"]
+    return metadata.get("creationTimestamp", ""), metadata["name"]
 
 
 def _said(error: BaseException) -> str:

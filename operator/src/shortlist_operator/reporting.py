@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -12,6 +13,7 @@ import structlog
 
 from shortlist.domain.connections import slots_for
 from shortlist_operator import metrics, status
+from shortlist_operator.kube import KubeError
 
 if TYPE_CHECKING:
     from shortlist.domain.pipeline import ScoringPipeline
@@ -25,6 +27,9 @@ REFRESH_SECONDS = 5.0
 """Figures that only move are written so often; what changes is written at once."""
 
 _COMPONENT = "shortlist-operator"
+_NOTES_KEPT = 100
+_PASSING = 500
+"""From this status on, and with none at all, a call may succeed when it is made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,7 @@ class Tick:
     conflict: str | None = None
     target_missing: str | None = None
     invalid: str | None = None
+    refused: str | None = None
     budget: int | None = None
 
 
@@ -48,7 +54,7 @@ class Reporter:
         self._kube = kube
         self._namespace = namespace
         self._name = name
-        self._notes: list[tuple[str, str, str]] = []
+        self._notes: deque[tuple[str, str, str]] = deque(maxlen=_NOTES_KEPT)
         self._essence: object = None
         self._written_at = 0.0
 
@@ -69,19 +75,26 @@ class Reporter:
             await self._kube.patch_pipeline_status(self._namespace, self._name, written)
             self._note_conditions(resource, written)
             self._essence, self._written_at = essence, time.monotonic()
-        notes, self._notes = self._notes, []
-        for kind, reason, message in notes:
-            await self._kube.create_event(self._namespace, _event(resource, kind, reason, message))
+        while self._notes:
+            await self._say(_event(resource, *self._notes[0]))
+            self._notes.popleft()
+
+    async def _say(self, event: Json) -> None:
+        try:
+            await self._kube.create_event(self._namespace, event)
+        except KubeError as error:
+            if not error.status or error.status >= _PASSING:
+                raise  # it is said in the next tick
+            log.warning("event_refused", pipeline=self._name, error=str(error))
 
     def _note_conditions(self, resource: Json, written: Json) -> None:
-        """Ready and ScalingLimited are worth an event when they change."""
-        before = {c["type"]: c["status"] for c in resource.get("status", {}).get("conditions", [])}
+        """What is worth an event when it changes, or is not well from the beginning."""
+        well = {"Ready": "True", "ConnectionBudgetExhausted": "False"}
+        old = resource.get("status", {}).get("conditions", [])
+        before = well | {c["type"]: c["status"] for c in old}
         for condition in written["conditions"]:
             kind, now = condition["type"], condition["status"]
-            if kind in ("Ready", "ConnectionBudgetExhausted") and before.get(kind) not in (
-                None,
-                now,
-            ):
+            if kind in well and before[kind] != now and condition["reason"] != status.NOT_LOOKED:
                 bad = (kind == "Ready") == (now != "True")
                 self.note("Warning" if bad else "Normal", condition["reason"], condition["message"])
 
@@ -96,9 +109,9 @@ class Reporter:
                 status.conditions(situation), old, now=now, generation=generation
             ),
         }
-        if tick.sight is not None and tick.decision is not None:
-            written |= _figures(tick, situation, now)
-        return written
+        if situation.looked:
+            return written | _figures(tick, situation, now)
+        return written | dict.fromkeys(_FIGURES)  # nobody looked: what was there is not so now
 
 
 def _situation(tick: Tick) -> status.Situation:
@@ -110,6 +123,8 @@ def _situation(tick: Tick) -> status.Situation:
         conflict=tick.conflict,
         target_missing=tick.target_missing,
         invalid=tick.invalid,
+        refused=tick.refused,
+        looked=sight is not None and decision is not None,
         redis_error=errors.get("redis"),
         postgres_error=errors.get("postgres"),
         desired=decision.replicas if decision is not None else 0,
@@ -123,6 +138,9 @@ def _situation(tick: Tick) -> status.Situation:
     )
 
 
+_FIGURES = ("replicas", "demand", "decision", "connections")
+
+
 def _figures(tick: Tick, situation: status.Situation, now: str) -> Json:
     sight, decision = tick.sight, tick.decision
     assert sight is not None
@@ -134,7 +152,13 @@ def _figures(tick: Tick, situation: status.Situation, now: str) -> Json:
             "ready": situation.ready,
             "draining": situation.draining,
         },
-        "decision": {"at": now, "reason": decision.reason, "limitedBy": decision.limited_by},
+        "demand": None,
+        "decision": {
+            "at": now,
+            "reason": decision.reason,
+            "limitedBy": decision.limited_by,
+            "inputs": None,
+        },
     }
     if (demand := decision.demand) is not None:
         figures["demand"] = {
@@ -200,8 +224,8 @@ def _essence(written: Json) -> object:
         [(c["type"], c["status"], c["reason"]) for c in written["conditions"]],
         written.get("replicas"),
         written.get("assignmentEpoch"),
-        written.get("decision", {}).get("limitedBy"),
-        written.get("connections", {}).get("budget"),
+        (written.get("decision") or {}).get("limitedBy"),
+        (written.get("connections") or {}).get("budget"),
     )
 
 

@@ -89,20 +89,36 @@ class Sight:
 
     @property
     def crew(self) -> dict[str, Worker]:
-        """Pod's name → its worker, for all that stay; one that does not report is not ready."""
+        """Pod's name → its worker, for all that stay; one that does not report is not ready.
+
+        Whether it holds anything is not known, once it was ready: Redis may have lost what it told.
+        """
         reporting = {m.pod.name: m.worker for m in self.members if m.pod is not None}
         return {
             pod.name: reporting.get(pod.name)
-            or Worker(id=f"pod/{pod.name}", ready=False, started_at=pod.created_at)
+            or Worker(
+                id=f"pod/{pod.name}",
+                ready=False,
+                in_flight=int(pod.ready_at is not None),
+                started_at=pod.created_at,
+            )
             for pod in self.staying
         }
 
 
 def is_rolling(deployment: Json) -> bool:
-    """Whether old pods of a Deployment are still to be replaced."""
+    """Whether old pods of a Deployment are being replaced; not when that is paused, or stuck."""
     status, spec = deployment.get("status", {}), deployment["spec"]
+    if spec.get("paused") or _is_stuck(status):
+        return False
     replicas = int(spec.get("replicas", 1))
     seen = int(status.get("observedGeneration", 0)) >= int(deployment["metadata"]["generation"])
     return not seen or int(status.get("updatedReplicas", 0)) < min(
         replicas, int(status.get("replicas", 0))
     )
+
+
+def _is_stuck(status: Json) -> bool:
+    """Past ``progressDeadlineSeconds``: for want of an image, say."""
+    conditions = {c["type"]: c["status"] for c in status.get("conditions", [])}
+    return conditions.get("Progressing") == "False"

@@ -22,6 +22,9 @@ ConditionType = Literal[
 ]
 
 
+NOT_LOOKED = "NotLooked"
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """One condition, before it is known when it last changed."""
@@ -43,6 +46,10 @@ class Situation:
     """The Deployment that is referred to and not there."""
     invalid: str | None
     """Why the spec cannot be used."""
+    refused: str | None
+    """Why the workers' Deployment is not as the spec says."""
+    looked: bool
+    """Whether anything was looked at: not so without a target, or a spec that can be used."""
     redis_error: str | None
     postgres_error: str | None
     desired: int
@@ -94,15 +101,25 @@ def _ready(s: Situation) -> Condition:
     if s.conflict is not None:
         message = f"{s.conflict} sizes the target as well; remove it, and this one goes on."
         return Condition("Ready", "False", "ConflictingScaler", message)
+    if s.refused is not None:
+        message = f"The workers' Deployment cannot be as the spec says: {s.refused}"
+        return Condition("Ready", "False", "DeploymentRefused", message)
     if s.target_missing is not None:
         message = f"Deployment {s.target_missing} does not exist."
         return Condition("Ready", "False", "TargetMissing", message)
     if s.redis_error is not None:
         return Condition("Ready", "False", "LineUnreadable", s.redis_error)
-    return Condition("Ready", "True", "Sizing", "The line is read, and the workers follow it.")
+    follow = "follow it" if s.mode == "Auto" else f"stay as they are: mode {s.mode}"
+    return Condition("Ready", "True", "Sizing", f"The line is read, and the workers {follow}.")
+
+
+def _not_looked(kind: ConditionType) -> Condition:
+    return Condition(kind, "Unknown", NOT_LOOKED, "Nothing is looked at: see Ready.")
 
 
 def _active(s: Situation) -> Condition:
+    if not s.looked:
+        return _not_looked("Active")
     if s.desired or s.ready:
         message = f"{s.ready} of {s.desired} workers are ready."
         return Condition("Active", "True", "WorkersRun", message)
@@ -110,6 +127,8 @@ def _active(s: Situation) -> Condition:
 
 
 def _metrics(s: Situation) -> Condition:
+    if not s.looked:
+        return _not_looked("MetricsAvailable")
     problems = [error for error in (s.redis_error, s.postgres_error) if error]
     if problems:
         reason = "RedisUnreadable" if s.redis_error else "PostgresUnreadable"
@@ -118,15 +137,28 @@ def _metrics(s: Situation) -> Condition:
     return Condition("MetricsAvailable", "True", "AllRead", message)
 
 
+_LIMITS = {
+    "minReplicas": "minReplicas keeps more workers than are needed.",
+    "metrics": "The line cannot be read.",
+    "pauseScaleIn": "pauseScaleIn keeps more workers than are needed.",
+    "dryRun": "In a dry run the workers stay as they are.",
+    "paused": "While it is paused the workers stay as they are.",
+}
+
+
 def _limited(s: Situation) -> Condition:
+    if not s.looked:
+        return _not_looked("ScalingLimited")
     if s.limited_by is None:
         return Condition("ScalingLimited", "False", "NotLimited", "As many workers as needed.")
     reason = "LimitedBy" + s.limited_by[0].upper() + s.limited_by[1:]
-    message = f"More workers are needed than {s.limited_by} allows."
+    message = _LIMITS.get(s.limited_by, f"More workers are needed than {s.limited_by} allows.")
     return Condition("ScalingLimited", "True", reason, message)
 
 
 def _connections(s: Situation) -> Condition:
+    if not s.looked:
+        return _not_looked("ConnectionBudgetExhausted")
     if s.budget is None:
         message = "Postgres does not say how many connections it has; grants stay as they are."
         return Condition("ConnectionBudgetExhausted", "Unknown", "PostgresUnreadable", message)

@@ -216,7 +216,7 @@ async def test_max_connections_lowered_while_running(
         {"scaling": {"minReplicas": 2, "maxReplicas": 2}},
     )
     await pipeline.until_granted(11, 2)
-    async with pipeline.load(4):
+    async with pipeline.load(4), sampled(cluster, pipeline) as throughout:
         try:
             await set_max_connections(cluster, most)
             await pipeline.until_replicas(1)
@@ -227,6 +227,7 @@ async def test_max_connections_lowered_while_running(
                 await samples.until_more(20)
         finally:
             await set_max_connections(cluster, 200)
+    assert throughout.most <= 22  # both come back with what they were granted before, and no more
     assert 4 < samples.most <= budget
     await pipeline.settle()
 

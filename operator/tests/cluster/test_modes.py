@@ -42,6 +42,12 @@ async def test_dry_run_changes_nothing(cluster: Cluster, pipelines: Pipelines) -
     assert not await pipeline.events("ScaledIn")
 
 
+async def test_in_a_dry_run_connections_are_granted_all_the_same(pipelines: Pipelines) -> None:
+    """Somebody else starts the workers then: with their first grant they score one at a time."""
+    pipeline = await pipelines.make({"scaling": {"mode": "DryRun", "minReplicas": 1}})
+    await pipeline.until_granted(5, 1)
+
+
 async def test_rollout_does_not_feed_back(cluster: Cluster, pipelines: Pipelines) -> None:
     pipeline = await pipelines.make(
         {"worker": {"concurrency": 10}, "scaling": {"minReplicas": 2, "maxReplicas": 6}}

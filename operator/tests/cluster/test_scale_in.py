@@ -34,16 +34,32 @@ async def three_busy(pipelines: Pipelines) -> Pipeline:
     return pipeline
 
 
-async def test_scale_in_never_interrupts_a_score(pipelines: Pipelines) -> None:
-    pipeline = await three_busy(pipelines)
+async def shrunk_to_one(pipeline: Pipeline) -> set[str]:
+    """Tell it so, and wait until two are told to take nothing more; the pod that stays."""
     await pipeline.change({"scaling": {"minReplicas": 0, "maxReplicas": 1}})
     await pipeline.until_draining(2)
     drained = await pipeline.draining()
-    stays = {beat.host for beat in await pipeline.beats() if beat.worker_id not in drained}
+    return {beat.host for beat in await pipeline.beats() if beat.worker_id not in drained}
+
+
+async def only_left(pipeline: Pipeline, stays: set[str]) -> None:
+    """The victims went, and nobody else, and no score was interrupted."""
     await pipeline.until_replicas(1)
     await pipeline.until_ready(1)
-    assert names(await pipeline.ready_pods()) == stays  # the victims went, and nobody else
+    assert names(await pipeline.ready_pods()) == stays
     assert interrupted(await pipeline.settle()) == 0
+
+
+async def test_scale_in_never_interrupts_a_score(pipelines: Pipelines) -> None:
+    pipeline = await three_busy(pipelines)
+    await only_left(pipeline, await shrunk_to_one(pipeline))
+
+
+async def test_operator_killed_in_mid_drain_goes_on(cluster: Cluster, pipelines: Pipelines) -> None:
+    pipeline = await three_busy(pipelines)
+    stays = await shrunk_to_one(pipeline)
+    await cluster.kill("operator")
+    await only_left(pipeline, stays)
 
 
 async def test_off_switch_workers_that_are_not_emptied_first_are_interrupted(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
+from shortlist_operator import metrics
 from shortlist_operator.main import _STALE_SECONDS, Operator
 from shortlist_operator.settings import OperatorSettings
 from support.api_server import ApiServer, connected
@@ -81,9 +82,8 @@ async def test_an_api_server_that_is_away_is_none(operator: Operator) -> None:
     assert (await operator._liveness()).ok
 
 
-async def test_who_does_not_act_is_ready_all_the_same(operator: Operator) -> None:
-    health = await operator._readiness()
-    assert (health.ok, health.detail) == (True, {"acting": False})
+async def test_who_sees_no_pipelines_is_not_ready(operator: Operator) -> None:
+    assert not (await operator._readiness()).ok
 
 
 async def test_all_pipelines_are_known_before_one_is_sized() -> None:
@@ -97,6 +97,8 @@ async def test_all_pipelines_are_known_before_one_is_sized() -> None:
 
         await until(listed, what="the first listing")
         assert operator._loops.keys() == {"a", "b"}
+        health = await operator._readiness()  # who does not act is ready all the same
+        assert (health.ok, health.detail) == (True, {"acting": False})
         listing.cancel()
         await asyncio.gather(listing, return_exceptions=True)
 
@@ -104,6 +106,8 @@ async def test_all_pipelines_are_known_before_one_is_sized() -> None:
 async def test_a_loop_ends_with_its_resource_and_is_looked_at_no_more() -> None:
     async with ApiServer() as server, an_operator(server.url) as operator:
         operator._ensure_loop("gone")
+        metrics.WAITERS.labels("gone").set(3)
         await operator._tasks["gone"]
+        assert ("gone",) not in metrics.WAITERS._metrics  # nor does an alert go on for it
         assert operator._loops == {}
         assert (await operator._liveness()).ok

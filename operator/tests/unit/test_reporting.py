@@ -233,6 +233,47 @@ async def test_a_pipeline_that_stops_being_ready_is_warned_of_and_its_return_is_
     assert ("Normal", "Sizing") in told
 
 
+@pytest.mark.parametrize("bad", [Tick(target_missing="w"), Tick(invalid="why")], ids=str)
+async def test_what_is_not_well_from_the_beginning_is_warned_of(
+    server: ApiServer, reporter: Reporter, bad: Tick
+) -> None:
+    await reporter.tell(server.objects[PATH], bad, acting=True)
+    assert "Warning" in {event["type"] for event in events(server)}
+
+
+async def test_figures_that_nobody_looked_at_are_taken_away(
+    server: ApiServer, reporter: Reporter
+) -> None:
+    await reporter.tell(server.objects[PATH], a_tick(a_beat("a")), acting=True)
+    assert server.objects[PATH]["status"]["replicas"]["current"] == 1
+    await reporter.tell(server.objects[PATH], Tick(target_missing="w"), acting=True)
+    left = server.objects[PATH]["status"]
+    assert not left.keys() & {"replicas", "demand", "decision", "connections"}
+
+
+async def test_an_event_that_could_not_be_said_is_said_in_the_next_tick(
+    server: ApiServer, reporter: Reporter
+) -> None:
+    async def lose_events(call: Call) -> web.StreamResponse | None:
+        return refusal(503, "etcd is slow") if call.path.endswith("/events") else None
+
+    async def refuse_the_first(call: Call) -> web.StreamResponse | None:
+        return refusal(422, "too long") if call.body.get("reason") == "ScaledOut" else None
+
+    reporter.note("Normal", "ScaledOut", "2→3")
+    reporter.note("Normal", "Draining", "1 worker")
+    server.arriving = lose_events
+    with pytest.raises(KubeError):
+        await reporter.tell(server.objects[PATH], a_tick(), acting=True)
+    server.calls.clear()
+    server.arriving = refuse_the_first
+    await reporter.tell(server.objects[PATH], a_tick(), acting=True)
+    assert [event["reason"] for event in events(server)] == ["ScaledOut", "Draining"]
+    server.calls.clear()
+    await reporter.tell(server.objects[PATH], a_tick(), acting=True)
+    assert events(server) == []  # what is refused for good is not said for ever
+
+
 async def test_a_status_that_could_not_be_written_is_written_in_the_next_tick(
     server: ApiServer, reporter: Reporter
 ) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -75,6 +76,18 @@ def test_a_rollout_is_under_way_while_old_pods_are_to_be_replaced(
     assert is_rolling(deployment({"replicas": replicas}, **status)) is rolling
 
 
+@pytest.mark.parametrize("stuck", [True, False])
+def test_a_rollout_that_is_stuck_or_paused_keeps_nobody(*, stuck: bool) -> None:
+    conditions = [{"type": "Progressing", "status": "False" if stuck else "True"}]
+    rolled = deployment({"replicas": 3, "paused": not stuck})
+    rolled["status"] = {
+        "observedGeneration": 3, "replicas": 4, "updatedReplicas": 1, "conditions": conditions,
+    }  # fmt: skip
+    assert not is_rolling(rolled)
+    rolled["spec"]["paused"], conditions[0]["status"] = False, "True"
+    assert is_rolling(rolled)
+
+
 @pytest.mark.parametrize(
     ("replicas", "strategy", "overlap"),
     [
@@ -104,6 +117,13 @@ def test_the_crew_is_whoever_stays_and_who_does_not_report_is_not_ready() -> Non
         "pod-a": ("a", True),
         "mute": ("pod/mute", False),
     }
+
+
+def test_who_was_ready_and_does_not_report_may_hold_something() -> None:
+    """Redis lost its memory just now: nobody is to be let go as idle."""
+    pods = [replace(a_pod("new"), ready_at=None), replace(a_pod("mute"), ready_at=NOW)]
+    crew = a_sight(pods=pods).crew
+    assert {name: worker.in_flight for name, worker in crew.items()} == {"new": 0, "mute": 1}
 
 
 def test_a_container_that_was_restarted_is_the_newer_worker() -> None:

@@ -14,6 +14,8 @@ CALM: dict[str, Any] = {
     "conflict": None,
     "target_missing": None,
     "invalid": None,
+    "refused": None,
+    "looked": True,
     "redis_error": None,
     "postgres_error": None,
     "desired": 2,
@@ -42,6 +44,8 @@ CASES: list[tuple[ConditionType, Mapping[str, Any], str, str]] = [
     ("Ready", {"invalid": "spec: …"}, "False", "InvalidSpec"),
     ("Ready", {"conflict": "ScaledObject/keda"}, "False", "ConflictingScaler"),
     ("Ready", {"target_missing": "w"}, "False", "TargetMissing"),
+    ("Ready", {"refused": "422: …"}, "False", "DeploymentRefused"),
+    ("Ready", {"refused": "409: …", "target_missing": "w"}, "False", "DeploymentRefused"),
     ("Ready", {"redis_error": "away"}, "False", "LineUnreadable"),
     ("Ready", {"postgres_error": "away"}, "True", "Sizing"),
     ("Ready", {"invalid": "spec: …", "redis_error": "away"}, "False", "InvalidSpec"),
@@ -65,6 +69,10 @@ CASES: list[tuple[ConditionType, Mapping[str, Any], str, str]] = [
     ),
     ("ConnectionBudgetExhausted", {"limited_by": "maxReplicas"}, "False", "Enough"),
     ("ConnectionBudgetExhausted", {"budget": None}, "Unknown", "PostgresUnreadable"),
+    ("Active", {"looked": False}, "Unknown", "NotLooked"),
+    ("MetricsAvailable", {"looked": False}, "Unknown", "NotLooked"),
+    ("ScalingLimited", {"looked": False}, "Unknown", "NotLooked"),
+    ("ConnectionBudgetExhausted", {"looked": False}, "Unknown", "NotLooked"),
     ("Draining", {}, "False", "NobodyDrains"),
     ("Draining", {"draining": 2}, "True", "ScalingIn"),
     ("Paused", {}, "False", "ModeAuto"),
@@ -123,3 +131,14 @@ def test_the_time_of_transition_moves_with_the_status_and_with_nothing_else() ->
 def test_a_condition_that_nobody_knows_any_more_is_dropped() -> None:
     old = [{"type": "Forgotten", "status": "True"}, {"status": "True"}]
     assert [c["type"] for c in merged([PAUSED], old, now="T", generation=1)] == ["Paused"]
+
+
+def test_what_keeps_more_workers_than_are_needed_is_not_told_as_too_few() -> None:
+    assert found("ScalingLimited", limited_by="maxReplicas").message.startswith("More workers")
+    assert "keeps more workers" in found("ScalingLimited", limited_by="minReplicas").message
+
+
+@pytest.mark.parametrize("mode", ["Paused", "DryRun"])
+def test_who_is_ready_says_whether_the_workers_follow(mode: str) -> None:
+    assert "follow it" in found("Ready").message
+    assert mode in found("Ready", mode=mode).message

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _STARTS_REMEMBERED = 50
+_NAMES_REMEMBERED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,20 @@ class StartTimes:
 
     def __init__(self) -> None:
         """None was seen yet."""
-        self._ready: frozenset[str] = frozenset()
+        self._counted: dict[str, None] = {}
         self._seconds: deque[float] = deque(maxlen=_STARTS_REMEMBERED)
 
     def see(self, ready: Mapping[str, float]) -> None:
-        """``ready``: everybody that is ready now → how many seconds that took."""
-        self._seconds.extend(seconds for name, seconds in ready.items() if name not in self._ready)
-        self._ready = frozenset(ready)
+        """``ready``: everybody that is ready now → how many seconds that took.
+
+        Each counts once: who was not ready for a while, and is again, did not start again.
+        """
+        for name, seconds in ready.items():
+            if name not in self._counted:
+                self._counted[name] = None
+                self._seconds.append(seconds)
+        while len(self._counted) > max(_NAMES_REMEMBERED, len(ready)):
+            del self._counted[next(iter(self._counted))]
 
     def p90_seconds(self) -> float | None:
         """The 90th percentile; None before the first."""

@@ -133,6 +133,13 @@ class ScoringPipeline:
     connections: ConnectionsSpec = field(default_factory=ConnectionsSpec)
     fallback: FallbackSpec = field(default_factory=FallbackSpec)
 
+    def allowed_workers(self, needed: int) -> int:
+        """As many as are needed, within minReplicas, maxReplicas and maxInFlight."""
+        allowed = min(max(needed, self.scaling.min_replicas), self.scaling.max_replicas)
+        if self.connections.max_in_flight is None:
+            return allowed
+        return min(allowed, self.connections.max_in_flight // self.worker.concurrency)
+
 
 def parse_pipeline(document: Any) -> ScoringPipeline:
     """Read a document, or raise `InvalidPipelineError` with all that is wrong with it."""

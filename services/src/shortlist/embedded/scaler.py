@@ -126,7 +126,7 @@ class _Pipeline:
         spec, workers = self._spec, len(self._crew.children)
         if self.decision is not None and self.decision.demand is not None:
             needed = math.ceil(self.decision.demand.slots / spec.worker.concurrency)
-            workers = max(spec.scaling.min_replicas, needed)
+            workers = spec.allowed_workers(needed)
         return workers * connections_wanted(
             concurrency=spec.worker.concurrency,
             overhead=spec.connections.overhead_per_worker,

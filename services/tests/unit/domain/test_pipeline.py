@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from shortlist.domain.pipeline import (
     ClaudeScorer,
+    ConnectionsSpec,
     InvalidPipelineError,
     Reference,
+    ScalingSpec,
     ScoringPipeline,
     SimulatedScorer,
+    WorkerSpec,
     parse_pipeline,
 )
 
@@ -186,3 +190,12 @@ def test_a_spec_that_says_nothing_has_no_workers() -> None:
     assert problems_of(document() | {"spec": {}}) == [
         "spec: has neither workerRef nor worker.template; exactly one is needed"
     ]
+
+
+def test_no_more_workers_are_needed_than_are_allowed() -> None:
+    pipeline = ScoringPipeline(
+        worker=WorkerSpec(concurrency=10), scaling=ScalingSpec(min_replicas=1, max_replicas=4)
+    )
+    assert [pipeline.allowed_workers(needed) for needed in (0, 3, 9)] == [1, 3, 4]
+    capped = replace(pipeline, connections=ConnectionsSpec(max_in_flight=25))
+    assert capped.allowed_workers(9) == 2
