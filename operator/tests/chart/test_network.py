@@ -140,6 +140,14 @@ def test_workers_reach_the_model_and_the_operator_the_api_server_and_nobody_else
     assert not may_call({}, "worker", INTERNET, 80)
 
 
+def test_the_api_server_may_be_on_another_port() -> None:
+    values = {"networkPolicy": {"apiServerPorts": [8443, 16443]}}
+    assert may_call(values, "operator", INTERNET, 8443)
+    assert may_call(values, "operator", INTERNET, 16443)
+    assert not may_call(values, "operator", INTERNET, 6443)
+    assert not may_call(values, "worker", INTERNET, 8443)
+
+
 @pytest.mark.parametrize("called", ["ingest", "worker", "maintenance", "operator", "dashboard"])
 def test_metrics_are_scraped_by_whom_they_are_for(called: str) -> None:
     assert may_call({}, "prometheus", called, 8000) is (called == "ingest")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -26,6 +27,7 @@ CUSTOM_KINDS = {"ScoringPipeline", "HTTPRoute", "PodMonitor", "PrometheusRule"}
 
 OLDEST, NEWEST = "1.30", "1.37"
 
+PROBES = ("startup", "liveness", "readiness")
 PROCESSES = {"ingest", "worker", "maintenance", "dashboard", "operator"}
 
 # A schema is read from its file for every object otherwise: seven times slower.
@@ -179,8 +181,8 @@ def test_probes_ask_for_pages_that_our_processes_have() -> None:
     pods = pod_templates(objects())
     for name in PROCESSES:
         (container,) = pods[name]["spec"]["containers"]
-        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-            asked = container[probe]["httpGet"]
+        for probe in PROBES:
+            asked = container[f"{probe}Probe"]["httpGet"]
             assert asked["path"] in pages
             assert asked["port"] in {port["name"] for port in container["ports"]}
 
@@ -236,6 +238,13 @@ def test_the_charts_workers_are_told_what_the_operator_would_tell_its_own(
             assert float(ours[name]) == float(value)
         else:
             assert ours[name] == value
+
+
+def test_a_worker_has_all_the_connections_it_wants_when_no_operator_grants_more() -> None:
+    """The setting: unset, it is what the concurrency wants."""
+    without = objects({"operator": {"enabled": False}})
+    assert settings_of(pod_templates(objects())["worker"]).initial_grant == 2
+    assert settings_of(pod_templates(without)["worker"]).initial_grant is None
 
 
 @scenarios
@@ -318,6 +327,20 @@ def test_the_schema_is_brought_up_to_date_beside_an_install_and_before_an_upgrad
     assert install["metadata"]["name"] != upgrade["metadata"]["name"]
 
 
+def test_a_migration_that_is_another_is_a_job_of_another_name() -> None:
+    """Rendered and applied again (GitOps), the Job must not change: its template is immutable."""
+
+    def job(values: dict[str, Any]) -> tuple[str, Any]:
+        ((name, found),) = of_kind("Job", objects(values, name="a" * 53)).items()
+        return name, found["spec"]
+
+    assert job({"ingest": {"replicas": 3}}) == job({})
+    others: list[dict[str, Any]] = [
+        {}, {"image": {"tag": "2"}}, {"logLevel": "debug"}, {"nodeSelector": {"disk": "ssd"}},
+    ]  # fmt: skip
+    assert len({job(values)[0] for values in others}) == 4
+
+
 def test_existing_servers_leave_none_of_ours_and_their_urls_are_secrets() -> None:
     rendered = objects(BY_URL)
     assert not of_kind("StatefulSet", rendered)
@@ -351,7 +374,19 @@ def test_our_own_redis_asks_for_a_password_and_never_forgets_or_evicts() -> None
     assert arguments["--requirepass"] == "$(REDISCLI_AUTH)"
     assert arguments["--appendonly"] == "yes"
     assert arguments["--maxmemory-policy"] == "noeviction"
+    assert arguments["--maxmemory"] == "384mb"
+    assert container["resources"]["limits"]["memory"] == "512Mi"  # more than it may keep
     assert environment(pod_templates(objects())["redis"]).keys() == {"REDISCLI_AUTH"}
+
+
+def test_our_own_redis_is_ready_when_it_has_read_its_file_and_alive_before() -> None:
+    (container,) = pod_templates(objects())["redis"]["spec"]["containers"]
+    asked = {name: container[f"{name}Probe"]["exec"]["command"] for name in PROBES}
+    assert asked["startup"] == asked["liveness"] == ["redis-cli", "ping"]
+    *shell, command = asked["readiness"]
+    for answer, refused in (("PONG", 0), ("LOADING Redis is loading the dataset in memory", 1)):
+        said = command.replace("redis-cli ping", f"echo {answer}")
+        assert subprocess.run([*shell, said], check=False).returncode == refused
 
 
 @pytest.mark.parametrize(
