@@ -53,17 +53,19 @@ def worker_deployment(
     assert template is not None
     labels = worker_labels(pipeline) | {"app.kubernetes.io/instance": instance}
     selector = worker_labels(pipeline)
+    environment = [
+        _from_secret("DATABASE_URL", database_secret),
+        _from_secret("REDIS_URL", redis_secret),
+        *worker_environment(pipeline),
+        *template.get("env", []),
+    ]
     container: Json = {
         "name": "worker",
         "image": template["image"],
         "args": ["worker"],
         "ports": [{"name": "http", "containerPort": 8000}],
-        "env": [
-            _from_secret("DATABASE_URL", database_secret),
-            _from_secret("REDIS_URL", redis_secret),
-            *worker_environment(pipeline),
-            *template.get("env", []),
-        ],
+        # Each name once, the template's: server-side apply refuses twins.
+        "env": list({variable["name"]: variable for variable in environment}.values()),
         "startupProbe": _probe("/healthz", period=1, failures=60),
         "livenessProbe": _probe("/healthz", period=5, failures=6),
         "readinessProbe": _probe("/readyz", period=2, failures=2),
@@ -91,8 +93,12 @@ def worker_deployment(
         "containers": [container],
         "volumes": [{"name": "tmp", "emptyDir": {}}],
     }
-    if "serviceAccountName" in template:
-        pod["serviceAccountName"] = template["serviceAccountName"]
+    for optional in ("serviceAccountName", "imagePullSecrets", "nodeSelector", "tolerations"):
+        if optional in template:
+            pod[optional] = template[optional]
+    metadata: Json = {"labels": labels}
+    if "podAnnotations" in template:
+        metadata["annotations"] = template["podAnnotations"]
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -116,7 +122,7 @@ def worker_deployment(
                 "type": "RollingUpdate",
                 "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
             },
-            "template": {"metadata": {"labels": labels}, "spec": pod},
+            "template": {"metadata": metadata, "spec": pod},
         },
     }
 

@@ -54,7 +54,8 @@ CLAUDES_ONLY = (
 )
 SIMULATEDS_ONLY = "self.kind == 'simulated' || (!has(self.serviceSeconds) && !has(self.serviceCv))"
 SAME_REFERENCES = (
-    "has(self.rubricRef) == has(oldSelf.rubricRef) && has(self.secretRef) == has(oldSelf.secretRef)"
+    "self.kind != oldSelf.kind || (has(self.rubricRef) == has(oldSelf.rubricRef)"
+    " && has(self.secretRef) == has(oldSelf.secretRef))"
 )
 REFUSED: dict[tuple[str, str], list[Case]] = {
     ("", "self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')"): [
@@ -165,6 +166,22 @@ async def test_cel_rejects(rule: tuple[str, str], cluster: Cluster) -> None:
                 await cluster.delete(cluster.pipelines(case.name))
         assert MESSAGES[rule] in said, (case, said)
         assert rule[0] in said, (case, said)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(REFERENCE, SECRET), (REFERENCE, RUBRIC), (SECRET, REFERENCE)]
+)
+async def test_references_come_and_go_with_the_kind(
+    before: Json, after: Json, cluster: Cluster
+) -> None:
+    made = await create(cluster, document(before), "")
+    try:
+        changed = await cluster.call(
+            "PUT", f"{cluster.pipelines('breaks')}?{DRY}", made | {"spec": after}
+        )
+    finally:
+        await cluster.delete(cluster.pipelines("breaks"))
+    assert changed["spec"]["scorer"] == after.get("scorer", {"kind": "simulated"})
 
 
 @pytest.mark.parametrize("bound", SPEC_BOUNDS, ids=str)

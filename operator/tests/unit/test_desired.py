@@ -14,7 +14,7 @@ from shortlist_operator.desired import (
     worker_environment,
     worker_labels,
 )
-from support.chart import environment, merged, pod_templates
+from support.chart import crd_spec, environment, merged, pod_templates
 
 Json = dict[str, Any]
 
@@ -25,6 +25,10 @@ EVERYTHING: Json = TEMPLATE | {
     "env": [{"name": "SHORTLIST_LOG_LEVEL", "value": "debug"}],
     "envFrom": [{"secretRef": {"name": "more"}}],
     "serviceAccountName": "worker",
+    "imagePullSecrets": [{"name": "registry"}],
+    "nodeSelector": {"disk": "ssd"},
+    "tolerations": [{"key": "spot", "operator": "Exists"}],
+    "podAnnotations": {"example.com/owner": "hiring"},
 }
 
 
@@ -183,9 +187,24 @@ def test_the_template_adds_what_it_has_and_nothing_else() -> None:
     for name in ("imagePullPolicy", "resources", "envFrom"):
         assert whole[name] == EVERYTHING[name]
         assert name not in least
-    assert whole["env"][-1] == EVERYTHING["env"][0]  # later ones win
-    assert pod({}, EVERYTHING)["spec"]["serviceAccountName"] == "worker"
-    assert "serviceAccountName" not in pod({})["spec"]
+    assert whole["env"][-1] == EVERYTHING["env"][0]
+    for name in ("serviceAccountName", "imagePullSecrets", "nodeSelector", "tolerations"):
+        assert pod({}, EVERYTHING)["spec"][name] == EVERYTHING[name]
+        assert name not in pod({})["spec"]
+    assert pod({}, EVERYTHING)["metadata"]["annotations"] == EVERYTHING["podAnnotations"]
+    assert "annotations" not in pod({})["metadata"]
+
+
+def test_the_definition_has_every_field_of_the_template() -> None:
+    worker = crd_spec()["properties"]["worker"]["properties"]
+    assert worker["template"]["properties"].keys() == EVERYTHING.keys()
+
+
+def test_a_variable_of_the_template_replaces_ours() -> None:
+    """Server-side apply would refuse the manifest if a name were in it twice."""
+    given = [{"name": "SHORTLIST_SERVICE_SECONDS", "value": seconds} for seconds in ("8", "9")]
+    told = environment(pod({}, TEMPLATE | {"env": given}))
+    assert told == environment(pod({})) | {"SHORTLIST_SERVICE_SECONDS": "9"}
 
 
 def test_its_pods_satisfy_the_restricted_pod_security_standard() -> None:
