@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.chart import objects, of_kind
+from support.helm import chart_values
 from support.pipelines import interrupted
 
 if TYPE_CHECKING:
+    from support.cluster import Cluster
     from support.pipelines import Pipelines
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -20,6 +23,23 @@ async def test_applications_are_scored_end_to_end(pipelines: Pipelines) -> None:
     books = await pipeline.settle()
     assert len(books) == 20
     await pipeline.until_condition("Ready", "True")
+
+
+async def test_what_helm_test_starts_succeeds(cluster: Cluster) -> None:
+    """A pod that has applications go the whole way; `helm test` makes it, and waits as we do."""
+    rendered = objects(chart_values(), name=cluster.release.name)
+    (pod,) = of_kind("Pod", rendered).values()
+    path = cluster.pod(pod["metadata"]["name"])
+    await cluster.apply(pod)
+    try:
+
+        async def ended() -> str | None:
+            phase = (await cluster.get(path))["status"].get("phase", "")
+            return phase if phase in ("Succeeded", "Failed") else None
+
+        assert await cluster.until(ended, what="the pod has ended") == "Succeeded"
+    finally:
+        await cluster.delete(path)
 
 
 async def test_zero_to_n_at_the_first_tick(pipelines: Pipelines) -> None:
