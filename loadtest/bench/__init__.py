@@ -12,5 +12,5 @@ How to read it:
 Rules: subjects take turns (never all rounds of one, then all of the other), a figure is the
 median of at least three rounds and is shown with its spread, both sides get the same servers,
 the same client and the same job. A quick run bends them where a subject mostly waits: those run
-side by side; and where peers are many: each has one turn.
+side by side; and where peers are many: each has one turn, or only the best of them have.
 """

@@ -38,7 +38,7 @@ async def run(bench: Bench) -> list[Figure]:
 
 async def post(bench: Bench, server: ours.Server, connections: int = 64) -> Turn:
     """One turn of posting applications."""
-    seconds = bench.scale(4.0, 10.0)
+    seconds = bench.scale(3.0, 10.0)
     load = Load(port=server.port, body=ours.BODY, seconds=seconds, connections=connections)
     return await asyncio.to_thread(turn, server.child, load, "202")
 

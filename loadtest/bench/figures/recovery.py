@@ -93,7 +93,7 @@ async def run(bench: Bench) -> list[Figure]:
 
 async def _of_peers(bench: Bench) -> dict[str, list[Recovery]]:
     """By title; a few at a time, so that the machine does not become what is measured."""
-    patience, at_once = bench.scale((15.0, 9), (120.0, 3))
+    patience, at_once = bench.scale((12.0, 9), (120.0, 3))
     recoveries: dict[str, list[Recovery]] = {info.title: [] for info in PEERS.values()}
     for _ in range(bench.scale(1, bench.rounds)):
         waiting = list(PEERS.values())
