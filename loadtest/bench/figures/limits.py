@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from loadtest.bench.bench import Bench, Place
 
-_SECONDS = 1.5
+_SECONDS = 1.0
 _PAGE_BYTES = 8192
 _GROUP_ROWS = 500
 _PIPELINED = 500

@@ -44,7 +44,7 @@ async def read(
     """One turn of reading statuses."""
     load = Load(
         port=server.port, method=method, paths_file=str(paths), connections=connections,
-        seconds=bench.scale(3.0, 10.0),
+        seconds=bench.scale(2.0, 10.0),
     )  # fmt: skip
     return await asyncio.to_thread(turn, server.child, load, "200")
 
