@@ -117,8 +117,9 @@ class Candidate:
                 part.cancel()
             ends = await asyncio.gather(*parts, return_exceptions=True)
         log.info("not_leading", term=leadership.lease.term)
-        if isinstance(ends[0], Exception) and not isinstance(ends[0], NotLeadingError):
-            log.error("lead_failed", exc_info=ends[0])
+        for end in ends:
+            if isinstance(end, Exception) and not isinstance(end, NotLeadingError):
+                log.error("lead_failed", exc_info=end)
         await self._give_up(leadership.lease)
 
     async def _keep(self, leadership: Leadership) -> None:
@@ -164,8 +165,13 @@ class Candidate:
             asking.cancel()
             raise
         if not done:
+            # Terminated first, or the cancelled operation would wait for its rollback. Cancelled
+            # too, as it may have been answered just now and go on without a connection.
             connection.terminate()
-        answer = await asking
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            raise TimeoutError(f"Postgres did not answer within {max(0.0, seconds):.1f} s")
+        answer = asking.result()
         self.last_contact = time.monotonic()
         return answer
 

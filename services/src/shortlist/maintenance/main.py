@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 CONNECTIONS = 5
 """Of a leader: one for the lease, the others for its agents. A replica that waits has one."""
 
-_LEAST_IDLE_SECONDS = 3.0
-"""A transaction may wait for Redis: a second at most, or two on a busy machine."""
-
 _STALE_SECONDS = 3 * HANGING_SECONDS
 
 log = structlog.get_logger(__name__)
@@ -47,18 +44,12 @@ async def run(settings: Settings) -> int:
 
 async def connect(settings: Settings) -> Connection:
     """Open a connection as a leader needs it."""
-    idle_seconds = max(settings.maintenance_lease_seconds, _LEAST_IDLE_SECONDS)
     return await postgres.connect(
         settings.database_url.get_secret_value(),
         application_name="shortlist-maintenance",
         statement_cache_size=0 if settings.pgbouncer else 100,
         settings=recovery.PLANNER_SETTINGS
-        | {
-            # A leader that was stopped in the middle of a transaction must not keep the next one
-            # from taking over for longer than its lease.
-            "idle_in_transaction_session_timeout": str(int(idle_seconds * 1000)),
-            "statement_timeout": str(int(HANGING_SECONDS * 1000)),
-        },
+        | {"statement_timeout": str(int(HANGING_SECONDS * 1000))},
     )
 
 

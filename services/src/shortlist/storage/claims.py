@@ -126,21 +126,19 @@ async def end_attempt(
 ) -> bool:
     """End an attempt without a result: ``errored``, ``throttled`` or ``released``.
 
-    In the same transaction it is scheduled to be tried again after ``retry_seconds``; with None
-    the caller puts it back in the line itself. False when the claim was not ours any more:
-    nothing was written.
+    By the same statement it is scheduled to be tried again after ``retry_seconds``; with None the
+    caller puts it back in the line itself. False when the claim was not ours any more: nothing was
+    written.
     """
-    async with connection.transaction():
-        ended = await connection.fetchval(
+    return bool(
+        await connection.fetchval(
             SQL["end_attempt"],
             claim.application_id,
             claim.attempt,
             worker_id,
             outcome,
             detail[:2000],
+            pipeline,
+            retry_seconds,
         )
-        if ended and retry_seconds is not None:
-            await connection.execute(
-                SQL["schedule_retry"], claim.application_id, pipeline, retry_seconds
-            )
-        return bool(ended)
+    )

@@ -7,6 +7,10 @@ begins later finds another term: a leader that was stopped and comes back writes
 (Kleppmann, "How to do distributed locking", 2016: fencing tokens). Renewing needs no lock, so that
 a leader's own transactions never delay it.
 
+A leader that was stopped in the middle of a transaction keeps its lock. Whoever has waited for it
+for a second ends its session: ``idle_in_transaction_session_timeout`` would not, as asyncpg
+prepares a statement without a Sync, and a session that waits for what follows is not idle.
+
 A leader that lets its lease run out and renews it before anybody took over stays in its term:
 nobody else led in between, so whatever it knows and whatever it began is still right.
 """
@@ -29,8 +33,7 @@ if TYPE_CHECKING:
     from shortlist.storage.postgres import Connection
 
 _TAKEOVER_TIMEOUT_MILLISECONDS = 1000
-"""How long a takeover waits for a former leader's transactions. One that hangs is ended by
-``idle_in_transaction_session_timeout``, which a leader's connections should set."""
+"""How long a takeover waits for a former leader's transactions, before it ends them."""
 
 _FENCE = "hashtext('shortlist.lease'), hashtext($1)"
 
@@ -49,7 +52,10 @@ class Lease:
 
 
 async def take(connection: Connection, name: str, holder: UUID, seconds: float) -> Lease | None:
-    """Lead in a new term; None while somebody's lease runs, the holder's own former one too."""
+    """Lead in a new term; None while somebody's lease runs, the holder's own former one too.
+
+    None as well when a former leader's transaction was in the way: it has been ended, ask again.
+    """
     running = await connection.fetchval(
         "SELECT true FROM leases WHERE name = $1 AND expires_at > clock_timestamp()", name
     )
@@ -63,6 +69,7 @@ async def take(connection: Connection, name: str, holder: UUID, seconds: float) 
             await connection.fetchval(f"SELECT pg_advisory_xact_lock({_FENCE})", name)
             term = await connection.fetchval(SQL["take_lease"], name, holder, seconds)
     except asyncpg.LockNotAvailableError:
+        await connection.fetch(SQL["end_former_leaders"], name)
         return None
     return None if term is None else Lease(name, holder, int(term))
 

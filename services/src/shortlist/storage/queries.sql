@@ -174,23 +174,26 @@ SELECT application_id FROM written
 
 -- name: end_attempt
 -- An attempt ends without a result: $1 id, $2 attempt, $3 worker, $4 outcome, $5 why. Only the
--- holder of the latest attempt may say so, once.
-UPDATE attempts t SET outcome = $4, detail = $5
-WHERE application_id = $1 AND attempt = $2 AND worker_id = $3 AND outcome IS NULL
-  AND NOT EXISTS (SELECT FROM attempts n WHERE n.application_id = $1 AND n.attempt > $2)
-RETURNING true
+-- holder of the latest attempt may say so, once. $6 pipeline, $7: how many seconds from now it is to
+-- be tried again; null: not by this.
+WITH ended AS (
+    UPDATE attempts t SET outcome = $4, detail = $5
+    WHERE application_id = $1 AND attempt = $2 AND worker_id = $3 AND outcome IS NULL
+      AND NOT EXISTS (SELECT FROM attempts n WHERE n.application_id = $1 AND n.attempt > $2)
+    RETURNING application_id
+), scheduled AS (
+    INSERT INTO retries (application_id, pipeline, due_at)
+    SELECT application_id, $6, clock_timestamp() + make_interval(secs => $7) FROM ended
+    WHERE $7::float8 IS NOT NULL
+    ON CONFLICT (application_id) DO UPDATE SET due_at = excluded.due_at
+)
+SELECT EXISTS (SELECT FROM ended)
 
 -- name: errors
 -- How many attempts of application $1 ended in an error, since it was last requeued.
 SELECT count(*) FROM attempts
 WHERE application_id = $1 AND outcome = 'errored' AND attempt > coalesce(
     (SELECT max(attempt) FROM audit_log WHERE application_id = $1 AND event = 'requeued'), 0)
-
--- name: schedule_retry
--- To be tried again $3 seconds from now. $1 id, $2 pipeline.
-INSERT INTO retries (application_id, pipeline, due_at)
-VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))
-ON CONFLICT (application_id) DO UPDATE SET due_at = excluded.due_at
 
 -- name: next_retry
 -- Postgres's time, and seconds until the first retry is due (negative: since), looking only behind
@@ -361,6 +364,15 @@ ON CONFLICT (name) DO UPDATE SET
     holder = excluded.holder, expires_at = excluded.expires_at, term = leases.term + 1
 WHERE leases.expires_at <= clock_timestamp()
 RETURNING term
+
+-- name: end_former_leaders
+-- While nobody leads $1, end the sessions whose transactions keep its lease from being taken.
+SELECT pg_terminate_backend(pid) FROM pg_locks
+WHERE locktype = 'advisory' AND objsubid = 2 AND granted AND mode = 'ShareLock'
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND classid = (hashtext('shortlist.lease')::bigint & 4294967295)::oid
+  AND objid = (hashtext($1)::bigint & 4294967295)::oid
+  AND NOT EXISTS (SELECT FROM leases WHERE name = $1 AND expires_at > clock_timestamp())
 
 -- name: renew_lease
 -- Go on leading: $1 name, $2 holder, $3 term, $4 seconds. Nothing when somebody else has taken over.

@@ -107,6 +107,16 @@ class Shop:
             await self.line.publish([Entry(a.id) for a in group])
         return [a.id for a in group]
 
+    async def schedule(self, seconds: float, *ids: ApplicationId) -> None:
+        """To be tried again, so many seconds from now."""
+        await self.db.executemany(
+            """
+            INSERT INTO retries (application_id, pipeline, due_at)
+            VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))
+            """,
+            [(one, DEFAULT_PIPELINE, seconds) for one in ids],
+        )
+
     async def finish(self, *ids: ApplicationId, by: WorkerId | None = None) -> None:
         """Claimed and scored."""
         worker = by or WorkerId(uuid4())

@@ -7,7 +7,6 @@ from prometheus_client import REGISTRY
 from shortlist.domain.application import DEFAULT_PIPELINE
 from shortlist.maintenance import gauges
 from shortlist.maintenance.gauges import Gauges
-from shortlist.storage.sql import SQL
 
 if TYPE_CHECKING:
     from shortlist.maintenance.desk import Desk
@@ -33,7 +32,7 @@ async def test_the_leader_shows_the_line_and_takes_its_figures_back(
     await shop.accept(3, publish=True)
     await shop.line.pull("somebody", 1, 0.01)
     (retried,) = await shop.accept(1)
-    await shop.db.execute(SQL["schedule_retry"], retried, DEFAULT_PIPELINE, 600)
+    await shop.schedule(600, retried)
     await Gauges(desk, sweeps).turn()
     waiting, delivered, age_seconds, retries = shown()
     assert (waiting, delivered, retries) == (2, 1, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -11,7 +12,7 @@ import psutil
 import pytest
 
 from shortlist.domain.application import DEFAULT_PIPELINE
-from shortlist.maintenance.leader import LEASE_NAME
+from shortlist.maintenance.leader import LEASE_NAME, Candidate
 from shortlist.maintenance.main import connect
 from shortlist.storage import leases, postgres, redis
 from shortlist.storage.leases import NotLeadingError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from shortlist.maintenance.leader import Leadership
     from shortlist.maintenance.main import Maintenance
     from shortlist.settings import Settings
     from shortlist.storage.postgres import Connection
@@ -107,21 +109,33 @@ async def test_renewing_never_waits_for_ones_own_transactions(
         assert await leases.renew(other, lease, 60)
 
 
+@pytest.mark.parametrize("in_mid_statement", [False, True])
 async def test_a_transaction_that_was_left_open_is_ended_so_that_another_may_lead(
-    db: Connection, other: Connection
+    db: Connection, other: Connection, *, in_mid_statement: bool
 ) -> None:
-    former = await take(db)
+    former = await take(other)
     assert former is not None
-    leading = leases.leading(other, former)  # this connection may idle for a second
+    leading = leases.leading(other, former)
     await leading.__aenter__()
+    if in_mid_statement:  # prepared, not executed: Postgres does not count such a session as idle
+        await other.prepare("SELECT 1")
     await db.execute("UPDATE leases SET expires_at = now()")
-
-    async def taken() -> bool:
-        return await take(db) is not None
-
-    await until(taken, within_seconds=30, what="another leads")
+    assert await take(db) is None
+    taken = await take(db)
+    assert taken is not None
+    assert taken.term == 2
     with pytest.raises(postgres.CONNECTION_ERRORS):
         await leading.__aexit__(None, None, None)
+
+
+async def test_nobody_ends_the_transactions_of_whoever_leads(
+    db: Connection, other: Connection
+) -> None:
+    leader = await take(db)
+    assert leader is not None
+    async with leases.leading(other, leader):
+        assert await take(db) is None
+        assert await db.fetch(SQL["end_former_leaders"], LEASE_NAME) == []
 
 
 async def test_of_two_replicas_one_leads_and_the_other_follows_when_it_stops(
@@ -163,6 +177,26 @@ async def test_a_leader_that_loses_postgres_stops_leading_and_leads_again_when_i
     await until(leads, within_seconds=30, what="it leads again")
 
 
+async def test_what_postgres_answers_too_late_does_not_go_on(
+    make_settings: Callable[..., Settings],
+) -> None:
+    settings, went_on = make_settings(), False
+
+    async def answered_too_late(_: Connection) -> None:
+        nonlocal went_on
+        await asyncio.sleep(0.2)
+        went_on = True
+
+    async def lead(_: Leadership) -> None:
+        raise AssertionError("nobody stands")
+
+    candidate = Candidate(lambda: connect(settings), 1, lead)
+    with pytest.raises(TimeoutError):
+        await candidate._ask(answered_too_late, 0.05)
+    await asyncio.sleep(0.4)
+    assert not went_on
+
+
 # --- with real processes
 
 
@@ -175,13 +209,14 @@ async def until_frozen(service: Service) -> None:
 
 async def schedule(shop: Shop) -> None:
     (one,) = await shop.accept(1)
-    await shop.db.execute(SQL["schedule_retry"], one, DEFAULT_PIPELINE, 0)
+    await shop.schedule(0, one)
 
 
-async def a_stopped_leader_writes_nothing(
+@asynccontextmanager
+async def a_former_leader(
     shop: Shop, tmp_path: Path, redis_url: str, **settings: Any
-) -> None:
-    """It stops when it is about to publish a retry; another leads; it goes on."""
+) -> AsyncIterator[Service]:
+    """It stopped when it was about to publish a retry; another leads; it goes on."""
     async with Stack(tmp_path, shop.database_url, redis_url, **settings) as stack:
         stopped = await stack.start("maintenance", failpoints="maintenance.mid_lead=stop@3")
         await schedule(shop)  # something to write, if nothing else is
@@ -193,31 +228,38 @@ async def a_stopped_leader_writes_nothing(
 
         await until(taken, within_seconds=30, what="another leads")
         await schedule(shop)
-        scheduled = await counts(shop.db)
-        published = await shop.in_again()
         stopped.thaw()
-
-        async def told() -> bool:
-            return '"not_leading"' in stopped.log
-
-        if not settings:
-            await until(told, within_seconds=30, what="it notices that it does not lead")
-        await asyncio.sleep(2)  # what it could do, it has done
-        assert await counts(shop.db) == scheduled, "it wrote"
-        assert await shop.in_again() == published, "it published"
+        yield stopped
 
 
 async def test_a_leader_that_was_stopped_and_goes_on_writes_nothing(
     shop: Shop, tmp_path: Path, redis_url: str
 ) -> None:
-    await a_stopped_leader_writes_nothing(shop, tmp_path, redis_url)
+    async with a_former_leader(shop, tmp_path, redis_url) as former:
+        scheduled = await counts(shop.db)
+        published = await shop.in_again()
+        assert scheduled
+
+        async def told() -> bool:
+            return '"not_leading"' in former.log
+
+        await until(told, within_seconds=30, what="it notices that it does not lead")
+        await asyncio.sleep(2)  # twenty turns of an agent that went on all the same
+        assert await counts(shop.db) == scheduled, "it wrote"
+        assert await shop.in_again() == published, "it published"
 
 
 async def test_off_switch_without_the_fence_a_former_leader_writes(
     shop: Shop, tmp_path: Path, redis_url: str
 ) -> None:
-    with pytest.raises(AssertionError, match="it wrote"):
-        await a_stopped_leader_writes_nothing(shop, tmp_path, redis_url, guards_off="leader_fence")
+    async with a_former_leader(shop, tmp_path, redis_url, guards_off="leader_fence") as former:
+
+        async def wrote() -> bool:
+            return await counts(shop.db) == {}
+
+        await until(wrote, within_seconds=30, what="it publishes the retries and deletes them")
+        assert await shop.in_again()
+        assert '"not_leading"' not in former.log
 
 
 async def test_when_the_leader_freezes_in_a_transaction_the_other_leads_and_does_its_work(
@@ -292,6 +334,6 @@ async def test_probes_tell_who_leads_and_sigterm_hands_over_at_once(
         await until(leads, within_seconds=30, what="the other leads, 60 s before the lease ends")
         line = Line(redis.connect(redis_url), DEFAULT_PIPELINE)
         (one,) = await shop.accept(1)
-        await shop.db.execute(SQL["schedule_retry"], one, DEFAULT_PIPELINE, 0)
+        await shop.schedule(0, one)
         await shop.until_in_again(one)
         await line._redis.aclose()

@@ -4,10 +4,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist.domain.application import DEFAULT_PIPELINE, WorkerId
+from shortlist.domain.application import WorkerId
 from shortlist.maintenance.memory import RedisMemory
 from shortlist.storage import claims, epoch, keys
-from shortlist.storage.sql import SQL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +54,7 @@ async def test_only_what_is_nobodys_is_published_again(
     await sweep.run()
     await worker.claim(held)
     await shop.finish(finished)
-    await shop.db.execute(SQL["schedule_retry"], scheduled, DEFAULT_PIPELINE, 600)
+    await shop.schedule(600, scheduled)
     assert await claims.claim_leased(shop.db, [abandoned], WorkerId(finished))
     await shop.redis.flushall()
     await memory.restore_if_lost()

@@ -10,7 +10,6 @@ from shortlist.domain.application import DEFAULT_PIPELINE
 from shortlist.embedded.servers import EmbeddedRedis
 from shortlist.storage import redis
 from shortlist.storage.line import Line
-from shortlist.storage.sql import SQL
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ async def test_what_came_while_redis_was_away_is_in_the_line_when_it_is_back(
     shop.line = its_line
     newcomers = await shop.accept(5)
     (retried,) = await shop.accept(1)
-    await shop.db.execute(SQL["schedule_retry"], retried, DEFAULT_PIPELINE, 600)
+    await shop.schedule(600, retried)
 
     async def leads() -> bool:
         return maintenance.candidate.leadership is not None

@@ -9,13 +9,11 @@ from shortlist.domain.application import DEFAULT_PIPELINE
 from shortlist.maintenance.publish import BATCH
 from shortlist.maintenance.retries import LOOK_SECONDS, Retries
 from shortlist.storage import redis, retries
-from shortlist.storage.sql import SQL
 from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shortlist.domain.application import ApplicationId
     from shortlist.maintenance.desk import Desk
     from shortlist.maintenance.main import Maintenance
     from shortlist.maintenance.sweep import Sweeps
@@ -23,17 +21,12 @@ if TYPE_CHECKING:
     from .conftest import Shop
 
 
-async def schedule(shop: Shop, seconds: float, *ids: ApplicationId) -> None:
-    for one in ids:
-        await shop.db.execute(SQL["schedule_retry"], one, DEFAULT_PIPELINE, seconds)
-
-
 async def test_a_due_retry_goes_before_all_newcomers_and_leaves_the_table(
     shop: Shop, desk: Desk, sweeps: Sweeps
 ) -> None:
     due, later = await shop.accept(2)
-    await schedule(shop, 0, due)
-    await schedule(shop, 600, later)
+    await shop.schedule(0, due)
+    await shop.schedule(600, later)
     await Retries(desk, sweeps).turn()
     assert await shop.in_again() == [due]
     assert await retries.counts(shop.db) == {DEFAULT_PIPELINE: 1}
@@ -44,7 +37,7 @@ async def test_it_sleeps_until_the_next_one_and_never_long(
 ) -> None:
     agent = Retries(desk, sweeps)
     assert await agent.turn() == LOOK_SECONDS
-    await schedule(shop, 0.05, *await shop.accept(1))
+    await shop.schedule(0.05, *await shop.accept(1))
     assert await agent.turn() <= 0.05
 
 
@@ -66,7 +59,7 @@ async def test_one_scheduled_long_ago_by_a_stalled_transaction_is_found(
 ) -> None:
     agent = Retries(desk, sweeps)
     await agent.turn()
-    await schedule(shop, -300, *await shop.accept(1))
+    await shop.schedule(-300, *await shop.accept(1))
     await agent.turn()
     assert await shop.in_again() == []
     agent._looked_at_all -= 61
@@ -78,7 +71,7 @@ async def test_a_retry_of_a_removed_application_is_dropped(
     shop: Shop, desk: Desk, sweeps: Sweeps
 ) -> None:
     (gone,) = await shop.accept(1)
-    await schedule(shop, 0, gone)
+    await shop.schedule(0, gone)
     await shop.db.execute("DELETE FROM applications")
     await Retries(desk, sweeps).turn()
     assert await shop.in_again() == []
@@ -88,7 +81,7 @@ async def test_a_retry_of_a_removed_application_is_dropped(
 async def test_while_redis_is_away_retries_stay_where_they_are(
     shop: Shop, desk: Desk, sweeps: Sweeps
 ) -> None:
-    await schedule(shop, 0, *await shop.accept(1))
+    await shop.schedule(0, *await shop.accept(1))
     agent = Retries(desk, sweeps)
     there, desk.redis = desk.redis, redis.connect("unix:///nowhere/redis.sock")
     with pytest.raises(redis.REDIS_ERRORS):
