@@ -6,7 +6,8 @@ Read in this order:
 2. ``reconcile``  one pipeline's loop: each second an ordered list of small steps
 3. ``observe``    what Redis and Postgres say; ``fleet``: whose pod is whose; ``sight``: one look
 4. ``shortlist.domain``  ``scaling``, ``drain``, ``grants``: the decisions
-5. ``kube``       alone talks to Kubernetes; ``desired`` and ``status`` are what it is told
+5. ``own``        the workers' Deployment, where the operator makes it
+6. ``kube``       alone talks to Kubernetes; ``desired`` and ``status`` are what it is told
 
 It keeps nothing that cannot be seen again: killed at any moment, replicas and grants hold.
 """

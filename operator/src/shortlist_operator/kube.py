@@ -24,6 +24,8 @@ FIELD_MANAGER = "shortlist-operator"
 _MERGE = "application/merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
 
+_REFUSALS = frozenset({400, 403, 409, 422})
+
 Json = dict[str, Any]
 
 
@@ -38,6 +40,11 @@ class KubeError(Exception):
         """Keep the HTTP status: 404 and 409 mean something to callers."""
         super().__init__(f"{status}: {message}")
         self.status = status
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the same call will be refused again; what else goes wrong may pass."""
+        return self.status in _REFUSALS
 
 
 class Kube:
@@ -116,12 +123,10 @@ class Kube:
         query = {"fieldManager": manager, "force": "true"}
         await self._call("PATCH", path, manifest, _APPLY, query)
 
-    async def pods(self, namespace: str, labels: dict[str, str]) -> list[Json]:
-        """The pods with these labels."""
-        selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-        reply = await self._call(
-            "GET", f"/api/v1/namespaces/{namespace}/pods", query={"labelSelector": selector}
-        )
+    async def pods(self, namespace: str, selector: Json) -> list[Json]:
+        """The pods that a LabelSelector means."""
+        query = {"labelSelector": _label_selector(selector)}
+        reply = await self._call("GET", f"/api/v1/namespaces/{namespace}/pods", query=query)
         return cast("list[Json]", reply["items"])
 
     async def annotate_pod(
@@ -247,6 +252,22 @@ def _targets(scaler: Json, deployment: str) -> bool:
     reference = scaler.get("spec", {}).get("scaleTargetRef", {})
     kind = reference.get("kind", "Deployment")
     return bool(kind == "Deployment" and reference.get("name") == deployment)
+
+
+def _label_selector(selector: Json) -> str:
+    """A LabelSelector as a query has it; the API server has checked it."""
+    terms = [f"{key}={value}" for key, value in sorted(selector.get("matchLabels", {}).items())]
+    for expression in selector.get("matchExpressions", []):
+        key, values = expression["key"], ",".join(expression.get("values", []))
+        terms.append(
+            {
+                "In": f"{key} in ({values})",
+                "NotIn": f"{key} notin ({values})",
+                "Exists": key,
+                "DoesNotExist": f"!{key}",
+            }[expression["operator"]]
+        )
+    return ",".join(terms)
 
 
 def _pipelines(namespace: str, name: str = "") -> str:

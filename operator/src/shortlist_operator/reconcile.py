@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from http import HTTPStatus
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -25,6 +26,7 @@ from shortlist.storage.postgres import CONNECTION_ERRORS, POSTGRES_ERRORS
 from shortlist.storage.redis import REDIS_ERRORS
 from shortlist_operator import desired, fleet, metrics
 from shortlist_operator.kube import KubeError
+from shortlist_operator.own import OwnDeployment, may_size
 from shortlist_operator.reporting import Reporter, Tick
 from shortlist_operator.sight import RolloutStrategy, Sight, is_rolling
 
@@ -39,10 +41,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _VICTIM_COST = "-1000"
-_APPLY_SECONDS = 30.0
 _SCALER_LOOK_SECONDS = 10.0
-_REFUSALS = frozenset({400, 403, 409, 422})
-"""Statuses with which the API server says that a manifest is no good; others pass."""
 
 
 class PipelineLoop:
@@ -63,7 +62,6 @@ class PipelineLoop:
         self._observer = observer
         self._lease = lease
         self._budget = budget
-        self._settings = settings
         self._namespace = namespace
         self._name = PipelineName(name)
         self._memory = scaling.Memory()
@@ -72,10 +70,9 @@ class PipelineLoop:
         self._draining: drain.Draining | None = None
         self._last_line: LineLook | None = None
         self._conflict: tuple[float, str | None] = (-_SCALER_LOOK_SECONDS, None)
-        self._applied: tuple[float, object] = (0.0, None)
-        self._refused: str | None = None
         self._known_capacity: int | None = None
         self._reporter = Reporter(kube, namespace, name)
+        self._own = OwnDeployment(kube, self._reporter, settings, namespace)
         budget.expect(self._name)
         self.last_tick = time.monotonic()
 
@@ -84,6 +81,7 @@ class PipelineLoop:
         while True:
             started = time.monotonic()
             interval = 1.0
+            resource: Json | None = None
             try:
                 with metrics.TICK_SECONDS.labels(self._name).time():
                     resource = await self._kube.pipeline(self._namespace, self._name)
@@ -98,9 +96,10 @@ class PipelineLoop:
             except REDIS_ERRORS as error:
                 metrics.TICK_FAILURES.labels(self._name, "redis").inc()
                 log.warning("redis_unavailable", pipeline=self._name, error=_said(error))
-            except Exception:
+            except Exception as error:
                 metrics.TICK_FAILURES.labels(self._name, "bug").inc()
                 log.exception("tick_failed", pipeline=self._name)
+                await self._tell_of_failure(resource, error)
             self._budget.looked(self._name)
             self.last_tick = time.monotonic()
             await asyncio.sleep(max(0.05, interval - (time.monotonic() - started)))
@@ -114,13 +113,13 @@ class PipelineLoop:
         interval = pipeline.scaling.interval_seconds
         await self._ensure_known(pipeline)
         target = desired.deployment_name(pipeline)
-        refused = await self._ensure_own_deployment(resource, pipeline)
+        if self._lease.held:
+            await self._own.keep(resource, pipeline)
         deployment = await self._kube.deployment(self._namespace, target)
-        if deployment is None or not _may_size(deployment, pipeline):
+        if deployment is None or not may_size(deployment, pipeline):
             self._budget.forget(self._name)  # what its workers hold, Postgres says
-            if refused is None:
-                self._applied = (0.0, None)  # our own is made anew in the next tick
-            tick = Tick(pipeline=pipeline, target_missing=target, refused=refused)
+            self._own.is_missing()
+            tick = Tick(pipeline=pipeline, target_missing=target, refused=self._own.refused)
             await self._reporter.tell(resource, tick, acting=self._lease.held)
             return interval
         sight = await self._look(deployment)
@@ -132,22 +131,33 @@ class PipelineLoop:
             sight=sight,
             decision=decision,
             conflict=await self._other_scaler(resource, target),
-            refused=refused,
+            refused=self._own.refused,
             budget=budget,
         )
         if self._lease.held:
-            if tick.conflict is None and pipeline.scaling.mode != "DryRun":
-                await self._act(pipeline, target, tick)
-            else:  # whoever sizes the workers, their connections are granted
-                await self._grant(pipeline, sight, 0)
+            try:
+                if tick.conflict is None and pipeline.scaling.mode != "DryRun":
+                    await self._act(pipeline, target, tick)
+                else:  # whoever sizes the workers, their connections are granted
+                    await self._grant(pipeline, sight, 0)
+            except KubeError as error:
+                if not error.is_refusal:
+                    raise
+                tick = replace(tick, failed=f"The API server refuses to size the workers: {error}")
         await self._reporter.tell(resource, tick, acting=self._lease.held)
         return interval
+
+    async def _tell_of_failure(self, resource: Json | None, error: Exception) -> None:
+        if resource is None:
+            return
+        failed = f"The operator failed, and its log says where: {error!r}"
+        with suppress(KubeError):
+            await self._reporter.tell(resource, Tick(failed=failed), acting=self._lease.held)
 
     # --- look
 
     async def _look(self, deployment: Json) -> Sight:
-        labels = deployment["spec"]["selector"]["matchLabels"]
-        raw = await self._kube.pods(self._namespace, labels)
+        raw = await self._kube.pods(self._namespace, deployment["spec"]["selector"])
         pods = tuple(fleet.read_pod(pod) for pod in raw if not fleet.is_over(pod))
         line, connections, errors = None, None, {}
         try:
@@ -241,45 +251,6 @@ class PipelineLoop:
         else:
             self._known_capacity = pipeline.line.capacity
 
-    async def _ensure_own_deployment(self, resource: Json, pipeline: ScoringPipeline) -> str | None:
-        """Without workerRef: make the Deployment, and keep it as the resource says.
-
-        Returns why it is not so, when the API server says that it cannot be.
-        """
-        if pipeline.worker.template is None or not self._lease.held:
-            return None
-        version = (resource["metadata"]["uid"], resource["metadata"]["generation"])
-        applied_at, applied = self._applied
-        if version == applied and time.monotonic() - applied_at < _APPLY_SECONDS:
-            return self._refused
-        self._refused = None
-        try:
-            await self._apply_own_deployment(resource, pipeline)
-        except KubeError as error:
-            if error.status not in _REFUSALS:
-                raise
-            self._refused = str(error)
-        self._applied = (time.monotonic(), version)
-        return self._refused
-
-    async def _apply_own_deployment(self, resource: Json, pipeline: ScoringPipeline) -> None:
-        name = desired.deployment_name(pipeline)
-        found = await self._kube.deployment(self._namespace, name)
-        if found is not None and not _may_size(found, pipeline):
-            raise KubeError(HTTPStatus.CONFLICT, f"Deployment {name} is there, and somebody else's")
-        manifest = desired.worker_deployment(
-            pipeline,
-            owner=resource,
-            instance=self._settings.operator_instance,
-            database_secret=self._settings.database_secret,
-            redis_secret=self._settings.redis_secret,
-        )
-        if found is None:
-            least = pipeline.scaling.min_replicas
-            await self._kube.create_deployment(self._namespace, manifest, replicas=least)
-            self._reporter.note("Normal", "DeploymentCreated", "The workers' Deployment is made.")
-        await self._kube.apply_deployment(self._namespace, manifest)
-
     async def _act(self, pipeline: ScoringPipeline, target: str, tick: Tick) -> None:
         sight, decision = tick.sight, tick.decision
         assert sight is not None
@@ -362,14 +333,6 @@ class PipelineLoop:
         await self._kube.scale_deployment(self._namespace, target, replicas)
         metrics.SCALED.labels(self._name, "in").inc()
         self._reporter.note("Normal", "ScaledIn", f"{sight.replicas}→{replicas}: {reason}")
-
-
-def _may_size(deployment: Json, pipeline: ScoringPipeline) -> bool:
-    """Whether it is what workerRef means, or what we made: another's of that name is left alone."""
-    labels = deployment["metadata"].get("labels", {})
-    return (
-        pipeline.worker_ref is not None or desired.worker_labels(pipeline).items() <= labels.items()
-    )
 
 
 def _target_of(resource: Json) -> str:

@@ -43,6 +43,7 @@ class Tick:
     target_missing: str | None = None
     invalid: str | None = None
     refused: str | None = None
+    failed: str | None = None
     budget: int | None = None
 
 
@@ -124,6 +125,7 @@ def _situation(tick: Tick) -> status.Situation:
         target_missing=tick.target_missing,
         invalid=tick.invalid,
         refused=tick.refused,
+        failed=tick.failed,
         looked=sight is not None and decision is not None,
         redis_error=errors.get("redis"),
         postgres_error=errors.get("postgres"),

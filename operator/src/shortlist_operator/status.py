@@ -48,6 +48,8 @@ class Situation:
     """Why the spec cannot be used."""
     refused: str | None
     """Why the workers' Deployment is not as the spec says."""
+    failed: str | None
+    """What went wrong with looking or acting that will go wrong again."""
     looked: bool
     """Whether anything was looked at: not so without a target, or a spec that can be used."""
     redis_error: str | None
@@ -96,19 +98,19 @@ def merged(new: Iterable[Condition], old: list[Json], *, now: str, generation: i
 
 
 def _ready(s: Situation) -> Condition:
-    if s.invalid is not None:
-        return Condition("Ready", "False", "InvalidSpec", s.invalid)
-    if s.conflict is not None:
-        message = f"{s.conflict} sizes the target as well; remove it, and this one goes on."
-        return Condition("Ready", "False", "ConflictingScaler", message)
-    if s.refused is not None:
-        message = f"The workers' Deployment cannot be as the spec says: {s.refused}"
-        return Condition("Ready", "False", "DeploymentRefused", message)
-    if s.target_missing is not None:
-        message = f"Deployment {s.target_missing} does not exist."
-        return Condition("Ready", "False", "TargetMissing", message)
-    if s.redis_error is not None:
-        return Condition("Ready", "False", "LineUnreadable", s.redis_error)
+    problems = {
+        "InvalidSpec": s.invalid,
+        "ConflictingScaler": s.conflict
+        and f"{s.conflict} sizes the target as well; remove it, and this one goes on.",
+        "DeploymentRefused": s.refused
+        and f"The workers' Deployment cannot be as the spec says: {s.refused}",
+        "TargetMissing": s.target_missing and f"Deployment {s.target_missing} does not exist.",
+        "TickFailed": s.failed,
+        "LineUnreadable": s.redis_error,
+    }
+    for reason, message in problems.items():
+        if message is not None:
+            return Condition("Ready", "False", reason, message)
     follow = "follow it" if s.mode == "Auto" else f"stay as they are: mode {s.mode}"
     return Condition("Ready", "True", "Sizing", f"The line is read, and the workers {follow}.")
 

@@ -96,6 +96,28 @@ async def test_postgres_outage_freezes_grants_and_takes_nobody_away(
     await pipeline.until_replicas(0)
 
 
+async def test_an_operator_that_may_not_scale_says_so_and_goes_on_when_it_may(
+    cluster: Cluster, pipelines: Pipelines
+) -> None:
+    pipeline = await pipelines.make()
+    path = cluster.role(cluster.part("operator"))
+    rules = (await cluster.get(path))["rules"]
+    await cluster.patch(
+        path, {"rules": [r for r in rules if "deployments/scale" not in r["resources"]]}
+    )
+    try:
+        await pipeline.submit(10)
+        ready = await pipeline.until_condition("Ready", "False")
+        assert ready["reason"] == "TickFailed"
+        assert "forbidden" in ready["message"]
+        assert (await pipeline.status())["replicas"]["desired"] > 0  # what it would do is told
+        assert await pipeline.replicas() == 0
+    finally:
+        await cluster.patch(path, {"rules": rules})
+    await pipeline.until_condition("Ready", "True")
+    await pipeline.settle()
+
+
 async def test_two_operators_one_actor(cluster: Cluster, pipelines: Pipelines) -> None:
     path = cluster.deployments(cluster.part("operator"))
     await cluster.scale(path, 2)

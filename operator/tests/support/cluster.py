@@ -170,6 +170,10 @@ class Cluster:
         """The path of a StatefulSet."""
         return self._path("/apis/apps/v1", "statefulsets", name)
 
+    def role(self, name: str) -> str:
+        """The path of a Role."""
+        return self._path("/apis/rbac.authorization.k8s.io/v1", "roles", name)
+
     def pod(self, name: str = "") -> str:
         """The path of pods, or of one."""
         return self._path("/api/v1", "pods", name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
@@ -36,7 +36,7 @@ CALLS: dict[str, Callable[[Kube], Awaitable[object]]] = {
     "scale_deployment": lambda kube: kube.scale_deployment("prod", "w", 3),
     "create_deployment": lambda kube: kube.create_deployment("prod", MANIFEST, replicas=1),
     "apply_deployment": lambda kube: kube.apply_deployment("prod", MANIFEST),
-    "pods": lambda kube: kube.pods("prod", {"app": "w"}),
+    "pods": lambda kube: kube.pods("prod", {"matchLabels": {"app": "w"}}),
     "annotate_pod": lambda kube: kube.annotate_pod("prod", "w-1", {"a": "b"}),
     "create_event": lambda kube: kube.create_event("prod", {"metadata": {"name": "e"}}),
     "other_scalers": lambda kube: kube.other_scalers("prod", "w"),
@@ -174,10 +174,33 @@ async def test_scaling_and_the_status_go_to_their_own_paths(server: ApiServer, k
     ]
 
 
-async def test_pods_are_asked_for_by_all_their_labels(server: ApiServer, kube: Kube) -> None:
+@pytest.mark.parametrize(
+    ("selector", "query"),
+    [
+        ({"matchLabels": {"b": "2", "a": "1"}}, "a=1,b=2"),
+        (
+            {"matchExpressions": [{"key": "a", "operator": "In", "values": ["1", "2"]}]},
+            "a in (1,2)",
+        ),
+        ({"matchExpressions": [{"key": "a", "operator": "NotIn", "values": ["1"]}]}, "a notin (1)"),
+        (
+            {
+                "matchLabels": {"b": "2"},
+                "matchExpressions": [
+                    {"key": "a", "operator": "Exists"},
+                    {"key": "c", "operator": "DoesNotExist"},
+                ],
+            },
+            "b=2,a,!c",
+        ),
+    ],
+)
+async def test_pods_are_asked_for_by_the_whole_selector(
+    server: ApiServer, kube: Kube, selector: dict[str, Any], query: str
+) -> None:
     server.keep(f"{PODS}/w-1", {})
-    assert len(await kube.pods("prod", {"b": "2", "a": "1"})) == 1
-    assert server.calls[0].query == {"labelSelector": "a=1,b=2"}
+    assert len(await kube.pods("prod", selector)) == 1
+    assert server.calls[0].query == {"labelSelector": query}
 
 
 async def test_a_mark_is_set_and_removed_and_a_pod_that_is_gone_needs_none(

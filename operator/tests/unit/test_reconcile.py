@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +19,7 @@ from shortlist_operator.observe import Observer
 from shortlist_operator.reconcile import PipelineLoop
 from shortlist_operator.settings import OperatorSettings
 from support.api_server import ApiServer, Call, refusal
+from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -152,3 +155,22 @@ async def test_who_refers_to_another_pipelines_own_workers_is_in_conflict_too(
     keep_deployment(server, "cv-worker", {})
     ready = condition(await ticked(server, "thief"), "Ready")
     assert ready["message"].startswith("ScoringPipeline/cv")
+
+
+async def test_a_tick_that_fails_is_told_and_the_next_one_comes(server: ApiServer) -> None:
+    keep_pipeline(server, "cv", {"workerRef": {"name": "w"}})
+    server.keep(f"{DEPLOYMENTS}/w", {"metadata": {"name": "w"}, "spec": {}})  # not possible
+    async with a_loop(server, "cv") as loop:
+        running = asyncio.create_task(loop.run())
+
+        async def ready_says(reason: str) -> bool:
+            status = server.objects[f"{PIPELINES}/cv"].get("status")
+            return status is not None and condition(status, "Ready")["reason"] == reason
+
+        await until(partial(ready_says, "TickFailed"), within_seconds=30, what="it is told")
+        ready = condition(server.objects[f"{PIPELINES}/cv"]["status"], "Ready")
+        assert "KeyError('selector')" in ready["message"]
+        keep_deployment(server, "w", {})
+        await until(partial(ready_says, "LineUnreadable"), within_seconds=30, what="it goes on")
+        del server.objects[f"{PIPELINES}/cv"]
+        await running

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     Opener = Callable[..., AbstractAsyncContextManager[Door]]
 
-PATIENT = {"commit_timeout_seconds": 60, "body_timeout_seconds": 60}
 HOT: dict[str, Any] = {}
 ORDINARY: dict[str, Any] = {"rate_limit_per_second": 1e6, "rate_limit_burst": 10**9}
 """A rate that nobody reaches: so each call is counted, and none is hot."""
@@ -175,7 +174,7 @@ async def test_both_ways_answer_alike_store_alike_and_count_alike(
     await pipelines.configure(db, "sales", 1_000)  # type: ignore[arg-type]
     seen = []
     for way in (HOT, ORDINARY):
-        async with opening(**PATIENT, **way) as door:
+        async with opening(**way) as door:
             seen.append(await effects(door, db, line_redis, PLAIN + UNUSUAL + BAD))
     hot, ordinary = seen
     for what, answers in ordinary.answers.items():
@@ -197,7 +196,7 @@ async def watched(
         await answer(self, scope, receive, send)
 
     monkeypatch.setattr(FrontDoor, "__call__", note)
-    async with opening(**PATIENT, **settings) as door:
+    async with opening(**settings) as door:
         reached.clear()
         yield door, reached
 
@@ -279,7 +278,7 @@ async def begin_to_drain(door: Door) -> None:
 async def test_a_drain_answers_what_waits_for_its_commit_and_hangs_up(
     opening: Opener, db: Connection, way: dict[str, Any]
 ) -> None:
-    async with opening(**PATIENT, **way) as door:
+    async with opening(**way) as door:
         async with commits_wait(db) as one_waits:
             waiting = asyncio.create_task(exchange(door.port, PLAIN[0]))
             await until(one_waits, what="the commit waits")
@@ -293,7 +292,7 @@ async def test_a_drain_answers_what_waits_for_its_commit_and_hangs_up(
 async def test_a_drain_answers_what_has_begun_to_arrive(
     opening: Opener, way: dict[str, Any]
 ) -> None:
-    async with opening(**PATIENT, **way) as door:
+    async with opening(**way) as door:
         reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
         writer.write(GOOD[:-5])
         await asyncio.sleep(0.2)  # the server has read it
@@ -309,7 +308,7 @@ async def test_a_drain_answers_what_has_begun_to_arrive(
 async def test_who_hangs_up_before_the_commit_is_accepted_all_the_same(
     opening: Opener, db: Connection
 ) -> None:
-    async with opening(**PATIENT) as door:
+    async with opening() as door:
         async with commits_wait(db) as one_waits:
             _, writer = await asyncio.open_connection("127.0.0.1", door.port)
             writer.write(GOOD)
