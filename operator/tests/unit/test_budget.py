@@ -167,6 +167,17 @@ def test_pipelines_count_on_shares_by_what_they_want() -> None:
     assert budget.share(A, 100, 300) == 100
 
 
+def test_what_a_silent_worker_holds_is_not_there_to_be_shared() -> None:
+    sight = workers(12, "a1", "a2", grant=WANTED, strategy=SURGE)
+    assert sight.line is not None
+    alone = granted(Budget(), A, sight)
+    assert alone == {}  # two times five, and a surge of two
+    silent = [replace(beat, at=NOW - 60, in_flight=0) for beat in sight.line.beats[:1]]
+    line = a_line([*silent, *sight.line.beats[1:]], sight.line.grants)
+    gone = a_sight(line, postgres(9, {"a1": WANTED}), sight.pods[1:], replicas=1, strategy=SURGE)
+    assert granted(Budget(), A, gone) == {"a2": 2}
+
+
 # --- in any order
 
 
