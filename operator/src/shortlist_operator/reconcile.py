@@ -91,8 +91,7 @@ class PipelineLoop:
                         return
                     interval = await self._tick(resource)
             except KubeError as error:
-                metrics.TICK_FAILURES.labels(self._name, "kubernetes").inc()
-                log.warning("kubernetes_unavailable", pipeline=self._name, error=str(error))
+                self._failed_at_kubernetes(error)
             except REDIS_ERRORS as error:
                 metrics.TICK_FAILURES.labels(self._name, "redis").inc()
                 log.warning("redis_unavailable", pipeline=self._name, error=_said(error))
@@ -143,15 +142,20 @@ class PipelineLoop:
             except KubeError as error:
                 if not error.is_refusal:
                     raise
+                self._failed_at_kubernetes(error)
                 tick = replace(tick, failed=f"The API server refuses to size the workers: {error}")
         await self._reporter.tell(resource, tick, acting=self._lease.held)
         return interval
+
+    def _failed_at_kubernetes(self, error: KubeError) -> None:
+        metrics.TICK_FAILURES.labels(self._name, "kubernetes").inc()
+        log.warning("kubernetes_unavailable", pipeline=self._name, error=str(error))
 
     async def _tell_of_failure(self, resource: Json | None, error: Exception) -> None:
         if resource is None:
             return
         failed = f"The operator failed, and its log says where: {error!r}"
-        with suppress(KubeError):
+        with suppress(Exception):  # telling may be what fails; the metric has it
             await self._reporter.tell(resource, Tick(failed=failed), acting=self._lease.held)
 
     # --- look
