@@ -84,14 +84,19 @@ async def test_who_let_the_lease_run_out_and_renews_before_anybody_took_over_sta
 
 
 async def test_a_takeover_waits_for_the_former_leaders_transaction(
-    db: Connection, other: Connection
+    db: Connection, other: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(leases, "_TAKEOVER_TIMEOUT_MILLISECONDS", 60_000)  # on a busy machine too
     former = await take(db)
     assert former is not None
+
+    async def waits() -> bool:
+        return bool(await db.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
     async with leases.leading(db, former):
         await leases.give_up(other, former)
         taking = asyncio.create_task(take(other))
-        await asyncio.sleep(0.3)
+        await until(waits, within_seconds=30, what="the other one waits")
         assert not taking.done()
     taken = await taking
     assert taken is not None
@@ -120,10 +125,12 @@ async def test_a_transaction_that_was_left_open_is_ended_so_that_another_may_lea
     if in_mid_statement:  # prepared, not executed: Postgres does not count such a session as idle
         await other.prepare("SELECT 1")
     await db.execute("UPDATE leases SET expires_at = now()")
-    assert await take(db) is None
-    taken = await take(db)
-    assert taken is not None
-    assert taken.term == 2
+
+    async def taken() -> bool:
+        return await take(db) is not None
+
+    await until(taken, within_seconds=30, what="another leads")
+    assert await db.fetchval("SELECT term FROM leases") == 2
     with pytest.raises(postgres.CONNECTION_ERRORS):
         await leading.__aexit__(None, None, None)
 
