@@ -43,7 +43,7 @@ async def run_drain(bench: Bench) -> list[Figure]:
 
 
 async def _beside_peers(bench: Bench, name: str, title: str, measure: Measure) -> list[Figure]:
-    our_count, their_count = bench.scale((10_000, 1_500), (50_000, 5_000))
+    our_count, their_count = bench.scale((5_000, 1_000), (50_000, 5_000))
     mine: dict[str, list[float]] = {"perJob": [], "perWrite": []}
     infos = [info for info in PEERS.values() if info.runs_many_at_once]
     theirs: dict[str, list[float]] = {info.title: [] for info in infos}
