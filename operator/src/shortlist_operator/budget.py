@@ -119,13 +119,17 @@ class Budget:
         first = pipeline.connections.first_grant
         holders = _holders(pipeline, sight)
         live = {beat.worker_id for beat in sight.line.live}
-        silent = sum(holder.held for holder in holders if holder.worker_id not in live)
-        elsewhere = self.elsewhere(pipeline.name, sight.members, sight.connections.open_by_worker)
+        reporting = [holder for holder in holders if holder.worker_id in live]
+        elsewhere = (
+            first * sight.unreported
+            # Who fell silent obeys nobody: what it holds is not there to be shared.
+            + sum(holder.held for holder in holders if holder.worker_id not in live)
+            + self.elsewhere(pipeline.name, sight.members, sight.connections.open_by_worker)
+        )
         allocation: Allocation = allocate(
             sight.connections.budget(pipeline.connections.reserved),
-            # Who fell silent obeys nobody: what it holds is not there to be shared.
-            [holder for holder in holders if holder.worker_id in live],
-            elsewhere=elsewhere + silent + first * sight.unreported,
+            reporting,
+            elsewhere=elsewhere,
             expected=first * (wanted + sight.may_surge(wanted)),
         )
         self._held[pipeline.name] = {

@@ -130,10 +130,10 @@ def allocate(
 
     Args:
         budget: B; None while Postgres cannot be read, and everything stays as it is.
-        holders: the workers that report, until they and their connections are gone.
-        elsewhere: connections of workers that do not report: k + 1 for each that was started and
-            has not reported yet, what Postgres counts for those that are gone, and all that it
-            could hold for one whose report was lost.
+        holders: the workers that are told what they may hold.
+        elsewhere: connections of all others: k + 1 for each that was started and has not reported
+            yet, what Postgres counts for those that are gone, and all that it may hold for one that
+            fell silent, or whose report was lost.
         expected: connections to keep free, for workers about to be started or to start by
             themselves (a rollout's surge, the replacement of one that died).
     """

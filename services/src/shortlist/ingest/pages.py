@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import httpx
@@ -39,7 +40,7 @@ class Pages:
         )
 
     async def get(self, call: Call) -> Stream:
-        """The dashboard's answer; 404 without a dashboard, 503 when it does not answer."""
+        """The dashboard's answer; 404 when nobody knows the path, 503 when it does not answer."""
         if self._client is None or call.scope["method"] not in ("GET", "HEAD"):
             raise not_found()
         path = call.scope["raw_path"] + b"?" + call.scope["query_string"]
@@ -52,6 +53,9 @@ class Pages:
             response = await self._client.send(request, stream=True)
         except httpx.HTTPError as error:
             raise unavailable("The dashboard does not answer.") from error
+        if response.status_code == HTTPStatus.NOT_FOUND:  # our own words: it may be a mistyped call
+            await response.aclose()
+            raise not_found()
         headers = tuple(
             (name.lower(), value)
             for name, value in response.headers.raw

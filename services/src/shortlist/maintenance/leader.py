@@ -159,18 +159,15 @@ class Candidate:
         connection = self._connection
         asking = asyncio.ensure_future(operation(connection))
         try:
-            done, _ = await asyncio.wait([asking], timeout=max(0.0, seconds))
-        except asyncio.CancelledError:
-            connection.terminate()
-            asking.cancel()
-            raise
-        if not done:
+            async with asyncio.timeout(seconds):
+                await asyncio.wait([asking])
+        except (asyncio.CancelledError, TimeoutError):
             # Terminated first, or the cancelled operation would wait for its rollback. Cancelled
             # too, as it may have been answered just now and go on without a connection.
             connection.terminate()
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
-            raise TimeoutError(f"Postgres did not answer within {max(0.0, seconds):.1f} s")
+            raise
         answer = asking.result()
         self.last_contact = time.monotonic()
         return answer

@@ -51,7 +51,9 @@ async def test_pages_come_from_the_dashboard(opening: Opener) -> None:
         assert reply.text == "/dashboard/some?a=1&b=%2F None"
         reply = await door.client.head("/dashboard/some")
         assert (reply.status_code, reply.content) == (203, b"")
-        assert (await door.client.get("/no/such/page")).status_code == 404
+        reply = await door.client.get("/no/such/page")
+        assert reply.status_code == 404
+        assert reply.json()["error"]["code"] == "NOT_FOUND"  # it may be a mistyped call
 
 
 async def test_what_ingest_knows_is_its_own(opening: Opener) -> None:
