@@ -12,6 +12,7 @@ import contextlib
 import functools
 import itertools
 import os
+import pathlib
 import signal
 import socket
 import subprocess
@@ -33,6 +34,8 @@ Role = Literal["ingest", "worker", "maintenance", "operator"]
 
 _OPERATOR = ["shortlist_operator"]
 """How Python is told to run it: it is a distribution of its own."""
+
+_UNGUARDED = pathlib.Path(__file__).parents[1] / "unguarded"
 
 _LOOK_SECONDS = 0.05
 _LOG_TAIL_CHARACTERS = 3_000
@@ -227,10 +230,16 @@ class Stack:
         }
         self._keeper: asyncio.Task[None] | None = None
 
-    async def start(self, role: Role, *, wait: bool = True, **settings: object) -> Service:
-        """Start a process and wait until it is ready; ``settings`` are for this one."""
+    async def start(
+        self, role: Role, *, wait: bool = True, unguarded: str = "", **settings: object
+    ) -> Service:
+        """Start a process and wait until it is ready; ``settings`` are for this one.
+
+        ``unguarded``: which guards (`unguarded/guards.py`, split by ``,``) it is to be without.
+        """
         name = f"{role}-{len(self.services)}"
-        service = Service(role, name, self._environment | _variables(settings), self.directory)
+        environment = self._environment | _variables(settings) | without_guards(unguarded)
+        service = Service(role, name, environment, self.directory)
         service.spawn()
         self.services.append(service)
         if wait:
@@ -286,6 +295,11 @@ def _succeed(service: Service) -> None:
     service.deaths.append(service.process.returncode)
     service.environment.pop("SHORTLIST_FAILPOINTS", None)
     service.spawn()
+
+
+def without_guards(names: str) -> dict[str, str]:
+    """Variables that make a Python process, and its children, start without these guards."""
+    return {"UNGUARDED": names, "PYTHONPATH": str(_UNGUARDED)} if names else {}
 
 
 def _variables(settings: dict[str, object]) -> dict[str, str]:

@@ -1,0 +1,148 @@
+"""Says of an error whose trouble it is. Every step that speaks to Postgres or Redis asks here.
+
+What follows from the answer is the same at every step:
+
+* ``server``: the server's trouble (away, full, read-only, failing over, a deadlock). Try again,
+  with backoff, on another connection; nothing is booked on an application.
+* ``item``: the data of one item (a value that Postgres refuses). Trying again does not help: end
+  that one with its true reason, and never its neighbours; a batch is tried apart first.
+* ``everyone``: what would meet every item alike (a missing permission, table or password). Wait,
+  say so loudly, try again slowly; nothing is booked on an application.
+* ``bug``: none of these. End the attempt with the error's name, and log it.
+
+Sources: PostgreSQL's appendix "Error Codes" (classes are the first two characters of an
+SQLSTATE); the prefixes of Redis's ``src/server.c`` (``createSharedObjects``) and of its cluster
+and Sentinel specifications.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import asyncpg
+import redis.exceptions
+
+
+class Fault(StrEnum):
+    """Whose trouble an error is."""
+
+    SERVER = "server"
+    ITEM = "item"
+    EVERYONE = "everyone"
+    BUG = "bug"
+
+
+_SQLSTATES: dict[str, Fault] = {
+    "25006": Fault.SERVER,  # read_only_sql_transaction: the primary was demoted
+    "25P02": Fault.SERVER,  # in_failed_sql_transaction: a reused connection was left in one
+    "25P03": Fault.SERVER,  # idle_in_transaction_session_timeout
+    "25P04": Fault.SERVER,  # transaction_timeout
+    "26000": Fault.SERVER,  # a pooler gave us another connection than the one we prepared on
+    "42P05": Fault.SERVER,  # the same, prepared twice
+}
+"""Single codes, where they differ from their class."""
+
+_SQLSTATE_CLASSES: dict[str, Fault] = {
+    "08": Fault.SERVER,  # connection exception
+    "40": Fault.SERVER,  # transaction rollback: serialization failure, deadlock
+    "53": Fault.SERVER,  # insufficient resources: disk full, out of memory, too many connections
+    "55": Fault.SERVER,  # object not in the right state: lock not available
+    "57": Fault.SERVER,  # operator intervention: cancelled, shutting down, crashed
+    "58": Fault.SERVER,  # system error: I/O
+    "XX": Fault.SERVER,  # internal error: that server's data is corrupted, another's may not be
+    "21": Fault.ITEM,  # cardinality violation
+    "22": Fault.ITEM,  # data exception
+    "23": Fault.ITEM,  # integrity constraint violation
+    "54": Fault.ITEM,  # program limit exceeded: a value too large for an index
+    "0A": Fault.EVERYONE,  # feature not supported
+    "28": Fault.EVERYONE,  # invalid authorization
+    "3D": Fault.EVERYONE,  # no such database
+    "3F": Fault.EVERYONE,  # no such schema
+    "42": Fault.EVERYONE,  # no such table, column or function; no privilege
+}
+
+_REDIS_PREFIXES: dict[str, Fault] = dict.fromkeys(
+    [
+        "READONLY",
+        "LOADING",
+        "BUSY",
+        "NOREPLICAS",
+        "MASTERDOWN",
+        "OOM",
+        "MISCONF",
+        "CLUSTERDOWN",
+        "MOVED",
+        "ASK",
+        "TRYAGAIN",
+        "NOMASTERLINK",
+        "UNBLOCKED",
+        "UNKILLABLE",
+        "EXECABORT",
+        "STALE",
+        "FAILOVER",
+        "IOERR",
+    ],
+    Fault.SERVER,
+) | dict.fromkeys(("NOPERM", "NOAUTH", "WRONGPASS", "NOPROTO"), Fault.EVERYONE)
+"""First words of error replies. All others (WRONGTYPE, ERR, NOGROUP …) are bugs of ours."""
+
+_REDIS_TYPES: tuple[tuple[type[Exception], Fault], ...] = (
+    # Most special first. The client cuts the prefix of those that it has a class for.
+    (redis.exceptions.AuthenticationError, Fault.EVERYONE),
+    (redis.exceptions.AuthenticationWrongNumberOfArgsError, Fault.EVERYONE),
+    (redis.exceptions.AuthorizationError, Fault.EVERYONE),
+    (redis.exceptions.NoPermissionError, Fault.EVERYONE),
+    (redis.exceptions.ClusterCrossSlotError, Fault.BUG),
+    (redis.exceptions.CrossSlotTransactionError, Fault.BUG),
+    (redis.exceptions.ConnectionError, Fault.SERVER),
+    (redis.exceptions.TimeoutError, Fault.SERVER),
+    (redis.exceptions.ReadOnlyError, Fault.SERVER),
+    (redis.exceptions.OutOfMemoryError, Fault.SERVER),
+    (redis.exceptions.ClusterError, Fault.SERVER),
+    (redis.exceptions.AskError, Fault.SERVER),
+    (redis.exceptions.TryAgainError, Fault.SERVER),
+    (redis.exceptions.ExecAbortError, Fault.SERVER),
+    (redis.exceptions.RedisClusterException, Fault.SERVER),
+    (redis.exceptions.InvalidResponse, Fault.SERVER),  # whoever answers there is no Redis
+)
+
+
+def fault_of(error: BaseException) -> Fault:
+    """Whose trouble an error is, however it reached us: driver, client, server or network."""
+    if isinstance(error, asyncpg.PostgresError):
+        return _of_postgres(error)
+    if isinstance(error, redis.exceptions.RedisError | redis.exceptions.RedisClusterException):
+        return _of_redis(error)
+    if isinstance(error, asyncpg.InterfaceError | UnicodeEncodeError) and isinstance(
+        error, ValueError
+    ):
+        # A value that the driver cannot encode, or an option of ours that it does not know.
+        is_option = isinstance(error, asyncpg.ClientConfigurationError)
+        return Fault.EVERYONE if is_option else Fault.ITEM
+    if isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError):
+        return Fault.SERVER  # OSError includes ConnectionError, TimeoutError and those of TLS
+    return Fault.BUG
+
+
+def breaks_connection(error: BaseException) -> bool:
+    """Whether the connection on which it happened must not be used again.
+
+    Any error but the item's own: a server that refuses may be the wrong one by now (demoted,
+    restored, behind a name that points elsewhere), and only a new connection finds that out.
+    """
+    return fault_of(error) is not Fault.ITEM
+
+
+def _of_postgres(error: asyncpg.PostgresError) -> Fault:
+    if isinstance(error, asyncpg.InvalidCachedStatementError):
+        return Fault.SERVER  # a migration ran meanwhile: a new connection prepares anew
+    state = error.sqlstate or ""
+    return _SQLSTATES.get(state) or _SQLSTATE_CLASSES.get(state[:2], Fault.BUG)
+
+
+def _of_redis(error: Exception) -> Fault:
+    for kind, fault in _REDIS_TYPES:
+        if isinstance(error, kind):
+            return fault
+    first_word = str(error).partition(" ")[0]
+    return _REDIS_PREFIXES.get(first_word, Fault.BUG)
