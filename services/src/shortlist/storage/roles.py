@@ -1,0 +1,114 @@
+"""The database roles of a release, and what each may do.
+
+| role | named by | used by | may |
+|---|---|---|---|
+| owner | OWNER_DATABASE_URL | ``shortlist migrate`` | change the schema, make the other two |
+| service | DATABASE_URL | ingest, worker, maintenance, operator | read and write rows |
+| reader | READER_DATABASE_URL | dashboard | read rows |
+
+`ensure` makes the service's and the reader's role and grants them what they need; the owner runs it
+after each migration, so that a new table is granted with it. None of the two is a superuser, owns
+anything, or may write into the table that says which schema there is.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+if TYPE_CHECKING:
+    from shortlist.storage.postgres import Connection
+
+_ITERATIONS = 4096  # Postgres's own default, scram_iterations
+_SCHEMA_VERSION_TABLE = "alembic_version"
+
+_OUR_RELATIONS = """
+SELECT c.relname AS name, c.relkind = 'S' AS is_sequence
+FROM pg_class c
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S')
+  AND pg_has_role(current_user, c.relowner, 'MEMBER')
+ORDER BY c.relname
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A role's name and its password, as a URL names them."""
+
+    user: str
+    password: str = field(default="", repr=False)
+
+
+async def ensure(connection: Connection, *, service: Login | None, reader: Login | None) -> None:
+    """Make the roles that are not there, and grant both what they need. Safe to run twice.
+
+    ``connection`` is the owner's, outside of a transaction. A role of the owner's own name is left
+    as it is. Raises `asyncpg.InsufficientPrivilegeError` when a role is missing and the owner must
+    not make it (it has no CREATEROLE).
+    """
+    owner = await connection.fetchval("SELECT current_user::text")
+    async with connection.transaction():
+        relations = await connection.fetch(_OUR_RELATIONS)
+        for login, rights in ((service, "SELECT, INSERT, UPDATE, DELETE"), (reader, "SELECT")):
+            if login is None or login.user == owner:
+                continue
+            await _ensure_role(connection, login)
+            await _grant(connection, login.user, rights, relations)
+
+
+async def _ensure_role(connection: Connection, login: Login) -> None:
+    exists = await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", login.user)
+    verb = "ALTER" if exists else "CREATE"
+    password = f"PASSWORD {_literal(scram_verifier(login.password))}" if login.password else ""
+    statement = f"{verb} ROLE {_name(login.user)} LOGIN {password}"
+    try:
+        async with connection.transaction():
+            await connection.execute(statement)
+    except asyncpg.InsufficientPrivilegeError:
+        if not exists:  # one that is there may be another administrator's: its password stays
+            raise
+
+
+async def _grant(
+    connection: Connection, user: str, rights: str, relations: list[asyncpg.Record]
+) -> None:
+    role = _name(user)
+    await connection.execute(f"GRANT USAGE ON SCHEMA public TO {role}")
+    for relation in relations:
+        name = f"public.{_name(relation['name'])}"
+        if relation["is_sequence"]:
+            await connection.execute(f"GRANT USAGE, SELECT ON SEQUENCE {name} TO {role}")
+            continue
+        is_version = relation["name"] == _SCHEMA_VERSION_TABLE
+        await connection.execute(f"GRANT {'SELECT' if is_version else rights} ON {name} TO {role}")
+
+
+def scram_verifier(password: str, salt: bytes | None = None) -> str:
+    """What Postgres keeps instead of a password (RFC 5803), so that none is ever sent to it.
+
+    A statement with a password in it ends up in the server's log when it fails, or when statements
+    are logged. ``salt``: 16 bytes; drawn when not given.
+    """
+    salt = salt or secrets.token_bytes(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _ITERATIONS)
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    stored_key = hashlib.sha256(client_key).digest()
+    server_key = hmac.digest(salted, b"Server Key", "sha256")
+    encoded_salt, *keys = (
+        base64.b64encode(part).decode() for part in (salt, stored_key, server_key)
+    )
+    return f"SCRAM-SHA-256${_ITERATIONS}:{encoded_salt}${':'.join(keys)}"
+
+
+def _name(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
