@@ -50,12 +50,18 @@ class Batcher(Generic[Item, Result]):
             task.add_done_callback(self._tasks.discard)
         return future
 
-    def fail_waiting(self, error: Exception) -> int:
-        """Give up what no batch has taken yet; how many items that were."""
-        waiting = list(self._waiting)
-        self._waiting.clear()
-        _fail(waiting, error)
-        return len(waiting)
+    @property
+    def oldest(self) -> Item | None:
+        """The first item that no batch has taken yet."""
+        return self._waiting[0][0] if self._waiting else None
+
+    def fail_waiting(self, error: Exception, which: Callable[[Item], bool] = lambda _: True) -> int:
+        """Give up items that no batch has taken yet; how many that were."""
+        failed = [waiting for waiting in self._waiting if which(waiting[0])]
+        if failed:
+            self._waiting = deque(w for w in self._waiting if not which(w[0]))
+            _fail(failed, error)
+        return len(failed)
 
     async def join(self) -> None:
         """Wait until nothing waits or runs."""

@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-_CHECK_TIMEOUT_SECONDS = 2.0
-"""A check that has not answered by then has failed; Kubernetes's own default time-out is 1 s."""
+_CHECK_TIMEOUT_SECONDS = 1.8
+"""A check that has not answered by then has failed: every answer comes within 2 s."""
+
+_RETRY_AFTER = {"Retry-After": "1"}
 
 _BACKLOG = 2048
 _STARTUP_POLL_SECONDS = 0.005
@@ -61,12 +63,13 @@ async def always_ok() -> Health:
 
 def probe_routes(*, readiness: Check, liveness: Check = always_ok) -> list[Route]:
     """``/healthz``, ``/readyz``, ``/metrics``; 503 when a check fails, raises or hangs."""
+    live, ready = _Shared(liveness), _Shared(readiness)
 
     async def healthz(_: Request) -> Response:
-        return await _answer(liveness)
+        return await _answer(live)
 
     async def readyz(_: Request) -> Response:
-        return await _answer(readiness)
+        return await _answer(ready)
 
     return [
         Route("/healthz", healthz, methods=["GET"]),
@@ -80,13 +83,35 @@ def probe_app(*, readiness: Check, liveness: Check = always_ok) -> Starlette:
     return Starlette(routes=probe_routes(readiness=readiness, liveness=liveness))
 
 
+class _Shared:
+    """One check at a time; those who ask meanwhile get its answer.
+
+    Without it many who ask at once would wait for each other's connections.
+    """
+
+    def __init__(self, check: Check) -> None:
+        """``check`` may be slow; it is given up in time."""
+        self._check = check
+        self._running: asyncio.Task[Health] | None = None
+
+    async def __call__(self) -> Health:
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._run())
+        return await asyncio.shield(self._running)  # one who leaves must not stop the others
+
+    async def _run(self) -> Health:
+        try:
+            async with asyncio.timeout(_CHECK_TIMEOUT_SECONDS):
+                return await self._check()
+        except Exception as error:  # noqa: BLE001 (whatever is wrong, the answer is "not well")
+            return Health(ok=False, detail={"error": type(error).__name__})
+
+
 async def _answer(check: Check) -> Response:
-    try:
-        health = await asyncio.wait_for(check(), _CHECK_TIMEOUT_SECONDS)
-    except Exception as error:  # noqa: BLE001 (whatever is wrong, the answer is "not well")
-        health = Health(ok=False, detail={"error": type(error).__name__})
+    health = await check()
     status = "ok" if health.ok else "unavailable"
-    return JSONResponse({"status": status, **health.detail}, 200 if health.ok else 503)
+    content = {"status": status, **health.detail}
+    return JSONResponse(content, 200 if health.ok else 503, None if health.ok else _RETRY_AFTER)
 
 
 async def _metrics(request: Request) -> Response:

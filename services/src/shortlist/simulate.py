@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import httpx2
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -151,7 +151,7 @@ class _Stop:
 class _Client:
     """One simulated client, with connections of its own."""
 
-    def __init__(self, http: httpx.AsyncClient, number: int, tally: Tally) -> None:
+    def __init__(self, http: httpx2.AsyncClient, number: int, tally: Tally) -> None:
         self._http = http
         self._number = number
         self._tally = tally
@@ -211,13 +211,13 @@ class _Client:
 
     async def _call(
         self, method: str, path: str, latencies: Latencies, body: dict[str, str] | None = None
-    ) -> httpx.Response | None:
+    ) -> httpx2.Response | None:
         """One request, measured and counted; None when no answer came."""
         call = f"{method} /{path.split('/')[1]}"
         started = time.monotonic()
         try:
             answer = await self._http.request(method, path, json=body)
-        except httpx.TransportError as error:
+        except httpx2.TransportError as error:
             self._tally.answers[call, type(error).__name__] += 1
             return None
         latencies.record(time.monotonic() - started)
@@ -229,7 +229,7 @@ def _say(console: Console, sentence: str) -> None:
     console.print(f"shortlist: {sentence}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _wait_seconds(answer: httpx.Response | None) -> float:
+def _wait_seconds(answer: httpx2.Response | None) -> float:
     """What the server asked for, or the clients' own interval."""
     return retry_after_seconds(
         None if answer is None else answer.headers.get("retry-after"),
@@ -242,11 +242,11 @@ def _wait_seconds(answer: httpx.Response | None) -> float:
 async def _trouble_with(url: str) -> str | None:
     """Why there is no use in starting; None when something answers."""
     try:
-        async with httpx.AsyncClient(base_url=url, timeout=REQUEST_TIMEOUT_SECONDS) as http:
+        async with httpx2.AsyncClient(base_url=url, timeout=REQUEST_TIMEOUT_SECONDS) as http:
             await http.get("/readyz")
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
         return f"{url} is no address of an HTTP server, such as http://127.0.0.1:8000."
-    except httpx.TransportError as error:
+    except httpx2.TransportError as error:
         reason = str(error) or type(error).__name__
         return f"Nothing answers at {url} ({reason}). Start it with: shortlist up"
     return None
@@ -277,7 +277,7 @@ async def _play(
     async with contextlib.AsyncExitStack() as stack:
         plays = []
         for number in range(clients):
-            http = httpx.AsyncClient(base_url=url, timeout=REQUEST_TIMEOUT_SECONDS, verify=tls)
+            http = httpx2.AsyncClient(base_url=url, timeout=REQUEST_TIMEOUT_SECONDS, verify=tls)
             client = _Client(await stack.enter_async_context(http), number, tally)
             plays.append(client.run(rounds, clients))
         total = None if rounds is None else clients * rounds * JOBS_PER_ROUND

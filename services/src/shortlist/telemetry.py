@@ -168,7 +168,7 @@ def _route_standard_library(
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
-    for name in ("httpx", "httpcore", "anthropic", "asyncio"):  # each request, at info
+    for name in ("httpx2", "httpcore2", "anthropic", "asyncio"):  # each request, at info
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     # One line for each failed export, not one more for each try.
     logging.getLogger("opentelemetry").setLevel(max(level, logging.ERROR))

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING
 
-import httpx
+import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
@@ -36,7 +36,7 @@ async def broken() -> probes.Health:
 async def test_the_probes_answer_on_the_real_port() -> None:
     async with (
         probes.serve(probes.probe_app(readiness=well), settings()) as server,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client,
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client,
     ):
         assert server.port > 0
         health = await client.get("/healthz")
@@ -51,7 +51,7 @@ async def test_a_check_that_fails_or_raises_is_a_503_without_secrets() -> None:
     app = probes.probe_app(readiness=unwell, liveness=broken)
     async with (
         probes.serve(app, settings()) as server,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client,
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client,
     ):
         ready = await client.get("/readyz")
         assert (ready.status_code, ready.json()["status"]) == (503, "unavailable")
@@ -83,7 +83,7 @@ async def test_a_request_under_way_finishes_when_the_server_stops() -> None:
     app = Starlette(routes=[Route("/slow", slow)])
     async with (
         probes.serve(app, settings()) as server,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client,
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client,
     ):
         answer = asyncio.create_task(client.get("/slow"))
         await started.wait()

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import httpx2
 
 from shortlist.ingest.main import Ingest
 from shortlist.ingest.process import Stopping
@@ -35,7 +35,7 @@ class Door:
     ingest: Ingest
     stopping: Stopping
     port: int
-    client: httpx.AsyncClient
+    client: httpx2.AsyncClient
     ended: asyncio.Task[int]
 
     async def accept(self, **fields: Any) -> str:
@@ -58,7 +58,7 @@ async def open_door(database_url: str, redis_url: str, **settings: Any) -> Async
     )
     ingest, stopping = Ingest(chosen), Stopping()
     ended = asyncio.create_task(ingest.run(stopping))
-    async with httpx.AsyncClient(
+    async with httpx2.AsyncClient(
         base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False
     ) as client:
         try:
@@ -69,10 +69,10 @@ async def open_door(database_url: str, redis_url: str, **settings: Any) -> Async
             await ended
 
 
-async def _listens(client: httpx.AsyncClient, ended: asyncio.Task[int]) -> bool:
+async def _listens(client: httpx2.AsyncClient, ended: asyncio.Task[int]) -> bool:
     if ended.done():
         raise AssertionError(f"ingest ended: {ended.exception() or ended.result()}")
     try:
         return (await client.get("/healthz")).status_code == 200
-    except httpx.TransportError:
+    except httpx2.TransportError:
         return False

@@ -83,7 +83,7 @@ def test_the_standard_librarys_loggers_take_the_same_way(output: Output, name: s
 
 def test_a_client_librarys_requests_are_not_logged_at_info(output: Output) -> None:
     telemetry.configure_logging(Settings(), "worker")
-    logging.getLogger("httpx").info("HTTP Request: POST")
+    logging.getLogger("httpx2").info("HTTP Request: POST")
     assert output() == ""
 
 

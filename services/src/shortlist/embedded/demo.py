@@ -7,7 +7,7 @@ import random
 import signal
 from contextlib import suppress
 
-import httpx
+import httpx2
 
 _RATE_PER_SECOND = 2.0
 _LONGEST_RETRY_SECONDS = 30.0
@@ -54,7 +54,7 @@ async def run(url: str) -> int:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
     chance = random.Random()  # noqa: S311 (made-up applications)
-    async with httpx.AsyncClient(base_url=url, timeout=10) as client:
+    async with httpx2.AsyncClient(base_url=url, timeout=10) as client:
         while not stop.is_set():
             pause = await _submit(client, chance)
             with suppress(TimeoutError):
@@ -62,13 +62,13 @@ async def run(url: str) -> int:
     return 0
 
 
-async def _submit(client: httpx.AsyncClient, chance: random.Random) -> float:
+async def _submit(client: httpx2.AsyncClient, chance: random.Random) -> float:
     """Send one application; how many seconds to wait before the next."""
     try:
         answer = await client.post("/applications", json=application(chance))
-    except httpx.HTTPError:
+    except httpx2.HTTPError:
         return 1.0
-    if answer.status_code == httpx.codes.ACCEPTED:
+    if answer.status_code == httpx2.codes.ACCEPTED:
         return chance.expovariate(_RATE_PER_SECOND)  # as independent people come: Poisson
     with suppress(ValueError):
         return min(_LONGEST_RETRY_SECONDS, float(answer.headers.get("retry-after", "1")))

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from shortlist.batching import Batcher
 from shortlist.failpoints import failpoint, guarded
-from shortlist.ingest.errors import ApiError, unavailable
+from shortlist.ingest.errors import unavailable
+from shortlist.ingest.timely import Asked, Timely
 from shortlist.storage import applications
 from shortlist.storage.applications import Accepted, AcceptOutcome
 from shortlist.telemetry import ACCEPT_SECONDS, ACCEPTED, GROUP_SIZE, REFUSED
@@ -24,14 +24,6 @@ if TYPE_CHECKING:
     from shortlist.domain.application import NewApplication
     from shortlist.ingest.database import Database
     from shortlist.storage.postgres import Connection
-
-_LEAST_SHARE = 1 / 3
-"""Of the time-out, what a commit gets even when its oldest application has waited for long."""
-
-
-class _Waiting(NamedTuple):
-    application: NewApplication
-    since: float
 
 
 class Accepter:
@@ -48,19 +40,26 @@ class Accepter:
     ) -> None:
         """``on_accepted`` gets each group after its commit; it must not block."""
         self._database = database
-        self._timeout_seconds = timeout_seconds
         self._backlog = backlog
         self._on_accepted = on_accepted
-        self._groups = Batcher(self._commit, overlap=flushers)
+        self._groups = Timely(
+            self._commit,
+            timeout_seconds=timeout_seconds if guarded("commit_timeout") else None,
+            overlap=flushers,
+            on_refused=REFUSED.labels("unavailable").inc,
+        )
 
     @property
     def is_full(self) -> bool:
         """Whether so many wait for a commit that nobody may join them."""
         return self._groups.waiting >= self._backlog
 
-    def accept(self, application: NewApplication) -> asyncio.Future[AcceptOutcome]:
+    def accept(
+        self, application: NewApplication, since: float | None = None
+    ) -> asyncio.Future[AcceptOutcome]:
         """Done when the application is committed; 503 when it could not be.
 
+        ``since``: when its request was whole (monotonic seconds); None: now.
         A 503 means that nothing was committed, unless it was just being committed and Postgres was
         not heard of again in time: nobody can close that gap. An idempotency key makes it safe to
         try again even so.
@@ -68,7 +67,7 @@ class Accepter:
         if self.is_full:
             REFUSED.labels("backlog").inc()
             raise unavailable("Too many wait for a commit. Nothing was accepted.")
-        committed = self._groups.submit(_Waiting(application, time.monotonic()))
+        committed = self._groups.submit(application, since or time.monotonic())
         if guarded("durable_accept"):
             return committed
         at_once: asyncio.Future[AcceptOutcome] = asyncio.get_running_loop().create_future()
@@ -79,28 +78,17 @@ class Accepter:
         """Wait until whoever waits has been answered."""
         await self._groups.join()
 
-    async def _commit(self, waiting: list[_Waiting]) -> list[AcceptOutcome]:
-        group = [w.application for w in waiting]
+    async def _commit(
+        self, waiting: list[Asked[NewApplication]], deadline: float | None
+    ) -> list[AcceptOutcome]:
+        group = [w.item for w in waiting]
         await failpoint("ingest.before_commit")
-        try:
-            outcomes = await self._insert(group, self._deadline(waiting[0].since))
-        except ApiError as error:
-            # Those behind have waited as long: none of them shall wait for another time-out.
-            count = len(group) + self._groups.fail_waiting(error)
-            REFUSED.labels("unavailable").inc(count)
-            raise
+        outcomes = await self._insert(group, deadline)
         await failpoint("ingest.after_commit")
         accepted = [a for a, o in zip(group, outcomes, strict=True) if isinstance(o, Accepted)]
         _measure(waiting, accepted)
         self._on_accepted(accepted)
         return outcomes
-
-    def _deadline(self, since: float) -> float | None:
-        """When the group of an application that waits ``since`` is given up; None: never."""
-        if not guarded("commit_timeout"):
-            return None
-        least = time.monotonic() + self._timeout_seconds * _LEAST_SHARE
-        return max(since + self._timeout_seconds, least)
 
     async def _insert(
         self, group: list[NewApplication], deadline: float | None
@@ -116,7 +104,7 @@ class Accepter:
             raise unavailable() from error
 
 
-def _measure(waiting: list[_Waiting], accepted: list[NewApplication]) -> None:
+def _measure(waiting: list[Asked[NewApplication]], accepted: list[NewApplication]) -> None:
     now = time.monotonic()
     GROUP_SIZE.observe(len(waiting))
     for w in waiting:

@@ -54,6 +54,11 @@ class Database:
         """Connections that Postgres counts as ours."""
         return self._pool.open
 
+    @property
+    def timeout_seconds(self) -> float | None:
+        """How long a client may wait for an answer; None: for ever."""
+        return self._timeout_seconds
+
     async def read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Do some work now; 503 when it is not done within the time-out."""
         timeout = self._timeout_seconds

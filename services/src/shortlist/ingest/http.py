@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from shortlist.ingest.quota import ClientQuotas, Quota
 
     Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
-    Handler: TypeAlias = Callable[["Call"], Awaitable["Answer | Stream"]]
+    Handler: TypeAlias = Callable[["Call"], Awaitable["Answer | Verbatim | Stream"]]
 
 JSON = (b"content-type", b"application/json")
 NO_STORE = (b"cache-control", b"no-store")
@@ -48,8 +48,12 @@ class Answer(NamedTuple):
     headers: Headers = ()
 
 
-async def _nothing() -> None:
-    pass
+class Verbatim(NamedTuple):
+    """A whole answer whose headers say what its body is."""
+
+    status: int
+    body: bytes
+    headers: Headers
 
 
 class Stream(NamedTuple):
@@ -58,20 +62,21 @@ class Stream(NamedTuple):
     status: int
     chunks: AsyncIterator[bytes]
     headers: Headers = ()
-    close: Callable[[], Awaitable[None]] = _nothing
-    """Frees what the iterator holds; called even when nobody came to take the first piece."""
 
 
 class Call:
     """One request."""
 
-    __slots__ = ("_receive", "client_quota", "headers", "line", "scope")
+    __slots__ = ("_receive", "client_quota", "headers", "line", "scope", "since")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         """Of a header that was sent twice the last one counts."""
         self.scope = scope
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self._receive = receive
+        self.since = time.monotonic()
+        """When the request began; once it has a body, when that was whole: how long a client takes
+        to send it is not our time."""
         self.client_quota: Quota | None = None
         self.line: LineGauge | None = None
         """The line that limits this call, once it is known which."""
@@ -93,6 +98,7 @@ class Call:
             raise ClientGoneError
         if len(body) > limit_bytes:
             raise _too_large(limit_bytes)
+        self.since = time.monotonic()
         return body
 
     def quota(self) -> Quota | None:
@@ -128,12 +134,12 @@ class Endpoint:
             except (ClientGoneError, asyncio.CancelledError):  # cancelled: stopped at once
                 return
             span.set_attribute("http.response.status_code", answer.status)
-            if isinstance(answer, Answer):
-                await _send(call, answer, send)
+            if isinstance(answer, Stream):
+                await _stream(call, answer, receive, send)
             else:
-                await _stream(call, answer, scope, receive, send)
+                await _send(call, answer, send)
 
-    async def _answer(self, call: Call) -> Answer | Stream:
+    async def _answer(self, call: Call) -> Answer | Verbatim | Stream:
         try:
             if self._quotas is not None:
                 self._quotas.take(call, time.monotonic())
@@ -149,7 +155,7 @@ def refusal(error: Exception, route: str) -> Answer:
     if isinstance(error, ApiError):
         return Answer(error.status, error.body(), error.headers)
     _log.error("internal_error", route=route, exc_info=error)
-    return Answer(500, error_body("This is our fault.", "INTERNAL_ERROR"))
+    return Answer(500, error_body("Internal error.", "INTERNAL_ERROR"))
 
 
 def headers(answer: Answer, quota: Quota | None) -> list[tuple[bytes, bytes]]:
@@ -158,19 +164,35 @@ def headers(answer: Answer, quota: Quota | None) -> list[tuple[bytes, bytes]]:
     return [JSON, length, *answer.headers, *_quota_headers(quota)]
 
 
-async def _send(call: Call, answer: Answer, send: Send) -> None:
+async def _send(call: Call, answer: Answer | Verbatim, send: Send) -> None:
+    if isinstance(answer, Verbatim):
+        length = _length(answer, call.scope["method"])
+        all_headers = [*answer.headers, *length, *_quota_headers(call.quota())]
+    else:
+        all_headers = headers(answer, call.quota())
     start = {"type": "http.response.start", "status": answer.status}
-    await send({**start, "headers": headers(answer, call.quota())})
+    await send({**start, "headers": all_headers})
     await send({"type": "http.response.body", "body": answer.body})
 
 
-async def _stream(call: Call, answer: Stream, scope: Scope, receive: Receive, send: Send) -> None:
+def _length(answer: Verbatim, method: str) -> Headers:
+    """The header that it lacks, where it may have one (RFC 9110, 8.6)."""
+    has_none = method == "HEAD" or answer.status in (204, 304)
+    if has_none or any(name == b"content-length" for name, _ in answer.headers):
+        return ()
+    return ((b"content-length", b"%d" % len(answer.body)),)
+
+
+async def _stream(call: Call, answer: Stream, receive: Receive, send: Send) -> None:
+    all_headers = [*answer.headers, *_quota_headers(call.quota())]
+    if call.scope["method"] == "HEAD":  # it ends with its head (RFC 9110, 9.3.2)
+        start = {"type": "http.response.start", "status": answer.status, "headers": all_headers}
+        await send(start)
+        await send({"type": "http.response.body"})
+        return
     response = StreamingResponse(answer.chunks, answer.status)
-    response.raw_headers = [*answer.headers, *_quota_headers(call.quota())]
-    try:
-        await response(scope, receive, send)
-    finally:
-        await answer.close()
+    response.raw_headers = all_headers
+    await response(call.scope, receive, send)
 
 
 def _quota_headers(quota: Quota | None) -> Headers:

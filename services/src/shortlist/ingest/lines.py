@@ -15,6 +15,7 @@ from uuid_utils.compat import uuid7
 
 from shortlist.ingest.errors import ApiError, invalid
 from shortlist.ingest.gauge import LineGauge
+from shortlist.ingest.timely import Asked, Timely
 from shortlist.storage import applications, pipelines
 from shortlist.storage.line import Depth, Line
 from shortlist.storage.redis import REDIS_REFUSALS
@@ -30,6 +31,9 @@ _LOOK_SECONDS = 1.0
 _LEARN_AGAIN_SECONDS = 0.1
 """Between two looks for names nobody knows; ten small queries a second cost nothing."""
 
+_SHARE = 1 / 2
+"""Of the time-out, what finding a pipeline may take: what is asked of it needs the rest."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -42,7 +46,10 @@ class Lines:
         self._redis = redis
         self._gauges: dict[str, LineGauge] = {}
         self._lines: dict[str, Line] = {}
-        self._learning = asyncio.Lock()
+        timeout = database.timeout_seconds
+        self._looks = Timely(
+            self._learn_anew, timeout_seconds=None if timeout is None else timeout * _SHARE
+        )
         self._learnt_at = -math.inf
 
     def known(self, pipeline: str) -> LineGauge | None:
@@ -57,11 +64,15 @@ class Lines:
         """How full a known pipeline's line is."""
         return self._gauges[pipeline]
 
-    async def find(self, pipeline: str) -> LineGauge:
-        """The gauge of a pipeline that a client named; 400 when there is no such pipeline."""
+    async def find(self, pipeline: str, since: float | None = None) -> LineGauge:
+        """The gauge of a pipeline that a client named; 400 when there is no such pipeline.
+
+        ``since``: when the request began (monotonic seconds); None: now. 503 when Postgres does
+        not answer; a look that fails answers all who waited for it.
+        """
         gauge = self._gauges.get(pipeline)
         if gauge is None:
-            await self._learn_anew()
+            await self._looks.submit(None, since or time.monotonic())
             gauge = self._gauges.get(pipeline)
         if gauge is None:
             raise invalid("There is no such pipeline.", {"field": "pipeline"})
@@ -78,23 +89,23 @@ class Lines:
 
     async def look(self) -> None:
         """Learn the pipelines and their depths; 503 when Postgres does not answer."""
-        await self._learn()
+        timeout = self._database.timeout_seconds
+        await self._learn(None if timeout is None else time.monotonic() + timeout)
         await asyncio.gather(*(self._measure(name) for name in list(self._gauges)))
 
-    async def _learn_anew(self) -> None:
-        """For a pipeline that may be new; at most ten times a second, whatever clients send.
+    async def _learn_anew(self, asked: list[Asked[None]], deadline: float | None) -> list[None]:
+        """For pipelines that may be new; at most ten times a second, whatever clients send.
 
         Only a look that began after the asking can know what was made just before it.
         """
-        asked_at = time.monotonic()
-        async with self._learning:
-            if self._learnt_at < asked_at:
-                await asyncio.sleep(self._learnt_at + _LEARN_AGAIN_SECONDS - time.monotonic())
-                await self._learn()
+        await asyncio.sleep(self._learnt_at + _LEARN_AGAIN_SECONDS - time.monotonic())
+        await self._learn(deadline)
+        return [None] * len(asked)
 
-    async def _learn(self) -> None:
+    async def _learn(self, deadline: float | None) -> None:
         began_at = time.monotonic()
-        for name, capacity in (await self._database.read(pipelines.capacities)).items():
+        capacities = await self._database.run(pipelines.capacities, deadline)
+        for name, capacity in capacities.items():
             if name in self._gauges:
                 self._gauges[name].capacity = capacity
             else:

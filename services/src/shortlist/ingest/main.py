@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -34,6 +35,13 @@ if TYPE_CHECKING:
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than the idle time-outs of the usual load balancers (60 s): theirs must come first."""
+
+_FIRST_LOOK_SECONDS = 1.0
+"""How long the start waits to know how full the lines are; clients of a socket that a supervisor
+holds wait as long."""
+
+_REDIS_SECONDS = 1.0
+"""A Redis that has not answered by then counts as away."""
 
 _log = structlog.get_logger(__name__)
 
@@ -112,8 +120,9 @@ class Ingest:
         )
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close)
-            with suppress(ApiError):  # not yet there: requests get 503 until it is
-                await self.lines.look()
+            with suppress(ApiError, TimeoutError):  # not there: requests get 503 until it is
+                async with asyncio.timeout(_FIRST_LOOK_SECONDS):
+                    await self.lines.look()
             server = await stack.enter_async_context(
                 probes.serve(
                     self.door,
@@ -155,20 +164,24 @@ class Ingest:
 
     async def _readiness(self) -> probes.Health:
         """Ready when Postgres has our schema. Without Redis applications are accepted, too."""
-        try:
-            revision = await self._reading.read(schema.revision)
-        except ApiError:
+        found, redis_state = await asyncio.gather(self._schema(), self._redis_state())
+        if found is None:
             return probes.Health(ok=False, detail={"postgres": "unreachable"})
-        ok = schema.suffices(revision)
-        postgres = "ok" if ok else f"schema {revision or 'missing'}, needed: {schema.NEEDED}"
-        return probes.Health(
-            ok=ok, detail={"postgres": postgres, "redis": await self._redis_state()}
-        )
+        ok = schema.suffices(found)
+        postgres = "ok" if ok else f"schema {found or 'missing'}, needed: {schema.NEEDED}"
+        return probes.Health(ok=ok, detail={"postgres": postgres, "redis": redis_state})
+
+    async def _schema(self) -> str | None:
+        try:
+            return await self._reading.read(schema.revision)
+        except ApiError:
+            return None
 
     async def _redis_state(self) -> str:
         try:
-            await self._redis.ping()
-        except REDIS_REFUSALS:
+            async with asyncio.timeout(_REDIS_SECONDS):
+                await self._redis.ping()
+        except REDIS_REFUSALS:  # a time-out is one
             return "unreachable"
         return "ok"
 

@@ -1,13 +1,15 @@
 """Reads from Postgres, gathered: what is asked while a query runs is one query, the next.
 
-Every answer is the truth: its query starts after it was asked for.
+Every answer is the truth: its query starts after it was asked for. And each comes in time, counted
+from when its request began.
 """
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
-from shortlist.batching import Batcher
+from shortlist.ingest.timely import Asked, Timely
 from shortlist.storage import applications
 
 if TYPE_CHECKING:
@@ -28,34 +30,44 @@ class Reader:
     def __init__(self, database: Database) -> None:
         """``database`` needs at least as many connections as queries overlap."""
         self._database = database
-        self._views = Batcher(self._read_views, overlap=_OVERLAP)
-        self._leaderboards = Batcher(self._read_leaderboards)
+        timeout = database.timeout_seconds
+        self._views = Timely(self._read_views, timeout_seconds=timeout, overlap=_OVERLAP)
+        self._leaderboards = Timely(self._read_leaderboards, timeout_seconds=timeout)
 
-    def view(self, application_id: ApplicationId) -> Awaitable[ApplicationView | None]:
-        """One application as it is now; None when it is unknown."""
-        return self._views.submit(application_id)
+    def view(
+        self, application_id: ApplicationId, since: float | None = None
+    ) -> Awaitable[ApplicationView | None]:
+        """One application as it is now; None when it is unknown.
 
-    def leaderboard(self, pipeline: PipelineName, limit: int) -> Awaitable[list[RankedApplication]]:
+        ``since``: when the request began (monotonic seconds); None: now.
+        """
+        return self._views.submit(application_id, since or time.monotonic())
+
+    def leaderboard(
+        self, pipeline: PipelineName, limit: int, since: float | None = None
+    ) -> Awaitable[list[RankedApplication]]:
         """Best first. Those who ask for the same at the same time share a query."""
-        return self._leaderboards.submit((pipeline, limit))
+        return self._leaderboards.submit((pipeline, limit), since or time.monotonic())
 
-    async def _read_views(self, ids: list[ApplicationId]) -> list[ApplicationView | None]:
+    async def _read_views(
+        self, asked: list[Asked[ApplicationId]], deadline: float | None
+    ) -> list[ApplicationView | None]:
         async def read(connection: Connection) -> dict[ApplicationId, ApplicationView]:
-            return await applications.views(connection, set(ids))
+            return await applications.views(connection, {one.item for one in asked})
 
-        found = await self._database.read(read)
-        return [found.get(application_id) for application_id in ids]
+        found = await self._database.run(read, deadline)
+        return [found.get(one.item) for one in asked]
 
     async def _read_leaderboards(
-        self, wanted: list[tuple[PipelineName, int]]
+        self, asked: list[Asked[tuple[PipelineName, int]]], deadline: float | None
     ) -> list[list[RankedApplication]]:
         async def read(
             connection: Connection,
         ) -> dict[tuple[PipelineName, int], list[RankedApplication]]:
             return {
                 key: await applications.leaderboard(connection, *key)
-                for key in dict.fromkeys(wanted)
+                for key in dict.fromkeys(one.item for one in asked)
             }
 
-        found = await self._database.read(read)
-        return [found[key] for key in wanted]
+        found = await self._database.run(read, deadline)
+        return [found[one.item] for one in asked]

@@ -83,34 +83,36 @@ class Statuses:
         self._lines = lines
         self._encode = msgspec.json.Encoder().encode
 
-    async def view(self, text: str) -> ApplicationView:
+    async def view(self, call: Call, text: str) -> ApplicationView:
         """The application of an id; 404 when there is none."""
         application_id = parse_id(text)
-        view = None if application_id is None else await self._reader.view(application_id)
+        if application_id is None:
+            raise not_found(_NO_APPLICATION)
+        view = await self._reader.view(application_id, call.since)
         if view is None:
             raise not_found(_NO_APPLICATION)
         return view
 
     async def get(self, call: Call) -> Answer:
         """``GET /applications/{id}``."""
-        view = await self.view(_last_segment(call))
+        view = await self.view(call, _last_segment(call))
         return Answer(200, self._encode(ApplicationStatus.of(view)), (NO_STORE,))
 
     async def head(self, call: Call) -> Answer:
         """``HEAD /applications/{id}``: the status code says it all."""
-        view = await self.view(_last_segment(call))
+        view = await self.view(call, _last_segment(call))
         return Answer(_HEAD_STATUS[view.status], headers=(NO_STORE,))
 
     async def get_job(self, call: Call) -> Answer:
         """``GET /status/{id}``: 425 until it is done."""
         text = _last_segment(call)
-        status, name = _JOB_STATUS[(await self.view(text)).status]
+        status, name = _JOB_STATUS[(await self.view(call, text)).status]
         return Answer(status, self._encode(JobStatus(text, name)), (NO_STORE,))
 
     async def get_many(self, call: Call) -> Answer:
         """``GET /applications?ids=``: in the order asked; those that are unknown are left out."""
         ids = _ids(call)
-        views = await asyncio.gather(*(self._reader.view(one) for one in ids))
+        views = await asyncio.gather(*(self._reader.view(one, call.since) for one in ids))
         found = [ApplicationStatus.of(view) for view in views if view is not None]
         return Answer(200, self._encode(found), (NO_STORE,))
 
@@ -118,8 +120,9 @@ class Statuses:
         """``GET /leaderboard``: best first, ties by who was accepted first."""
         parameters = query(call)
         limit = _limit(parameters.get("limit", [str(LEADERBOARD_DEFAULT)]))
-        line = await self._lines.find(parameters.get("pipeline", [DEFAULT_PIPELINE])[-1])
-        ranked = await self._reader.leaderboard(line.pipeline, limit)
+        pipeline = parameters.get("pipeline", [DEFAULT_PIPELINE])[-1]
+        line = await self._lines.find(pipeline, call.since)
+        ranked = await self._reader.leaderboard(line.pipeline, limit, call.since)
         body = [Ranked(r.id, r.candidate, r.score, r.accepted_at, r.finished_at) for r in ranked]
         return Answer(200, self._encode(body), (NO_STORE,))
 

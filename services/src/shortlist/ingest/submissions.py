@@ -35,29 +35,31 @@ class Submissions:
 
     async def post_application(self, call: Call) -> Answer:
         """202 with the id and where to look; the same id again for the same idempotency key."""
-        line = call.line = await self._line(DEFAULT_PIPELINE)
         body = await self._body(call, self._applications)
-        if body.pipeline != DEFAULT_PIPELINE:
-            line = call.line = await self._line(body.pipeline)
+        line = call.line = await self._line(call, body.pipeline)
         accepted = await self._accept(call, line, body.candidate, body.payload)
         return accepted_answer(accepted)
 
     async def post_job(self, call: Call) -> Answer:
         """202 with the id."""
-        line = call.line = await self._line(DEFAULT_PIPELINE)
         body = await self._body(call, self._jobs)
+        line = call.line = await self._line(call, DEFAULT_PIPELINE)
         accepted = await self._accept(call, line, None, body.payload)
         return Answer(202, b'{"id":"%b"}' % str(accepted).encode())
 
     async def _body(self, call: Call, decoder: msgspec.json.Decoder[bodies.Body]) -> bodies.Body:
+        call.line = self._lines.known(DEFAULT_PIPELINE)  # a refusal tells of its room
         try:
-            return bodies.decode(decoder, await call.body(self._body_limit_bytes))
-        except ApiError:
-            REFUSED.labels("invalid").inc()
+            raw = await call.body(self._body_limit_bytes)
+            call.line = await self._line(call, DEFAULT_PIPELINE)
+            return bodies.decode(decoder, raw)
+        except ApiError as error:
+            if error.code != "UNAVAILABLE":
+                REFUSED.labels("invalid").inc()
             raise
 
-    async def _line(self, pipeline: str) -> LineGauge:
-        return self._lines.known(pipeline) or await self._lines.find(pipeline)
+    async def _line(self, call: Call, pipeline: str) -> LineGauge:
+        return self._lines.known(pipeline) or await self._lines.find(pipeline, call.since)
 
     async def _accept(
         self, call: Call, line: LineGauge, candidate: str | None, payload: str
@@ -72,7 +74,8 @@ class Submissions:
                     NewApplication(
                         application_id, line.pipeline, candidate, payload,
                         telemetry.current_traceparent(), key, body_hash,
-                    )
+                    ),
+                    call.since,
                 )  # fmt: skip
         except BaseException:
             line.leave(application_id)

@@ -3,6 +3,10 @@
 Server-sent events (WHATWG HTML, 9.2). An announcement only wakes the watcher, which then reads the
 truth: an event may be the sum of two quick changes, but never a wrong one. While Redis is away it
 looks by itself.
+
+An event's id says which state it tells. A client that comes back with the id of the last event it
+got (``Last-Event-ID``) is not told the same again; and when that was the final one it gets 204,
+which is how a browser is told not to come back.
 """
 
 from __future__ import annotations
@@ -14,8 +18,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from shortlist.ingest import sse
 from shortlist.ingest.errors import ApiError
-from shortlist.ingest.http import NO_STORE, Stream
+from shortlist.ingest.http import NO_STORE, Stream, Verbatim
 from shortlist.ingest.statuses import ApplicationStatus
 
 if TYPE_CHECKING:
@@ -33,6 +38,9 @@ _LOOK_SECONDS = 15.0
 _POLL_SECONDS = 1.0
 """How often it looks while nothing announces changes."""
 
+_RETRY_MILLISECONDS = 1000
+"""How soon a browser comes back after its stream ended: to be told 204, or by another process."""
+
 _HEADERS = ((b"content-type", b"text/event-stream"), NO_STORE, (b"x-accel-buffering", b"no"))
 
 
@@ -46,24 +54,27 @@ class Watching:
         self._announcements = announcements
         self._ended = False
 
-    async def events(self, call: Call) -> Stream:
-        """The stream of one watcher; 404 when there is nothing to watch."""
-        view = await self._statuses.view(call.scope["path_params"]["id"])
-        return Stream(200, self._changes(view), _HEADERS)
+    async def events(self, call: Call) -> Stream | Verbatim:
+        """The stream of one watcher; 404 when there is nothing to watch, 204 when all was told."""
+        view = await self._statuses.view(call, call.scope["path_params"]["id"])
+        known = call.headers.get(b"last-event-id", b"").decode("latin-1")
+        if view.is_final and known == _id(view):
+            return Verbatim(204, b"", (NO_STORE,))
+        return Stream(200, self._changes(view, known), _HEADERS)
 
     def end(self) -> None:
         """Have every stream end now; the browser's side comes back, to another process."""
         self._ended = True
         self._announcements.wake_all()
 
-    async def _changes(self, view: ApplicationView) -> AsyncIterator[bytes]:
-        yield b"retry: 1000\n\n" + _event(view)
+    async def _changes(self, view: ApplicationView, known: str) -> AsyncIterator[bytes]:
+        yield sse.retry(_RETRY_MILLISECONDS) + (b"" if known == _id(view) else _event(view))
         with self._announcements.watch(view.id) as changed:
             while not view.is_final and not self._ended:
                 said_at = time.monotonic()
                 newer = await self._next(view, changed, said_at + _LOOK_SECONDS)
                 if newer is None:
-                    yield b": still here\n\n"
+                    yield sse.comment("still here")
                 else:
                     view = newer
                     yield _event(view)
@@ -90,4 +101,9 @@ class Watching:
 
 
 def _event(view: ApplicationView) -> bytes:
-    return b"event: status\ndata: %b\n\n" % msgspec.json.encode(ApplicationStatus.of(view))
+    return sse.event("status", msgspec.json.encode(ApplicationStatus.of(view)), _id(view))
+
+
+def _id(view: ApplicationView) -> str:
+    """The state that an event tells: a requeue and a new attempt make another one."""
+    return f"{view.attempts}.{view.status}"

@@ -6,7 +6,7 @@ import re
 import signal
 from typing import TYPE_CHECKING
 
-import httpx
+import httpx2
 import pytest
 
 from shortlist.dashboard.app import build_app
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 SCRIPT = "<script>alert(1)</script>"
 
 
-def browser(app: Starlette) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://dashboard")
+def browser(app: Starlette) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://dashboard")
 
 
 @pytest.fixture
-async def client(dashboard: Starlette) -> AsyncIterator[httpx.AsyncClient]:
+async def client(dashboard: Starlette) -> AsyncIterator[httpx2.AsyncClient]:
     async with browser(dashboard) as client:
         yield client
 
 
 async def test_the_page_lists_recent_applications_and_their_state(
-    client: httpx.AsyncClient, applicants: Applicants
+    client: httpx2.AsyncClient, applicants: Applicants
 ) -> None:
     await applicants.pending(None)
     await applicants.scoring("Grace")
@@ -52,7 +52,7 @@ async def test_the_page_lists_recent_applications_and_their_state(
 
 
 async def test_the_updates_hold_what_the_page_holds(
-    client: httpx.AsyncClient, applicants: Applicants
+    client: httpx2.AsyncClient, applicants: Applicants
 ) -> None:
     scored = await applicants.scored("Ada", 71.5)
     answer = (await client.get("/dashboard/recent.json")).json()
@@ -61,13 +61,13 @@ async def test_the_updates_hold_what_the_page_holds(
     ]
 
 
-async def test_an_empty_page_says_what_to_do(client: httpx.AsyncClient) -> None:
+async def test_an_empty_page_says_what_to_do(client: httpx2.AsyncClient) -> None:
     page = (await client.get("/")).text
     assert "Nothing has been submitted yet" in page
 
 
 async def test_what_a_candidate_wrote_is_never_markup(
-    client: httpx.AsyncClient, applicants: Applicants
+    client: httpx2.AsyncClient, applicants: Applicants
 ) -> None:
     await applicants.pending(f"{SCRIPT}\" onmouseover='x'")
     await applicants.failed("Eve", SCRIPT)
@@ -80,7 +80,7 @@ async def test_what_a_candidate_wrote_is_never_markup(
 @pytest.mark.parametrize(
     "path", ["/", "/dashboard/recent.json", "/dashboard/static/dashboard.js", "/x"]
 )
-async def test_every_answer_forbids_what_is_not_ours(client: httpx.AsyncClient, path: str) -> None:
+async def test_every_answer_forbids_what_is_not_ours(client: httpx2.AsyncClient, path: str) -> None:
     headers = (await client.get(path)).headers
     policy = headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -90,7 +90,7 @@ async def test_every_answer_forbids_what_is_not_ours(client: httpx.AsyncClient, 
     assert headers["x-content-type-options"] == "nosniff"
 
 
-async def test_the_page_needs_nothing_from_elsewhere(client: httpx.AsyncClient) -> None:
+async def test_the_page_needs_nothing_from_elsewhere(client: httpx2.AsyncClient) -> None:
     """Every file that the page names is served here, and it holds no script or style itself."""
     page = (await client.get("/")).text
     ours = re.findall(r'(?:src|href)="(/dashboard/[^"]+)"', page)
@@ -100,7 +100,7 @@ async def test_the_page_needs_nothing_from_elsewhere(client: httpx.AsyncClient) 
 
 
 @pytest.mark.usefixtures("busy_line")
-async def test_the_header_tells_of_the_line_and_the_workers(client: httpx.AsyncClient) -> None:
+async def test_the_header_tells_of_the_line_and_the_workers(client: httpx2.AsyncClient) -> None:
     figures = (await client.get("/dashboard/recent.json")).json()["figures"]
     assert figures == {
         "waiting": "3", "in_flight": "2 of 10", "workers": "1", "connections": "11",
@@ -167,7 +167,7 @@ async def test_a_postgres_that_hangs_is_away_and_is_back_when_it_continues(
     await pool.close()
 
 
-async def until_status(client: httpx.AsyncClient, status: int) -> None:
+async def until_status(client: httpx2.AsyncClient, status: int) -> None:
     while (await client.get("/")).status_code != status:
         await asyncio.sleep(0.05)
 

@@ -10,7 +10,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
-import httpx
+import httpx2
 import pytest
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ async def test_it_serves_the_page_and_the_probes_and_ends_well_on_sigterm(
     process: asyncio.subprocess.Process,
 ) -> None:
     port = (await logged(process, "listening"))["port"]
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         for path in ("/", "/healthz", "/readyz", "/metrics"):
             assert (await client.get(path)).status_code == 200, path
     process.send_signal(signal.SIGTERM)
@@ -59,7 +59,7 @@ async def test_it_serves_the_page_and_the_probes_and_ends_well_on_sigterm(
 async def test_without_postgres_it_lives_and_is_not_ready(redis_url: str) -> None:
     process = await start("postgresql:///x?host=/nowhere", redis_url)
     port = (await logged(process, "listening"))["port"]
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         assert (await client.get("/healthz")).status_code == 200
         assert (await client.get("/readyz")).status_code == 503
     process.terminate()

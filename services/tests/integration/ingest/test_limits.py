@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
-    import httpx
+    import httpx2
 
     from shortlist.storage.postgres import Connection
     from shortlist.storage.redis import Redis
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 QUOTA = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset")
 
 
-def quota(reply: httpx.Response) -> tuple[int, ...]:
+def quota(reply: httpx2.Response) -> tuple[int, ...]:
     return tuple(int(reply.headers[name]) for name in QUOTA)
 
 
-async def post(door: Door, path: str = "/applications") -> httpx.Response:
+async def post(door: Door, path: str = "/applications") -> httpx2.Response:
     return await door.client.post(path, json=APPLICATION)
 
 

@@ -1,0 +1,107 @@
+"""Batches whose askers are all answered in time, however slow or far away the server is.
+
+Time-outs that follow each other add up; so every asker brings the moment at which its request
+began, and each limit counts from there: how long it may wait for a batch, and how long its batch
+may run.
+A batch that fails answers those who wait behind it too: none of them starts another time-out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+from shortlist.batching import Batcher
+from shortlist.ingest.errors import ApiError, unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_WAIT_SHARE = 4 / 5
+"""Of the time-out, what an asker may wait before a batch takes it. With `_LEAST_SHARE` the last
+answer comes after 17/15 of the time-out: 1.7 s of the default's 1.5 s."""
+
+_LEAST_SHARE = 1 / 3
+"""Of the time-out, what a batch gets even when its oldest asker has waited for long."""
+
+_LOOK_SECONDS = 0.05
+"""Between two looks for askers that have waited too long."""
+
+
+class Asked(NamedTuple, Generic[Item]):
+    """One asker's item, and when its request began (monotonic seconds)."""
+
+    item: Item
+    since: float
+
+
+class Timely(Generic[Item, Result]):
+    """A `Batcher` that raises 503 for an asker before its time is up."""
+
+    def __init__(
+        self,
+        run: Callable[[list[Asked[Item]], float | None], Awaitable[list[Result]]],
+        *,
+        timeout_seconds: float | None,
+        overlap: int = 1,
+        on_refused: Callable[[int], None] = lambda count: None,  # noqa: ARG005 (most count nothing)
+    ) -> None:
+        """``run`` gets a batch and its deadline (monotonic); time-out None: wait for ever.
+
+        ``on_refused`` is told how many askers were answered 503 together.
+        """
+        self._run = run
+        self._timeout_seconds = timeout_seconds
+        self._on_refused = on_refused
+        self._batcher = Batcher(self._run_in_time, overlap=overlap)
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Askers that no batch has taken yet."""
+        return self._batcher.waiting
+
+    def submit(self, item: Item, since: float) -> asyncio.Future[Result]:
+        """Queue an item of a request that began at ``since`` (monotonic)."""
+        future = self._batcher.submit(Asked(item, since))
+        if self._timer is None and self._timeout_seconds is not None and self._batcher.waiting:
+            self._look_later(since + self._timeout_seconds * _WAIT_SHARE)
+        return future
+
+    async def join(self) -> None:
+        """Wait until nothing waits or runs."""
+        await self._batcher.join()
+
+    async def _run_in_time(self, asked: list[Asked[Item]]) -> list[Result]:
+        try:
+            return await self._run(asked, self._deadline(min(one.since for one in asked)))
+        except ApiError as error:
+            # Those behind have waited as long: none of them shall wait for another time-out.
+            self._on_refused(len(asked) + self._batcher.fail_waiting(error))
+            raise
+
+    def _deadline(self, since: float) -> float | None:
+        """When a batch is given up whose oldest asker waits ``since``; None: never."""
+        if self._timeout_seconds is None:
+            return None
+        least = time.monotonic() + self._timeout_seconds * _LEAST_SHARE
+        return max(since + self._timeout_seconds, least)
+
+    def _look_later(self, at: float) -> None:
+        delay = max(_LOOK_SECONDS, at - time.monotonic())
+        self._timer = asyncio.get_running_loop().call_later(delay, self._refuse_overdue)
+
+    def _refuse_overdue(self) -> None:
+        """Answer those who have waited too long; look again when the next one would have."""
+        assert self._timeout_seconds is not None
+        patience = self._timeout_seconds * _WAIT_SHARE
+        overdue = time.monotonic() - patience
+        if refused := self._batcher.fail_waiting(unavailable(), lambda one: one.since <= overdue):
+            self._on_refused(refused)
+        self._timer = None
+        if (oldest := self._batcher.oldest) is not None:
+            self._look_later(oldest.since + patience)
