@@ -15,6 +15,7 @@ from loadtest.bench.figures import (
     reads,
     recovery,
     scale,
+    startup,
 )
 
 if TYPE_CHECKING:
@@ -44,5 +45,6 @@ EXPERIMENTS = {
     "scale": Experiment("Ten thousand and a million applications", scale.run, is_quick=False),
     "noop_drain": Experiment("From a full line", noop.run_drain, is_quick=False),
     "memory": Experiment("Memory", memory.run, is_quick=False),
+    "startup": Experiment("Starting", startup.run, is_quick=False),
     "growth": Experiment("How the cost grows", growth.run, is_quick=False),
 }

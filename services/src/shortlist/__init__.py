@@ -15,3 +15,7 @@ The path of one application, in the order in which to read the files:
 ``shortlist up`` (``embedded/``) runs all of it on one machine. Postgres is the truth; the
 line is a hint that may be lost, repeated or stale at any time without harm.
 """
+
+from shortlist import lean
+
+lean.install()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shortlist.cli import main
+from shortlist.start import main
 
 if __name__ == "__main__":
     main()

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from shortlist import start
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import NoReturn
@@ -284,17 +286,12 @@ def _given(**flags: Any) -> dict[str, Any]:
 
 def _serve(process: str, **flags: Any) -> NoReturn:
     """Run one process until it is told to stop."""
-    settings = _settings(**flags)
-    _run(import_module(f"shortlist.{process}.main").run, settings)
+    start.load(process)
+    _run(import_module(f"shortlist.{process}.main").run, _settings(**flags))
 
 
 def _run(run: Callable[..., Awaitable[int]], settings: Settings, **arguments: Any) -> NoReturn:
-    async def run_and_tidy_up() -> int:
-        code = await run(settings, **arguments)
-        await import_module("shortlist.tasks").end_all_others()
-        return code
-
-    raise typer.Exit(import_module("uvloop").run(run_and_tidy_up()))
+    raise typer.Exit(start.run(run, settings, **arguments))
 
 
 def _reason(error: BaseException) -> str:

@@ -193,7 +193,6 @@ class Child:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,  # a Ctrl-C is for the supervisor alone
                 pass_fds=self.program.inherited,
             )
         if self._leaving.is_set():  # asked to leave while it was being started

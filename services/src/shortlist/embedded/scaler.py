@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from shortlist.storage.looks import LineLook
 
 START_SECONDS = 2.0
-"""How long a worker takes to start, until the first was seen: 0.8 s of a core for Python and its
-imports, twice that when two share it. The policy's own 8 s are a pod's."""
+"""How long a worker takes to start, until the first was seen: 0.7 s of a core for Python and its
+imports, more where ingest wants that core too. The policy's own 8 s are a pod's."""
 
-STARTS_PER_CORE = 2
+STARTS_PER_CORE = 1
 """Workers of a pipeline that may be starting at once. A start keeps a core busy; with more of them
 side by side the first would be ready later, and the last no earlier."""
 

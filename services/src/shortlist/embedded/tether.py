@@ -4,9 +4,10 @@
 
 Run as a script of its own, with the standard library only: it becomes the command (same process)
 within a few milliseconds. ``--die-with``: the kernel sends SIGNAL to the command when its parent,
-which must be PID, dies, however it dies; kill -9 included. Postgres refuses to be root, so root's
-process becomes user 1000 of a new user namespace, in which root's files are its own
-(``--in-namespace``), or, where namespaces are not permitted, another user (``--as-user``).
+which must be PID, dies, however it dies, kill -9 included; it gets a process group of its own.
+Postgres refuses to be root, so root's process becomes user 1000 of a new user namespace, in which
+root's files are its own (``--in-namespace``), or, where namespaces are not permitted, another user
+(``--as-user``).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def main(arguments: list[str]) -> None:
         become_user(int(flags[flags.index("--as-user") + 1]))
     if "--die-with" in flags:  # at last: a change of user undoes this
         at = flags.index("--die-with")
+        leave_group()
         die_with_parent(int(flags[at + 1]), int(flags[at + 2]))
     os.execvp(command[0], command)  # noqa: S606 (no shell is the point)
 
@@ -62,6 +64,16 @@ def become_user(number: int) -> None:
 def _checked(outcome: int) -> None:
     if outcome != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def leave_group() -> None:
+    """Have a process group of one's own: a Ctrl-C is for the supervisor alone.
+
+    Not a session: Linux shares the cores out among sessions first, and priorities would count only
+    within each (sched(7), autogroup). A worker that starts must yield to ingest.
+    """
+    if os.getsid(0) != os.getpid():
+        os.setpgid(0, 0)
 
 
 def die_with_parent(parent: int, signal_number: int) -> None:

@@ -1,0 +1,90 @@
+"""Starts one of our processes: its imports, quickly and without being in the way.
+
+Importing is most of a start, and takes a core for half a second. A worker is started just when
+there is much to do, beside an ingest that answers: on one machine it must wait for that one, and
+not the other way round. So whatever is not the front door is imported by a thread of low priority
+(on Linux each thread has its own), and the event loop then runs at the usual one.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+from contextlib import suppress
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from shortlist.settings import Settings
+
+PROCESSES = ("ingest", "worker", "maintenance", "dashboard")
+_IN_NO_HURRY = frozenset({"worker", "maintenance", "dashboard"})
+
+STARTING_NICE = 10
+"""A tenth of what ingest gets while both want the same core (sched(7): 110 to 1024). Not 19: where
+ingest alone keeps all cores busy, the workers that would end that must still be ready within
+seconds."""
+
+_EXIT_USAGE = 2
+
+
+def main() -> None:
+    """Run what the arguments name; a process without flags needs no command line's library."""
+    if len(sys.argv) == 2 and sys.argv[1] in PROCESSES:  # noqa: PLR2004 (the program and its name)
+        sys.exit(_serve(sys.argv[1]))
+    import_module("shortlist.cli").main()
+
+
+def _serve(process: str) -> int:
+    load(process)
+    report = import_module("shortlist.settings_report")
+    try:
+        settings = report.load({})
+    except report.BadSettingsError as error:
+        sys.stderr.write(f"shortlist: {error}\n")
+        return _EXIT_USAGE
+    return run(import_module(f"shortlist.{process}.main").run, settings)
+
+
+def run(work: Callable[..., Awaitable[int]], settings: Settings, **arguments: Any) -> int:
+    """Run a process's coroutine to its end; its exit code."""
+
+    async def run_and_tidy_up() -> int:
+        code = await work(settings, **arguments)
+        await import_module("shortlist.tasks").end_all_others()
+        return code
+
+    return int(import_module("uvloop").run(run_and_tidy_up()))
+
+
+def load(process: str) -> None:
+    """Import all that a process needs."""
+    modules = ("shortlist.settings_report", "uvloop", f"shortlist.{process}.main")
+    if process in _IN_NO_HURRY:
+        thread = threading.Thread(target=_import_politely, args=(modules,), name="importing")
+        thread.start()
+        thread.join()
+    _import(modules)  # done already, or it says here why it cannot be
+
+
+def _import_politely(modules: Iterable[str]) -> None:
+    if sys.platform == "linux":  # elsewhere a priority is a process's, and cannot be raised again
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), STARTING_NICE)
+    with suppress(Exception):
+        _import(modules)
+
+
+def _import(modules: Iterable[str]) -> None:
+    """Import; what comes into being meanwhile stays, so that looking for garbage is for nothing."""
+    gc.disable()
+    try:
+        for module in modules:
+            import_module(module)
+    finally:
+        gc.enable()
+        gc.freeze()
