@@ -19,6 +19,7 @@ import contextlib
 import itertools
 import logging
 import signal
+import sys
 import time
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ import kopf
 import structlog
 
 from shortlist import probes, telemetry
+from shortlist.settings import BadSettingsError, load
 from shortlist.storage import redis
 from shortlist_operator import metrics
 from shortlist_operator.budget import Budget
@@ -37,6 +39,7 @@ from shortlist_operator.settings import OperatorSettings
 
 log = structlog.get_logger(__name__)
 
+_EXIT_USAGE = 2
 _LIST_SECONDS = 5.0
 _RETRY_SECONDS = 2.0
 _STALE_SECONDS = 90.0
@@ -46,7 +49,11 @@ within 5 s, also when the API server is so slow that all of them nearly fail."""
 
 def main() -> int:
     """Run until SIGTERM or SIGINT."""
-    settings = OperatorSettings()
+    try:
+        settings = load(OperatorSettings, {}, ("database_url", "redis_url"))
+    except BadSettingsError as error:
+        sys.stderr.write(f"shortlist-operator: {error}\n")
+        return _EXIT_USAGE
     telemetry.configure_logging(settings, "operator")
     try:
         return asyncio.run(run(settings))
@@ -79,10 +86,7 @@ class Operator:
         self._lease = OperatorLease(
             kube, self._namespace, settings.operator_identity, settings.operator_lease
         )
-        self._observer = Observer(
-            settings.database_url.get_secret_value(),
-            redis.connect(settings.redis_url.get_secret_value()),
-        )
+        self._observer = Observer(settings.database_url, redis.connect(settings.redis_url))
         self._budget = Budget()
         self._loops: dict[str, PipelineLoop] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from shortlist.domain.application import PipelineName
     from shortlist.domain.pipeline import ScoringPipeline
+    from shortlist.urls import DatabaseUrl
 
 LOOK_TIMEOUT_SECONDS = 2.0
 _SUPERVISOR = "shortlist-operator"
@@ -26,7 +27,7 @@ _SUPERVISOR = "shortlist-operator"
 class Observer:
     """One Redis client and one Postgres connection, shared by all pipelines of an operator."""
 
-    database_url: str
+    database_url: DatabaseUrl | str
     redis: redis.Redis
     _connection: postgres.Connection | None = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)

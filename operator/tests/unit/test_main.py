@@ -51,7 +51,11 @@ async def operator() -> AsyncIterator[Operator]:
 def test_no_cluster_at_all_is_told_in_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "shortlist_operator"],
-        env={"KUBECONFIG": str(tmp_path / "none")},
+        env={
+            "KUBECONFIG": str(tmp_path / "none"),
+            "DATABASE_URL": f"postgresql://{NOWHERE}/shortlist",
+            "REDIS_URL": f"redis://{NOWHERE}/0",
+        },
         capture_output=True,
         text=True,
         check=False,

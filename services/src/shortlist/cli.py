@@ -20,7 +20,7 @@ import typer
 from shortlist import start
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
     from typing import NoReturn
 
     from shortlist.settings import Settings
@@ -178,14 +178,13 @@ def migrate(
     wait_seconds: Annotated[float, typer.Option(help="How long to wait for Postgres.")] = 0.0,
 ) -> None:
     """Bring the database's schema up to date."""
-    settings = _settings(database_url=database_url)
+    settings = _settings(("database_url",), database_url=database_url)
     migrations = import_module("shortlist.storage.migrate")
     unreachable = import_module("shortlist.storage.postgres").POSTGRES_ERRORS
-    url = settings.database_url.get_secret_value()
     deadline = time.monotonic() + wait_seconds
     while True:
         try:
-            before, after = asyncio.run(migrations.migrate(url, revision))
+            before, after = asyncio.run(migrations.migrate(settings.database_url, revision))
             break
         except unreachable as error:
             if time.monotonic() > deadline:
@@ -233,12 +232,11 @@ def requeue(
         str | None, typer.Option(help="Only those whose reason contains this.")
     ] = None,
     database_url: DatabaseUrl = None,
-    redis_url: RedisUrl = None,
 ) -> None:
     """Give failed applications another chance: by id, by filter, or all."""
     if bool(ids) == bool(all_failed or pipeline or reason):
         fail("name ids, or choose with --all-failed, --pipeline or --reason.", EXIT_USAGE)
-    settings = _settings(database_url=database_url, redis_url=redis_url)
+    settings = _settings(("database_url",), database_url=database_url)
     run = import_module("shortlist.maintenance.requeue").run
     _run(run, settings, ids=ids or [], pipeline=pipeline, reason=reason)
 
@@ -271,11 +269,11 @@ def fail(sentence: str, code: int = EXIT_FAILED) -> NoReturn:
     raise typer.Exit(code)
 
 
-def _settings(**flags: Any) -> Settings:
+def _settings(needed: Collection[str] = (), **flags: Any) -> Settings:
     """Settings from the environment, overridden by the flags that were given."""
     report = import_module("shortlist.settings_report")
     try:
-        return report.load(_given(**flags))  # type: ignore[no-any-return]
+        return report.load(_given(**flags), needed)  # type: ignore[no-any-return]
     except report.BadSettingsError as error:
         fail(str(error), EXIT_USAGE)
 
@@ -286,8 +284,9 @@ def _given(**flags: Any) -> dict[str, Any]:
 
 def _serve(process: str, **flags: Any) -> NoReturn:
     """Run one process until it is told to stop."""
+    settings = _settings(("database_url", "redis_url"), **flags)
     start.load(process)
-    _run(import_module(f"shortlist.{process}.main").run, _settings(**flags))
+    _run(import_module(f"shortlist.{process}.main").run, settings)
 
 
 def _run(run: Callable[..., Awaitable[int]], settings: Settings, **arguments: Any) -> NoReturn:

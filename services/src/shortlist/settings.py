@@ -8,12 +8,24 @@ from this class and checked against it.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import AliasChoices, Field, SecretStr, StringConstraints, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from shortlist.domain.application import ConnectionMode
+from shortlist.urls import DatabaseUrl, Pooler, RedisUrl
+from shortlist.urls.database import POOLER_CLIENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
 
 PIPELINE_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 """A DNS label, as Kubernetes wants names; the same check stands in the database."""
@@ -25,19 +37,35 @@ class Settings(BaseSettings):
     """What a process may be told. Bad values are refused at start, each with its reason."""
 
     model_config = SettingsConfigDict(
-        env_prefix="SHORTLIST_", extra="ignore", populate_by_name=True, frozen=True
+        env_prefix="SHORTLIST_",
+        extra="ignore",
+        populate_by_name=True,
+        frozen=True,
+        hide_input_in_errors=True,  # it may be a secret
     )
 
     # --- where things are
-    database_url: SecretStr = Field(
-        SecretStr("postgresql://localhost/shortlist"),
+    database_url: DatabaseUrl = Field(
+        DatabaseUrl(""),
         validation_alias=AliasChoices("database_url", "DATABASE_URL"),
-        description="Postgres, 14 or newer: the truth.",
+        description="Postgres, 14 or newer: the truth. Never guessed: without it only `up` starts.",
     )
-    redis_url: SecretStr = Field(
-        SecretStr("redis://localhost:6379/0"),
+    redis_url: RedisUrl = Field(
+        RedisUrl(""),
         validation_alias=AliasChoices("redis_url", "REDIS_URL"),
-        description="Redis or Valkey, 6.2 or newer: the line.",
+        description="Redis or Valkey, 6.2 or newer: the line. Never guessed either.",
+    )
+    pgbouncer: bool = Field(
+        False,
+        description=(
+            "Postgres is behind a pooler in transaction mode; `pgbouncer=true` in DATABASE_URL "
+            "says the same."
+        ),
+    )
+    pgbouncer_connections: int = Field(
+        POOLER_CLIENTS,
+        ge=1,
+        description="Clients that the pooler lets in (its `max_client_conn`): the budget's source.",
     )
     host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 (in a pod: all)
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
@@ -121,9 +149,6 @@ class Settings(BaseSettings):
     score_timeout_seconds: float = Field(
         120.0, gt=0, description="A score that takes longer counts as an error."
     )
-    pgbouncer: bool = Field(
-        False, description="Postgres is behind a transaction pooler: no prepared statements."
-    )
 
     # --- scorer
     scorer: Literal["simulated", "claude"] = Field("simulated", description="Who scores.")
@@ -179,3 +204,63 @@ class Settings(BaseSettings):
         if self.scorer == "claude" and self.anthropic_api_key is None:
             raise ValueError("scorer 'claude' needs ANTHROPIC_API_KEY")
         return self
+
+    @model_validator(mode="after")
+    def _the_url_knows_of_the_pooler(self) -> Settings:
+        """So that one place knows, whichever way it was told."""
+        for name, url in list(self.__dict__.items()):
+            if isinstance(url, DatabaseUrl) and url and (self.pgbouncer or url.pooler):
+                # The model is frozen for everyone else.
+                self.__dict__[name] = url.behind(Pooler(self.pgbouncer_connections))
+        return self
+
+
+class BadSettingsError(ValueError):
+    """Some settings cannot be used; the message names each and says why, on one line."""
+
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+def load(
+    kind: type[AnySettings], flags: Mapping[str, Any], needed: Collection[str] = ()
+) -> AnySettings:
+    """Settings from the environment, overridden by ``flags`` (field name → value).
+
+    ``needed``: URLs of servers, without which nothing starts, as no process guesses where one is.
+    Raises `BadSettingsError`, whose message repeats no value: it may be a secret.
+    """
+    try:
+        settings = kind(**flags)
+    except ValidationError as error:
+        problems = [_problem(kind, e, flags) for e in error.errors(include_input=False)]
+        raise BadSettingsError("; ".join(problems)) from None
+    except SettingsError as error:
+        raise BadSettingsError(str(error)) from None
+    if missing := [variable(name, kind) for name in needed if not getattr(settings, name)]:
+        raise BadSettingsError(
+            f"{' and '.join(missing)} not set: no server is guessed. Say where it is, or name the "
+            "data directory of a shortlist up: shortlist --data DIR COMMAND"
+        )
+    return settings
+
+
+def variable(name: str, kind: type[Settings] = Settings) -> str:
+    """The environment variable that sets a field."""
+    alias = kind.model_fields[name].validation_alias
+    if isinstance(alias, AliasChoices):
+        return next(str(choice) for choice in alias.choices if str(choice).isupper())
+    return f"{kind.model_config['env_prefix']}{name.upper()}"
+
+
+def _problem(kind: type[Settings], error: Any, flags: Mapping[str, Any]) -> str:
+    """One bad value in words, without the value."""
+    message = error["msg"].removeprefix("Value error, ")
+    place = str(error["loc"][0]) if error["loc"] else ""
+    if not place:
+        return str(message)
+    fields = kind.model_fields
+    name = next((n for n in fields if place in (n, variable(n, kind))), place)
+    if name in flags:
+        return f"--{name.replace('_', '-')}: {message}"
+    return f"{variable(name, kind) if name in fields else name}: {message}"

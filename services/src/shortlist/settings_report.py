@@ -5,19 +5,29 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import AliasChoices, SecretStr, ValidationError
-from pydantic_settings import SettingsError
+from pydantic import SecretStr
 
-from shortlist.settings import Settings
+from shortlist.settings import BadSettingsError, Settings, variable
+from shortlist.settings import load as load_as
+from shortlist.urls import DatabaseUrl, RedisUrl, ServerUrl
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pydantic.fields import FieldInfo
 
 Source = Literal["default", "environment", "flag"]
 
+__all__ = ["BadSettingsError", "Settings", "load", "variable"]
+
 _PREFIX = "SHORTLIST_"
+_NO_URLS = (DatabaseUrl(""), RedisUrl(""))
+_CREDENTIALS = re.compile(r"(://)[^/?#\s]*@")
+"""Of any URL: a proxy's or a collector's may have a password, too."""
+
 _NOT_SETTINGS = {"SHORTLIST_FAILPOINTS", "SHORTLIST_GUARDS_OFF"}
 """For tests only; see `shortlist.failpoints`."""
 
@@ -32,26 +42,9 @@ SECTIONS = {
 """The field with which each section of the page begins."""
 
 
-class BadSettingsError(ValueError):
-    """Some settings cannot be used; the message names each and says why, on one line."""
-
-
-def load(flags: dict[str, Any]) -> Settings:
-    """Settings from the environment, overridden by ``flags`` (field name → value)."""
-    try:
-        return Settings(**flags)
-    except ValidationError as error:
-        raise BadSettingsError("; ".join(_problem(e, flags) for e in error.errors())) from None
-    except SettingsError as error:
-        raise BadSettingsError(str(error)) from None
-
-
-def variable(name: str) -> str:
-    """The environment variable that sets a field."""
-    alias = Settings.model_fields[name].validation_alias
-    if isinstance(alias, AliasChoices):
-        return next(str(choice) for choice in alias.choices if str(choice).isupper())
-    return _PREFIX + name.upper()
+def load(flags: dict[str, Any], needed: Collection[str] = ()) -> Settings:
+    """Settings from the environment, overridden by ``flags``; see `shortlist.settings.load`."""
+    return load_as(Settings, flags, needed)
 
 
 def source(settings: Settings, name: str, flags: frozenset[str] = frozenset()) -> Source:
@@ -75,7 +68,7 @@ def as_json(settings: Settings, flags: frozenset[str] = frozenset()) -> str:
     """The same for programs: variable → value and source."""
     report = {
         variable(name): {
-            "value": _shown(value) if isinstance(value, SecretStr) else value,
+            "value": _shown(value) if isinstance(value, SecretStr | str) else value,
             "source": source(settings, name, flags),
         }
         for name, value in ((name, getattr(settings, name)) for name in Settings.model_fields)
@@ -124,40 +117,18 @@ def _unknown(name: str, known: set[str]) -> str:
     return f"shortlist: {name} is set but is no setting.{hint}"
 
 
-def _problem(error: Any, flags: dict[str, Any]) -> str:
-    """One bad value in words. The value itself is left out: it may be a secret."""
-    message = error["msg"].removeprefix("Value error, ")
-    place = str(error["loc"][0]) if error["loc"] else ""
-    if not place:
-        return str(message)
-    name = next((n for n in Settings.model_fields if place in (n, variable(n))), place)
-    if name in flags:
-        return f"--{name.replace('_', '-')}: {message}"
-    return f"{variable(name) if name in Settings.model_fields else name}: {message}"
-
-
 def _shown(value: object) -> str:
+    if isinstance(value, ServerUrl):
+        return value.shown if value else ""
     if isinstance(value, SecretStr):
-        return _masked(value.get_secret_value())
+        return "********" if value else ""
     line, more, _ = ("" if value is None else str(value)).partition("\n")
-    return f"{line} …" if more else line
-
-
-def _masked(secret: str) -> str:
-    """A secret's place without the secret: of a URL the password goes, of a key all goes."""
-    scheme, separator, rest = secret.partition("://")
-    if not separator:
-        return "********" if secret else ""
-    credentials, at, place = rest.rpartition("@")
-    user, colon, _ = credentials.partition(":")
-    place = place.partition("?")[0]  # a query may carry a password too
-    return f"{scheme}://{user}{':********' if colon else ''}{at}{place}"
+    return _CREDENTIALS.sub(r"\1********@", f"{line} …" if more else line)
 
 
 def _default(field: FieldInfo) -> str:
     default = field.default
-    shown = default.get_secret_value() if isinstance(default, SecretStr) else default
-    return "" if shown is None else f"`{shown}`"
+    return "" if default is None or default in _NO_URLS else f"`{default}`"
 
 
 def _cell(sentence: str) -> str:

@@ -43,7 +43,7 @@ def _serve(process: str) -> int:
     load(process)
     report = import_module("shortlist.settings_report")
     try:
-        settings = report.load({})
+        settings = report.load({}, ("database_url", "redis_url"))
     except report.BadSettingsError as error:
         sys.stderr.write(f"shortlist: {error}\n")
         return _EXIT_USAGE

@@ -30,7 +30,7 @@ async def run(settings: Settings) -> int:
     """Serve until told to stop; the exit code. A second signal stops without waiting."""
     telemetry.configure_logging(settings, "dashboard")
     pool = ConnectionPool(partial(_connect, settings), _CONNECTIONS)
-    client = redis.connect(settings.redis_url.get_secret_value())
+    client = redis.connect(settings.redis_url)
     reader = Reader(pool, client)
     app = build_app(reader, probes.probe_routes(readiness=partial(_readiness, reader)))
     stop = asyncio.Event()
@@ -50,9 +50,8 @@ async def run(settings: Settings) -> int:
 
 async def _connect(settings: Settings) -> Connection:
     return await postgres.connect(
-        settings.database_url.get_secret_value(),
+        settings.database_url,
         application_name="shortlist-dashboard",
-        statement_cache_size=0 if settings.pgbouncer else 100,
     )
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from shortlist.storage.heartbeats import Heartbeat
     from shortlist.storage.looks import ConnectionsLook, LineLook
+    from shortlist.urls import DatabaseUrl, RedisUrl
 
 _LOOK_TIMEOUT_SECONDS = 2.0
 
@@ -36,7 +37,9 @@ class _Memory:
 class Observer:
     """Has a Redis client and one Postgres connection of its own."""
 
-    def __init__(self, database_url: str, redis_url: str, pipelines: Iterable[str]) -> None:
+    def __init__(
+        self, database_url: DatabaseUrl, redis_url: RedisUrl, pipelines: Iterable[str]
+    ) -> None:
         """Connects when first used, and again after a break."""
         self._database_url = database_url
         self.redis = redis.connect(redis_url)

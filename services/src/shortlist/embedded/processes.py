@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shortlist.embedded.datadir import DataDirectory
     from shortlist.embedded.servers import EmbeddedPostgres, EmbeddedRedis
     from shortlist.settings import Settings
+    from shortlist.urls import DatabaseUrl, RedisUrl
 
 _SERVER_DRAIN_SECONDS = 30.0
 _DRAIN_MARGIN_SECONDS = 5.0
@@ -34,8 +35,8 @@ class Surroundings:
 
     data: DataDirectory
     settings: Settings
-    database_url: str
-    redis_url: str
+    database_url: DatabaseUrl
+    redis_url: RedisUrl
 
     def program(self, name: str, *arguments: str, **more: Any) -> Program:
         """One of our own processes: ``shortlist ARGUMENTS``."""
@@ -58,8 +59,8 @@ class Surroundings:
 
     def _environment(self) -> dict[str, str]:
         return {
-            "DATABASE_URL": self.database_url,
-            "REDIS_URL": self.redis_url,
+            "DATABASE_URL": self.database_url.get_secret_value(),
+            "REDIS_URL": self.redis_url.get_secret_value(),
             "SHORTLIST_HOST": "127.0.0.1",
             "SHORTLIST_PORT": "0",
             "SHORTLIST_LOG_LEVEL": self.settings.log_level,

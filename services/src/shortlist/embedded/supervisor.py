@@ -18,6 +18,7 @@ from shortlist.embedded.child import Child, last_line
 from shortlist.embedded.crew import Crew
 from shortlist.embedded.servers import EmbeddedPostgres, EmbeddedRedis, ServerError
 from shortlist.embedded.view import View
+from shortlist.urls import DatabaseUrl, RedisUrl
 
 if TYPE_CHECKING:
     import socket
@@ -224,18 +225,16 @@ class Supervisor:
 
     async def _start_servers(self) -> Surroundings:
         """Start what was not given by URL. The URLs are known before anything answers."""
-        given = self._settings.model_fields_set
-        database_url = self._settings.database_url.get_secret_value()
-        redis_url = self._settings.redis_url.get_secret_value()
+        database_url, redis_url = self._settings.database_url, self._settings.redis_url
         inherited = (self._data.children_lock,)
-        if "redis_url" not in given:
+        if not redis_url:
             valkey = EmbeddedRedis(
                 self._data.redis, log=self._data.log("redis"), inherited=inherited
             )
             valkey.command()  # a missing wheel is told now
             self._start_server(processes.redis_program(valkey, self._data))
-            redis_url = valkey.url
-        if "database_url" not in given:
+            redis_url = RedisUrl(valkey.url)
+        if not database_url:
             cluster = EmbeddedPostgres(
                 self._data.postgres, log=self._data.log("postgres"), inherited=inherited
             )
@@ -243,7 +242,7 @@ class Supervisor:
             self._cluster, self._is_new = cluster, cluster.is_new
             await asyncio.to_thread(cluster.ensure_password)
             self._start_server(processes.postgres_program(cluster, self._data))
-            database_url = cluster.url
+            database_url = DatabaseUrl(cluster.url)
         return processes.Surroundings(self._data, self._settings, database_url, redis_url)
 
     async def _open_eyes(self, around: Surroundings) -> None:
@@ -259,7 +258,10 @@ class Supervisor:
         self._scaler = Scaler(self._observer, self._sizing, self.crews, self._tell)
         await asyncio.to_thread(
             self._data.write_environment,
-            {"DATABASE_URL": around.database_url, "REDIS_URL": around.redis_url},
+            {
+                "DATABASE_URL": around.database_url.get_secret_value(),
+                "REDIS_URL": around.redis_url.get_secret_value(),
+            },
         )
 
     async def _refuse_absent_servers(self) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from shortlist.storage.postgres import Connection
+    from shortlist.urls import DatabaseUrl
 
 T = TypeVar("T")
 
@@ -39,7 +40,7 @@ class Database:
     """
 
     def __init__(
-        self, url: str, *, name: str, connections: int, timeout_seconds: float | None
+        self, url: DatabaseUrl | str, *, name: str, connections: int, timeout_seconds: float | None
     ) -> None:
         """``timeout_seconds``: for `read`, and for each statement; None: wait for ever."""
         self._url = url

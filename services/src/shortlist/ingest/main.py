@@ -70,12 +70,10 @@ class Ingest:
         """Nothing is opened before `run`."""
         self._settings = settings
         timeout = settings.commit_timeout_seconds if guarded("commit_timeout") else None
-        database = partial(
-            Database, settings.database_url.get_secret_value(), timeout_seconds=timeout
-        )
+        database = partial(Database, settings.database_url, timeout_seconds=timeout)
         self._writing = database(name="accept", connections=settings.accept_flushers)
         self._reading = database(name="read", connections=settings.read_connections)
-        self._redis = redis.connect(settings.redis_url.get_secret_value())
+        self._redis = redis.connect(settings.redis_url)
         self.lines = Lines(self._reading, self._redis)
         self._publisher = Publisher(self.lines)
         telemetry.CONNECTIONS_OPEN.labels("ingest").set_function(

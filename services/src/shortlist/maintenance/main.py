@@ -45,9 +45,8 @@ async def run(settings: Settings) -> int:
 async def connect(settings: Settings) -> Connection:
     """Open a connection as a leader needs it."""
     return await postgres.connect(
-        settings.database_url.get_secret_value(),
+        settings.database_url,
         application_name="shortlist-maintenance",
-        statement_cache_size=0 if settings.pgbouncer else 100,
         settings=recovery.PLANNER_SETTINGS
         | {"statement_timeout": str(int(HANGING_SECONDS * 1000))},
     )
@@ -60,7 +59,7 @@ class Maintenance:
         """Nothing is opened before `run`."""
         self._settings = settings
         self._pool = ConnectionPool(self._connect, 0)
-        self._redis = redis.connect(settings.redis_url.get_secret_value())
+        self._redis = redis.connect(settings.redis_url)
         self._broke_at = -float("inf")
         self.candidate = Candidate(self._connect, settings.maintenance_lease_seconds, self._lead)
 

@@ -35,9 +35,8 @@ async def run(
     """
     try:
         connection = await postgres.connect(
-            settings.database_url.get_secret_value(),
+            settings.database_url,
             application_name="shortlist-requeue",
-            statement_cache_size=0 if settings.pgbouncer else 100,
         )
     except postgres.CONNECTION_ERRORS as error:
         return _refuse(f"Postgres at DATABASE_URL cannot be reached: {error!r}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from shortlist.domain.scaling import LineReading
 from shortlist.failpoints import guarded
-from shortlist.storage import connections, heartbeats, limiter
+from shortlist.storage import connections, heartbeats, limiter, postgres
 from shortlist.storage.line import Line
 
 if TYPE_CHECKING:
@@ -73,7 +73,13 @@ async def look_at_line(redis: Redis, pipeline: PipelineName) -> LineLook:
 
 
 async def look_at_connections(connection: Connection) -> ConnectionsLook:
-    """Read the limits and who holds what; raises `CONNECTION_ERRORS`."""
+    """Read the limits and who holds what; raises `CONNECTION_ERRORS`.
+
+    Behind a pooler its clients are what is limited, and Postgres cannot count them.
+    """
+    if (clients := postgres.pooler_clients(connection)) is not None:
+        await connection.execute("SELECT 1")
+        return ConnectionsLook(connections.ConnectionLimits(clients, 0, 0), {})
     return ConnectionsLook(
         await connections.limits(connection), await connections.open_by_worker(connection)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from alembic import command
 from alembic.config import Config
@@ -16,6 +17,8 @@ from shortlist.storage.postgres import close_quickly, connect
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+    from shortlist.urls import DatabaseUrl
 
 _MIGRATION_LOCK = 5_872_114_001
 """Advisory lock that serialises migrations; positive, unlike the locks of ids (UUIDv7's variant
@@ -40,7 +43,7 @@ def head_revision() -> str:
     return ScriptDirectory.from_config(_config()).get_current_head() or ""
 
 
-async def migrate(url: str, revision: str = "head") -> tuple[str, str]:
+async def migrate(url: DatabaseUrl | str, revision: str = "head") -> tuple[str, str]:
     """Upgrade to a revision; returns the one before (``""``: an empty database) and after.
 
     Raises `POSTGRES_ERRORS` when Postgres is away, has no such database, or refuses us.
@@ -51,6 +54,11 @@ async def migrate(url: str, revision: str = "head") -> tuple[str, str]:
         "postgresql+asyncpg://",
         async_creator=lambda: connect(url, application_name="shortlist-migrate"),
         poolclass=NullPool,
+        # Behind a pooler a name may be taken by another client's statement, and be gone later.
+        connect_args={
+            "prepared_statement_cache_size": 0,
+            "prepared_statement_name_func": lambda: f"shortlist_{uuid4()}",
+        },
     )
     try:
         async with engine.connect() as connection:

@@ -11,8 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 
+from shortlist.storage.pooled import PooledConnection
+from shortlist.urls import DatabaseUrl
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from uuid import UUID
+
+    from shortlist.urls import Pooler
 
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
 else:
@@ -31,6 +37,9 @@ CONNECTION_ERRORS: tuple[type[BaseException], ...] = (
 POSTGRES_ERRORS: tuple[type[BaseException], ...] = (*CONNECTION_ERRORS, asyncpg.PostgresError)
 """The same, and whatever else Postgres may refuse with: a full disk, a missing table …"""
 
+_ALWAYS = {"jit": "off"}
+"""Every query here is short; compiling it would cost more."""
+
 _DEATH_IS_NOTICED = {
     # A worker's host that vanishes without a FIN: its claims are free after about 2 s.
     "tcp_keepalives_idle": "1",
@@ -41,26 +50,25 @@ _DEATH_IS_NOTICED = {
 
 
 async def connect(
-    url: str,
+    database: DatabaseUrl | str,
     *,
     application_name: str,
     timeout_seconds: float = 2.0,
-    statement_cache_size: int = 100,
-    settings: dict[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Connection:
-    """Open one connection, or raise one of `CONNECTION_ERRORS` within ``timeout_seconds``."""
+    """Open one connection, or raise one of `CONNECTION_ERRORS` within ``timeout_seconds``.
+
+    ``settings`` hold for the session, or, behind a pooler, for each transaction. Here alone is
+    known what a pooler accepts, how a URL becomes a connection, and what is prepared.
+    """
+    url = database if isinstance(database, DatabaseUrl) else DatabaseUrl(database)
+    session = _ALWAYS | dict(settings or {})
+    names = {"application_name": application_name[:63], "timezone": "UTC", **url.startup}
     async with asyncio.timeout(timeout_seconds):
-        connection = await asyncpg.connect(
-            url.replace("postgresql+asyncpg://", "postgresql://", 1),
-            statement_cache_size=statement_cache_size,
-            server_settings={
-                "application_name": application_name[:63],
-                "timezone": "UTC",
-                "jit": "off",  # every query here is short; compiling it would cost more
-                **_DEATH_IS_NOTICED,
-                **(settings or {}),
-            },
-        )
+        if url.pooler is None:
+            connection = await _open(url, server_settings={**names, **_DEATH_IS_NOTICED, **session})
+        else:
+            connection = await _open_pooled(url, names, session, url.pooler)
         try:
             await connection.set_type_codec(
                 "jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog"
@@ -69,6 +77,38 @@ async def connect(
             connection.terminate()
             raise
     return connection
+
+
+async def _open_pooled(
+    url: DatabaseUrl, names: dict[str, str], session: dict[str, str], pooler: Pooler
+) -> Connection:
+    """PgBouncer refuses a client that sends it more settings than these names."""
+    connection: PooledConnection = await _open(
+        url,
+        server_settings=names,
+        statement_cache_size=0,
+        connection_class=PooledConnection,
+    )
+    connection.begin_with(session)
+    connection.client_connections = pooler.client_connections
+    return connection
+
+
+async def _open(url: DatabaseUrl, **more: Any) -> Any:
+    try:
+        return await asyncpg.connect(**url.arguments(), **more)
+    except ValueError as error:
+        if isinstance(error, asyncpg.InterfaceError):
+            raise
+        # Of the URL all was read before: this is PGPORT or the like.
+        raise asyncpg.ClientConfigurationError(f"a PG* variable is not valid: {error}") from None
+
+
+def pooler_clients(connection: Connection) -> int | None:
+    """How many clients the pooler of a connection lets in; None when there is no pooler."""
+    # Not `isinstance`: asyncpg's classes say yes to any connection.
+    clients: int | None = getattr(connection, "client_connections", None)
+    return clients
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +155,3 @@ async def close_quickly(connection: Connection, timeout_seconds: float = 1.0) ->
         await connection.close(timeout=timeout_seconds)
     except (*CONNECTION_ERRORS, asyncpg.PostgresError):
         connection.terminate()
-
-
-def row_dict(record: Any) -> dict[str, Any]:
-    """A record as a plain dict, for whoever prints it."""
-    return dict(record.items())

@@ -10,6 +10,8 @@ from redis._parsers.base import BaseParser
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from shortlist.urls import RedisUrl
+
 if TYPE_CHECKING:
     Redis: TypeAlias = redis.asyncio.Redis
 else:
@@ -34,14 +36,17 @@ REDIS_REFUSALS: tuple[type[BaseException], ...] = (*REDIS_ERRORS, ResponseError)
 """The same, and whatever else Redis may answer: a permission is missing, a script is busy …"""
 
 
-def connect(url: str, *, timeout_seconds: float = 1.0, max_connections: int = 64) -> Redis:
+def connect(
+    url: RedisUrl | str, *, timeout_seconds: float = 1.0, max_connections: int = 64
+) -> Redis:
     """A client that connects when first used, fails fast, and never retries by itself.
 
     RESP2, so that replies have one shape with every server. Trying again is the caller's
     decision: what it sends is not always safe to send twice.
     """
-    return redis.asyncio.Redis.from_url(
-        url,
+    known = url if isinstance(url, RedisUrl) else RedisUrl(url)
+    return redis.asyncio.Redis(
+        **known.arguments(),
         decode_responses=True,
         protocol=2,
         socket_timeout=timeout_seconds,

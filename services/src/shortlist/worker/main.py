@@ -93,15 +93,13 @@ class Worker:
         self._slots = limits.in_flight
         open_connection = partial(
             postgres.connect,
-            settings.database_url.get_secret_value(),
+            settings.database_url,
             application_name=f"shortlist-worker {self._state.worker_id}",
-            statement_cache_size=0 if settings.pgbouncer else 100,
             settings=_PLANS,
         )
         self._pool = ConnectionPool(open_connection, max(0, grant - OWN_CONNECTIONS))
-        redis_url = settings.redis_url.get_secret_value()
-        self._redis = redis.connect(redis_url)
-        self._pulling_redis = redis.connect(redis_url, timeout_seconds=BLOCK_SECONDS + 2)
+        self._redis = redis.connect(settings.redis_url)
+        self._pulling_redis = redis.connect(settings.redis_url, timeout_seconds=BLOCK_SECONDS + 2)
         self._line = Line(self._redis, self._state.pipeline)
         self._outbox = Outbox(self._redis, self._line)
         self._control = Control(self._state, limits, self._pool, self._redis, open_connection)
