@@ -187,3 +187,8 @@ spec:
     matchLabels: {{- include "shortlist.selector" . | nindent 6 }}
 {{- end }}
 {{- end }}
+
+{{- /* A text as a part of a URL; what was made is plain, but a password in the Secret may be changed. */}}
+{{- define "shortlist.encoded" -}}
+{{ urlquery . | replace "+" "%20" }}
+{{- end }}

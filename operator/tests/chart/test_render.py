@@ -41,7 +41,12 @@ def settings_of(pod: dict[str, Any], kind: type[Settings] = Settings) -> Setting
     names = {setting_names(name, kind): value for name, value in environment(pod).items()}
     assert "" not in names, environment(pod)
     given = {name: value for name, value in names.items() if isinstance(value, str)}
-    secrets = {name: "secret" for name, value in names.items() if not isinstance(value, str)}
+    urls = {"database_url": "postgresql://u:secret@h/d", "redis_url": "redis://:secret@h"}
+    secrets = {
+        name: urls.get(name, "secret")
+        for name, value in names.items()
+        if not isinstance(value, str)
+    }
     return kind.model_validate(given | secrets)
 
 
