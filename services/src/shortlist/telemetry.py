@@ -88,6 +88,16 @@ RETAINED = Counter("shortlist_retention_removed", "Applications removed by reten
 RETRIES_WAITING = Gauge(
     "shortlist_retries_waiting", "Applications that wait for a retry.", ["pipeline"]
 )
+SUSPECTS = Gauge(
+    "shortlist_suspects",
+    "Applications whose workers vanished twice: scored alone until they end.",
+    ["pipeline"],
+)
+POISONOUS = Counter(
+    "shortlist_poisonous",
+    "Applications that failed because each worker that scored them alone vanished.",
+    ["pipeline"],
+)
 
 
 # --- logs

@@ -91,10 +91,10 @@ class Ledger:
         assert self._session is not None
         await self._session.close()
 
-    async def post(self, *, key: str | None = None) -> Answer:
+    async def post(self, *, key: str | None = None, prefix: str = "") -> Answer:
         """Submit one application whose payload nobody has submitted before."""
         self._posted += 1
-        payload = f"{self._run}-{self._posted}" if key is None else f"{self._run}-{key}"
+        payload = f"{prefix}{self._run}-{self._posted if key is None else key}"
         headers = {} if key is None else {"Idempotency-Key": key}
         body = {"candidate": "Ada", "payload": payload}
         answer, reply = await self._send(body, headers)

@@ -30,3 +30,21 @@ def replace(target: str, new: Any) -> Any:
 
 GUARDS: dict[str, Callable[[], object]] = {}
 """By name: applies the patch in the process that is starting."""
+
+
+def _deadly_payloads() -> None:
+    from deadly import deadly  # noqa: PLC0415 (found by PYTHONPATH, in the process that starts)
+
+    from shortlist.worker.scorers.simulated import SimulatedScorer  # noqa: PLC0415 (as above)
+
+    replace(
+        "shortlist.worker.scorers.simulated:SimulatedScorer.score", deadly(SimulatedScorer.score)
+    )
+
+
+GUARDS["deadly_payloads"] = _deadly_payloads
+GUARDS["isolation"] = lambda: replace("shortlist.storage.claims:SUSPECT_AFTER", None)
+GUARDS["conviction_alone"] = lambda: replace(
+    "shortlist.domain.sweep:is_convicted", lambda *, abandoned, alone: abandoned - alone >= 4
+)
+GUARDS["proof_of_life"] = lambda: replace("shortlist.worker.runner:is_proved", lambda _: True)

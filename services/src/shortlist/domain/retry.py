@@ -9,17 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
-FailureKind = Literal["temporary", "permanent", "throttled", "abandoned"]
+FailureKind = Literal["temporary", "permanent", "throttled"]
 """Why an attempt ended: worth another try; never worth one; the model asked us to wait (costs
-no try); its worker vanished (costs none either, up to a bound that stops a poisonous payload)."""
+no try). What its worker left open when it vanished is `shortlist.domain.suspicion`'s."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Bounds on trying again. Seconds, except for the two counts."""
+    """Bounds on trying again. Seconds, except for the count."""
 
     max_attempts: int = 5
-    max_abandoned: int = 20
     base_seconds: float = 0.5
     ceiling_seconds: float = 60.0
 
@@ -40,7 +39,6 @@ def decide_retry(
     kind: FailureKind,
     *,
     errors: int,
-    abandoned: int,
     chance: float,
     policy: RetryPolicy,
     retry_after_seconds: float = 0.0,
@@ -50,7 +48,6 @@ def decide_retry(
     Args:
         kind: how the attempt ended.
         errors: attempts that ended in an error so far, this one included.
-        abandoned: attempts whose worker vanished so far, this one included.
         chance: uniform in [0, 1).
         policy: the bounds.
         retry_after_seconds: what the model asked for; never undercut.
@@ -63,8 +60,6 @@ def decide_retry(
         return TryAgain(max(retry_after_seconds, full_jitter(errors, chance, policy)))
     if kind == "throttled":
         return TryAgain(retry_after_seconds + chance * policy.base_seconds)
-    if kind == "abandoned":
-        return GiveUp() if abandoned >= policy.max_abandoned else TryAgain(0.0)
     assert_never(kind)
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 from shortlist.domain.application import ApplicationId, WorkerId, lowest_id_at, milliseconds_of
-from shortlist.domain.retry import GiveUp, RetryPolicy, decide_retry
+from shortlist.domain.suspicion import is_convicted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -75,7 +75,9 @@ class Seen:
     known: bool = True
     """Its worker is registered, so that it may live."""
     abandoned: int = 0
-    """Attempts that are open or were left open, since it was last requeued."""
+    """Attempts that are open or were left open, since it was last requeued or ended in an error."""
+    alone: int = 0
+    """Those of them whose worker held nothing else."""
     traceparent: str | None = None
 
 
@@ -139,7 +141,6 @@ def judge(
     front: Front,
     urgent: bool,
     suspected_seconds: float | None,
-    policy: RetryPolicy,
 ) -> Judgement:
     """Decide about one unfinished application of which no entry is known to wait.
 
@@ -148,7 +149,6 @@ def judge(
         front: how far the line has come.
         urgent: whether there is no grace.
         suspected_seconds: for how long it has been a suspect; None: not before.
-        policy: bounds how often its worker may vanish before it is given up as poisonous.
     """
     if seen.held or seen.scheduled:
         return "fine"
@@ -156,10 +156,7 @@ def judge(
         return "fine"
     if not urgent and (suspected_seconds is None or suspected_seconds < GRACE_SECONDS):
         return "suspect"
-    decision = decide_retry(
-        "abandoned", errors=0, abandoned=seen.abandoned, chance=0.0, policy=policy
-    )
-    return "poisoned" if isinstance(decision, GiveUp) else "lost"
+    return "poisoned" if is_convicted(abandoned=seen.abandoned, alone=seen.alone) else "lost"
 
 
 @dataclass(slots=True)
@@ -258,7 +255,6 @@ class Memory:
         *,
         now: float,
         urgency: Urgency = NOT_URGENT,
-        policy: RetryPolicy,
     ) -> Verdicts:
         """Judge what was seen; whoever was looked at and not seen is finished."""
         verdicts = Verdicts()
@@ -267,7 +263,7 @@ class Memory:
             if one.id in self._entries:  # it was published after the look began
                 continue
             watched = self._watched[one.id] = before.get(one.id) or _Watched()
-            judgement = self._judge(one, watched, now=now, urgency=urgency, policy=policy)
+            judgement = self._judge(one, watched, now=now, urgency=urgency)
             if judgement == "fine":
                 watched.suspected_since = None
             elif watched.suspected_since is None:
@@ -278,9 +274,7 @@ class Memory:
                 verdicts.poisoned.append(one)
         return verdicts
 
-    def _judge(
-        self, one: Seen, watched: _Watched, *, now: float, urgency: Urgency, policy: RetryPolicy
-    ) -> Judgement:
+    def _judge(self, one: Seen, watched: _Watched, *, now: float, urgency: Urgency) -> Judgement:
         since, put_back_at = watched.suspected_since, watched.put_back_at
         on_its_way = (
             put_back_at is not None
@@ -293,5 +287,4 @@ class Memory:
             front=self.front,
             urgent=urgency.covers(one) and not on_its_way,
             suspected_seconds=None if since is None else now - since,
-            policy=policy,
         )

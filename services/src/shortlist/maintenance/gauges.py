@@ -27,6 +27,7 @@ _GAUGES = (
     telemetry.LINE_DELIVERED,
     telemetry.OLDEST_AGE_SECONDS,
     telemetry.RETRIES_WAITING,
+    telemetry.SUSPECTS,
 )
 
 
@@ -46,6 +47,7 @@ class Gauges:
         for sweep in self._sweeps:
             name = sweep.pipeline
             depth = await sweep.line.depth()
+            telemetry.SUSPECTS.labels(name).set(len(sweep.suspects))
             telemetry.LINE_WAITING.labels(name).set(depth.waiting)
             telemetry.LINE_DELIVERED.labels(name).set(depth.delivered)
             telemetry.OLDEST_AGE_SECONDS.labels(name).set(await _oldest_age_seconds(sweep.line))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from shortlist import telemetry
-from shortlist.domain.retry import RetryPolicy
+from shortlist.domain.suspicion import is_suspect, why_convicted
 from shortlist.domain.sweep import EVERYTHING, NOT_URGENT, NOTHING, Front, Memory, Urgency
 from shortlist.failpoints import guarded
 from shortlist.maintenance.publish import batches, publish
@@ -54,8 +54,9 @@ class Sweep:
         self.memory = Memory(mark)
         self.republished = 0
         """How many applications this leader has put back, ever."""
+        self.suspects: set[ApplicationId] = set()
+        """Unfinished applications that are to be scored alone, or are."""
         self._desk = desk
-        self._policy = RetryPolicy(max_attempts=desk.settings.max_attempts)
         self._newest = NOTHING
         self._again_read_to: Position = (0, 0)
         self._line_is_known = False
@@ -169,9 +170,9 @@ class Sweep:
         async with self._lock:
             async with self._desk.connection() as connection:
                 seen = await recovery.look(connection, self.pipeline, ids)
-            verdicts = self.memory.decide(
-                ids, seen, now=time.monotonic(), urgency=urgency, policy=self._policy
-            )
+            self.suspects -= set(ids)
+            self.suspects |= {one.id for one in seen if is_suspect(one.abandoned - one.held)}
+            verdicts = self.memory.decide(ids, seen, now=time.monotonic(), urgency=urgency)
             await self._act(verdicts, urgency)
         return {one.worker_id for one in seen if one.held and one.worker_id is not None}
 
@@ -204,14 +205,16 @@ class Sweep:
             log.info("put_back", pipeline=self.pipeline, why=why, applications=len(lost))
 
     async def _fail(self, seen: Seen) -> None:
-        reason = f"abandoned: {seen.abandoned} workers vanished while they scored it"
+        reason = why_convicted(abandoned=seen.abandoned, alone=seen.alone)
         async with self._desk.writing() as connection:
             counted = await recovery.fail(
                 connection, seen, self.pipeline, reason=reason, actor=self._desk.actor
             )
         if counted:
+            self.suspects.discard(seen.id)
             log.warning("failed", application=str(seen.id), reason=reason)
             telemetry.COMPLETED.labels(self.pipeline, "failed").inc()
+            telemetry.POISONOUS.labels(self.pipeline).inc()
             await events.announce(self._desk.redis, [(seen.id, "failed")])
 
 

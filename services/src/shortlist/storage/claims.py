@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shortlist.domain.application import ApplicationId, Claim, PipelineName, Verdict, WorkerId
+from shortlist.domain.suspicion import SUSPECT_AFTER, Suspect
 from shortlist.failpoints import guarded
 from shortlist.storage import postgres
 from shortlist.storage.sql import SQL
@@ -18,43 +19,76 @@ from shortlist.storage.sql import SQL
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from asyncpg import Record
+
     from shortlist.storage.postgres import Connection
 
 
 async def claim_held(
-    connection: Connection, application_id: ApplicationId, worker_id: WorkerId
-) -> Claim | None:
+    connection: Connection,
+    application_id: ApplicationId,
+    worker_id: WorkerId,
+    *,
+    alone: bool = False,
+    suspects: bool = False,
+) -> Claim | Suspect | None:
     """Claim one application for as long as this connection lives (``perJob``).
 
     Lock first, look second: what the previous holder wrote before it unlocked is then seen. None
-    when somebody holds it, it is finished, or it is not due yet; the lock is given back then.
+    when somebody holds it, it is finished, or it is not due yet; a `Suspect` when it is one. The
+    lock is given back then. ``alone`` and ``suspects`` as in `claim_leased`.
     """
     if not await postgres.try_lock(connection, application_id):
         return None
-    claims = await claim_leased(connection, [application_id], worker_id)
-    if claims:
-        return claims[0]
+    claimed = await claim_leased(
+        connection, [application_id], worker_id, alone=alone, suspects=suspects
+    )
+    if claimed and isinstance(claimed[0], Claim):
+        return claimed[0]
     await postgres.unlock(connection, application_id)
-    return None
+    return claimed[0] if claimed else None
 
 
 async def claim_leased(
-    connection: Connection, ids: Sequence[ApplicationId], worker_id: WorkerId
-) -> list[Claim]:
-    """Claim what can be claimed of ``ids``, in one statement, until this worker's lease ends."""
+    connection: Connection,
+    ids: Sequence[ApplicationId],
+    worker_id: WorkerId,
+    *,
+    alone: bool = False,
+    suspects: bool = False,
+) -> list[Claim | Suspect]:
+    """Claim what can be claimed of ``ids``, in one statement, until this worker's lease ends.
+
+    ``alone``: the worker holds nothing else, and takes nothing else until this has ended.
+    ``suspects``: they may be claimed, too; without it they are told.
+    """
     if not guarded("snapshot_safe"):
         await _update_a_hot_row(connection, worker_id, len(ids))
-    return [
-        Claim(
-            application_id=row["id"],
-            attempt=row["attempt"],
-            candidate=row["candidate"],
-            payload=row["payload"],
-            accepted_at=row["accepted_at"],
-            traceparent=row["traceparent"],
-        )
-        for row in await connection.fetch(SQL["claim"], ids, worker_id)
-    ]
+    suspect_after = None if suspects else SUSPECT_AFTER
+    rows = await connection.fetch(SQL["claim"], ids, worker_id, alone, suspect_after)
+    return [_suspect(row) if row["attempt"] is None else _claim(row) for row in rows]
+
+
+def _claim(row: Record) -> Claim:
+    return Claim(
+        application_id=row["id"],
+        attempt=row["attempt"],
+        candidate=row["candidate"],
+        payload=row["payload"],
+        accepted_at=row["accepted_at"],
+        traceparent=row["traceparent"],
+    )
+
+
+def _suspect(row: Record) -> Suspect:
+    return Suspect(row["id"], row["since_claim_seconds"], row["worker_age_seconds"])
+
+
+async def postpone(
+    connection: Connection, application_id: ApplicationId, pipeline: PipelineName, seconds: float
+) -> None:
+    """Have an application put back in the line after a while, without an attempt."""
+    await connection.execute(SQL["postpone"], application_id, pipeline, seconds)
 
 
 async def _update_a_hot_row(connection: Connection, worker_id: WorkerId, times: int) -> None:

@@ -94,13 +94,17 @@ ORDER BY r.score DESC, a.id
 -- Its commit does not wait for the disk: a crash of Postgres may forget the newest claims, and then
 -- their verdicts do not count and the sweep finds the work, as with any other claim that is lost. A
 -- verdict's commit waits, and what was written before it is on the disk with it.
-WITH claimed AS (
-    INSERT INTO attempts (application_id, attempt, worker_id)
-    SELECT a.id, coalesce(t.attempt, 0) + 1, $2
+-- $3: the worker holds nothing else, and will not until this has ended; it is written with the attempt.
+-- What was abandoned $4 times is not claimed but returned with no attempt, with the seconds since it was
+-- last claimed, and since this worker enrolled; null: no number of times is too many.
+WITH free AS MATERIALIZED (
+    SELECT a.id, coalesce(t.attempt, 0) + 1 AS attempt, t.claimed_at,
+           CASE WHEN t.attempt >= $4::integer
+                THEN (SELECT total >= $4::integer FROM abandonments(a.id)) ELSE false END AS suspected
     FROM unnest($1::uuid[]) AS i (id)
     CROSS JOIN LATERAL (SELECT id FROM applications WHERE id = i.id OFFSET 0) a
     LEFT JOIN LATERAL (
-        SELECT attempt, outcome, worker_id FROM attempts
+        SELECT attempt, outcome, worker_id, claimed_at FROM attempts
         WHERE application_id = a.id ORDER BY attempt DESC LIMIT 1
     ) t ON true
     WHERE NOT EXISTS (SELECT FROM results r WHERE r.application_id = a.id OFFSET 0)
@@ -110,13 +114,31 @@ WITH claimed AS (
           WHERE w.id = t.worker_id AND w.id <> $2 AND t.outcome IS NULL AND w.lease_expires_at > clock_timestamp()
           OFFSET 0)
       AND pg_try_advisory_xact_lock(lock_key(a.id))
+), claimed AS (
+    INSERT INTO attempts (application_id, attempt, worker_id, alone)
+    SELECT id, attempt, $2, $3::boolean FROM free WHERE NOT suspected
     ON CONFLICT DO NOTHING
     RETURNING application_id, attempt
 )
 SELECT a.id, c.attempt, a.candidate, a.payload, a.accepted_at, a.traceparent,
+       NULL::float8 AS since_claim_seconds, NULL::float8 AS worker_age_seconds,
        set_config('synchronous_commit', 'off', true)
 FROM claimed c
 CROSS JOIN LATERAL (SELECT * FROM applications WHERE id = c.application_id OFFSET 0) a
+UNION ALL
+SELECT f.id, NULL, NULL, NULL, NULL, NULL,
+       extract(epoch FROM clock_timestamp() - f.claimed_at)::float8,
+       coalesce(
+           (SELECT extract(epoch FROM clock_timestamp() - w.started_at)::float8 FROM workers w WHERE w.id = $2),
+           0),
+       NULL
+FROM free f WHERE f.suspected
+
+-- name: postpone
+-- Application $1 of pipeline $2 is put back in the line $3 seconds from now; nobody attempted it.
+INSERT INTO retries (application_id, pipeline, due_at)
+VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))
+ON CONFLICT (application_id) DO NOTHING
 
 -- name: owns
 -- Whether attempt $2 of application $1 by worker $3 is still the latest, and open.
@@ -236,7 +258,7 @@ SELECT (SELECT count(*) FROM scanned) AS scanned,
 -- What is known of the unfinished of pipeline $1 among $2 (ids), by id; the finished are left out.
 -- `held`: a live worker may still write. `open`: the latest claim was neither finished nor ended.
 -- `known`: its worker may live. `scheduled`: a retry brings it back by itself. `abandoned`: claims
--- that are open or were left open by their workers, since it was last requeued.
+-- that are open or were left open by their workers; `alone`: those of them whose worker held nothing else.
 WITH looked AS MATERIALIZED (
     SELECT unnest($2::uuid[]) AS id
 ), registered AS MATERIALIZED (
@@ -248,11 +270,7 @@ SELECT i.id, a.traceparent, coalesce(t.attempt, 0) AS attempt, t.worker_id,
        lock_key(i.id) IN (SELECT key FROM held_locks)
            OR coalesce(t.outcome IS NULL AND w.leased, false) AS held,
        EXISTS (SELECT FROM retries e WHERE e.application_id = i.id) AS scheduled,
-       CASE WHEN t.attempt IS NULL THEN 0 ELSE (
-           SELECT count(*) FROM attempts n
-           WHERE n.application_id = i.id AND n.outcome IS NULL AND n.attempt > coalesce(
-               (SELECT max(attempt) FROM audit_log q WHERE q.application_id = i.id AND q.event = 'requeued'), 0)
-       ) END AS abandoned
+       coalesce(b.total, 0) AS abandoned, coalesce(b.alone, 0) AS alone
 FROM looked i
 CROSS JOIN LATERAL (
     SELECT traceparent FROM applications WHERE id = i.id AND pipeline = $1 OFFSET 0
@@ -262,6 +280,7 @@ LEFT JOIN LATERAL (
     WHERE application_id = i.id ORDER BY attempt DESC LIMIT 1
 ) t ON true
 LEFT JOIN registered w ON w.id = t.worker_id
+LEFT JOIN LATERAL (SELECT total, alone FROM abandonments(i.id) WHERE t.attempt IS NOT NULL) b ON true
 WHERE NOT EXISTS (SELECT FROM results r WHERE r.application_id = i.id OFFSET 0)
 ORDER BY i.id
 

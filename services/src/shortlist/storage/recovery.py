@@ -73,6 +73,7 @@ async def look(
             open=row["open"],
             known=row["known"],
             abandoned=row["abandoned"],
+            alone=row["alone"],
             traceparent=row["traceparent"],
         )
         for row in await connection.fetch(SQL["look"], pipeline, ids)

@@ -9,7 +9,7 @@ import asyncpg
 if TYPE_CHECKING:
     from shortlist.storage.postgres import Connection
 
-NEEDED = "0001"
+NEEDED = "0002"
 """The newest revision in ``migrations/versions``; a test compares."""
 
 

@@ -14,12 +14,14 @@ import random
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
 
 import structlog
 
 from shortlist import telemetry
 from shortlist.batching import Batcher
+from shortlist.domain.application import Claim
+from shortlist.domain.suspicion import Suspect
 from shortlist.failpoints import guarded
 from shortlist.storage import claims, postgres
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from shortlist.domain.application import ApplicationId, Claim, PipelineName, Verdict, WorkerId
+    from shortlist.domain.application import ApplicationId, PipelineName, Verdict, WorkerId
     from shortlist.storage.pool import ConnectionPool
     from shortlist.storage.postgres import Connection
 
@@ -36,9 +38,28 @@ T = TypeVar("T")
 
 _RECONNECT_CEILING_SECONDS = 1.0
 
+Company = Literal["others", "none", "none_for_a_suspect"]
+"""What else a worker holds while it holds a claim: other claims, none by its nature (it scores one
+at a time), or none because it has let all others end."""
+
+_FLAGS: dict[Company, dict[str, bool]] = {
+    "others": {},
+    "none": {"alone": True},
+    "none_for_a_suspect": {"alone": True, "suspects": True},
+}
+
 
 class ClaimLostError(Exception):
     """Somebody else scores it by now, or it is finished: write nothing, acknowledge, forget."""
+
+
+class SuspectError(Exception):
+    """It may only be claimed alone: nothing was claimed."""
+
+    def __init__(self, suspect: Suspect) -> None:
+        """Keep what is known of it."""
+        super().__init__(suspect.application_id)
+        self.suspect = suspect
 
 
 class Hold(Protocol):
@@ -63,12 +84,17 @@ class Holder(Protocol):
     """Gets claims, in one of the two modes."""
 
     def hold(
-        self, application_id: ApplicationId, on_loss: Callable[[], None]
+        self, application_id: ApplicationId, on_loss: Callable[[], None], company: Company
     ) -> AbstractAsyncContextManager[Hold | None]:
         """Claim for the length of a block; the block gets None when the claim is refused.
 
-        ``on_loss`` is called when the claim is lost while it is held: stop scoring.
+        ``on_loss`` is called when the claim is lost while it is held: stop scoring. A suspect
+        raises `SuspectError`, unless it is for one that this worker is alone.
         """
+        ...
+
+    async def postpone(self, application_id: ApplicationId, seconds: float) -> None:
+        """Have it put back in the line after a while, without an attempt."""
         ...
 
 
@@ -236,7 +262,7 @@ class ConnectionHolder:
 
     @asynccontextmanager
     async def hold(
-        self, application_id: ApplicationId, on_loss: Callable[[], None]
+        self, application_id: ApplicationId, on_loss: Callable[[], None], company: Company
     ) -> AsyncIterator[HeldOnConnection | None]:
         """Claim for the length of a block."""
 
@@ -244,16 +270,18 @@ class ConnectionHolder:
             connection = await self.pool.acquire()
             try:
                 claimed = await claims.claim_held(
-                    connection, application_id, self.identity.worker_id
+                    connection, application_id, self.identity.worker_id, **_FLAGS[company]
                 )
             except BaseException:
                 connection.terminate()  # what it may have locked goes with it
                 await self.pool.release(connection)
                 raise
-            if claimed is None:
-                await self.pool.release(connection)
-                return None
-            return connection, claimed
+            if isinstance(claimed, Claim):
+                return connection, claimed
+            await self.pool.release(connection)
+            if claimed is not None:
+                raise SuspectError(claimed)
+            return None
 
         with telemetry.database_span("claim"):
             got = await persistently(claim, "claiming")
@@ -265,6 +293,15 @@ class ConnectionHolder:
             yield held
         finally:
             await asyncio.shield(asyncio.ensure_future(held.release()))
+
+    async def postpone(self, application_id: ApplicationId, seconds: float) -> None:
+        """Have it put back in the line after a while."""
+
+        async def write() -> None:
+            async with self.pool.connection() as connection:
+                await claims.postpone(connection, application_id, self.identity.pipeline, seconds)
+
+        await persistently(write, "postponing")
 
     async def _complete_all(self, writes: list[tuple[HeldOnConnection, Verdict]]) -> list[bool]:
         """One transaction, on the connection of the first of them that still has one.
@@ -325,18 +362,28 @@ class LeaseHolder:
         """``pool`` needs one connection at least; two let claiming and completing overlap."""
         self._pool = pool
         self.identity = identity
-        self._claiming = Batcher(self._claim_all)
+        self._claiming = {c: Batcher(partial(self._claim_all, c)) for c in get_args(Company)}
         self.completing = Batcher(self._complete_all)
 
     @asynccontextmanager
     async def hold(
-        self, application_id: ApplicationId, on_loss: Callable[[], None]
+        self, application_id: ApplicationId, on_loss: Callable[[], None], company: Company
     ) -> AsyncIterator[HeldByLease | None]:
         """Claim for the length of a block."""
         del on_loss  # a lease that ran out is noticed by the fence, when the verdict is written
         with telemetry.database_span("claim"):
-            claim = await self._claiming.submit(application_id)
+            claim = await self._claiming[company].submit(application_id)
+        if isinstance(claim, Suspect):
+            raise SuspectError(claim)
         yield None if claim is None else HeldByLease(self, claim)
+
+    async def postpone(self, application_id: ApplicationId, seconds: float) -> None:
+        """Have it put back in the line after a while."""
+
+        async def write(connection: Connection) -> None:
+            await claims.postpone(connection, application_id, self.identity.pipeline, seconds)
+
+        await self.on_some_connection(write, "postponing")
 
     async def on_some_connection(
         self, operation: Callable[[Connection], Awaitable[T]], what: str
@@ -349,9 +396,13 @@ class LeaseHolder:
 
         return await persistently(run, what)
 
-    async def _claim_all(self, ids: list[ApplicationId]) -> list[Claim | None]:
-        async def claim(connection: Connection) -> list[Claim]:
-            return await claims.claim_leased(connection, ids, self.identity.worker_id)
+    async def _claim_all(
+        self, company: Company, ids: list[ApplicationId]
+    ) -> list[Claim | Suspect | None]:
+        async def claim(connection: Connection) -> list[Claim | Suspect]:
+            return await claims.claim_leased(
+                connection, ids, self.identity.worker_id, **_FLAGS[company]
+            )
 
         claimed = {c.application_id: c for c in await self.on_some_connection(claim, "claiming")}
         # popped, so that an id that was delivered twice is scored once

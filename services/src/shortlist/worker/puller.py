@@ -66,7 +66,7 @@ class Puller:
     async def _turn(self) -> None:
         free = await self._slots.wait_free()
         pause = self._state.paused_until - time.time()
-        if pause > 0 or not self._state.may_pull:
+        if pause > 0 or self._state.alone or not self._state.may_pull:
             await asyncio.sleep(min(_IDLE_SECONDS, pause) if pause > 0 else _IDLE_SECONDS)
             return
         if self._look_back or self._outbox.unacknowledged:

@@ -20,16 +20,18 @@ from shortlist.domain.scoring import (
     TemporaryScoringError,
     Throttled,
 )
+from shortlist.domain.suspicion import POSTPONED_SECONDS, is_proved
 from shortlist.failpoints import failpoint
 from shortlist.storage import limiter
 from shortlist.storage.line import Entry
 from shortlist.storage.redis import REDIS_ERRORS
-from shortlist.worker.holding import ClaimLostError
+from shortlist.worker.holding import ClaimLostError, SuspectError
+from shortlist.worker.solitude import Solitude
 
 if TYPE_CHECKING:
     from shortlist.storage.line import Delivery, Line
     from shortlist.storage.redis import Redis
-    from shortlist.worker.holding import Hold, Holder
+    from shortlist.worker.holding import Company, Hold, Holder
     from shortlist.worker.outbox import Outbox
     from shortlist.worker.slots import Limits
     from shortlist.worker.state import WorkerState
@@ -81,6 +83,7 @@ class Runner:
         self._ids: set[ApplicationId] = set()
         self._scoring: dict[ApplicationId, _Scoring] = {}
         self._draining = False
+        self._solitude = Solitude(state)
 
     @property
     def deliveries(self) -> int:
@@ -125,7 +128,7 @@ class Runner:
         await self._slots.take()
         try:
             await self._until_unpaused()
-            if self._draining:
+            if self._draining or self._solitude.is_reserved:
                 await self._give_back(delivery)
                 return
             with telemetry.process_span(
@@ -147,9 +150,43 @@ class Runner:
             await asyncio.sleep(min(pause_seconds, _PAUSE_LOOK_SECONDS))
 
     async def _work(self, delivery: Delivery) -> None:
+        try:
+            await self._claim_and_score(
+                delivery, "none" if self._state.concurrency == 1 else "others"
+            )
+        except SuspectError as refusal:
+            others = len(self._tasks) - 1
+            if is_proved(refusal.suspect) and self._solitude.may_begin(others=others):
+                await self._work_alone(delivery)
+            else:
+                await self._postpone(delivery)
+
+    async def _work_alone(self, delivery: Delivery) -> None:
+        """Score a suspect when everything else has ended here."""
+        log.info("scored_alone", application=str(delivery.application_id))
+        with self._solitude.reserved():
+            await self._until_alone()
+            if self._draining:
+                await self._give_back(delivery)
+            else:
+                await self._claim_and_score(delivery, "none_for_a_suspect")
+
+    async def _until_alone(self) -> None:
+        """Wait for all others; what is delivered meanwhile is given back."""
+        while others := self._tasks.keys() - {asyncio.current_task()}:
+            await asyncio.wait(others)
+
+    async def _postpone(self, delivery: Delivery) -> None:
+        """Another worker may be free for a suspect, or this one later."""
+        seconds = POSTPONED_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 (spreads load)
+        await self._holder.postpone(delivery.application_id, seconds)
+        self._outbox.acknowledge(delivery)
+
+    async def _claim_and_score(self, delivery: Delivery, company: Company) -> None:
         scoring = _Scoring()
         released = False
-        async with self._holder.hold(delivery.application_id, scoring.lose) as hold:
+        holding = self._holder.hold(delivery.application_id, scoring.lose, company)
+        async with holding as hold:
             if hold is not None:  # else it is finished, or a live worker has it
                 self._scoring[delivery.application_id] = scoring
                 try:
@@ -224,7 +261,6 @@ class Runner:
             decision = decide_retry(
                 "throttled",
                 errors=0,
-                abandoned=0,
                 chance=chance,
                 policy=self._policy,
                 retry_after_seconds=error.retry_after_seconds,
@@ -235,9 +271,7 @@ class Runner:
                 "permanent" if isinstance(error, PermanentScoringError) else "temporary"
             )
             errors = await hold.errors() + 1
-            decision = decide_retry(
-                kind, errors=errors, abandoned=0, chance=chance, policy=self._policy
-            )
+            decision = decide_retry(kind, errors=errors, chance=chance, policy=self._policy)
             outcome = "errored"
         await self._act(hold, decision, outcome, str(error))
 

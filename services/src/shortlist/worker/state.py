@@ -31,6 +31,8 @@ class WorkerState:
     """The newest epoch whose grant this worker keeps to."""
     ordered_to_drain: bool = False
     stopping: bool = False
+    alone: bool = False
+    """It scores a suspect and nothing else, or is about to."""
     paused_until: float = 0.0
     busy_seconds: float = 0.0
     busy_since: dict[int, float] = field(default_factory=dict)

@@ -35,9 +35,10 @@ from shortlist.storage.pool import ConnectionPool
 from support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
     from shortlist.domain.application import ConnectionMode
+    from shortlist.domain.suspicion import Suspect
     from shortlist.maintenance.sweep import Sweep
     from shortlist.storage.postgres import Connection
     from shortlist.storage.redis import Redis
@@ -67,10 +68,12 @@ class FakeWorker:
 
     async def claim(self, *ids: ApplicationId) -> list[Claim]:
         """As the mode has it: each on a connection of its own, or all by the lease."""
+        got: Sequence[Claim | Suspect | None]
         if self.mode == "perWrite":
-            return await claims.claim_leased(self.connections[0], ids, self.id)
-        held = [await claims.claim_held(await self.connect(), i, self.id) for i in ids]
-        return [claim for claim in held if claim is not None]
+            got = await claims.claim_leased(self.connections[0], ids, self.id)
+        else:
+            got = [await claims.claim_held(await self.connect(), i, self.id) for i in ids]
+        return [claim for claim in got if isinstance(claim, Claim)]
 
     async def die(self) -> None:
         """As by kill -9: its connections drop; its lease, if it has one, has run out."""
@@ -121,7 +124,11 @@ class Shop:
         """Claimed and scored."""
         worker = by or WorkerId(uuid4())
         claimed = await claims.claim_leased(self.db, ids, worker)
-        verdicts = [Verdict(c.application_id, c.attempt, "scored", 50.0) for c in claimed]
+        verdicts = [
+            Verdict(c.application_id, c.attempt, "scored", 50.0)
+            for c in claimed
+            if isinstance(c, Claim)
+        ]
         counted = await claims.complete(
             self.db, verdicts, pipeline=DEFAULT_PIPELINE, worker_id=worker
         )
@@ -131,7 +138,11 @@ class Shop:
         """Claimed and given up."""
         worker = WorkerId(uuid4())
         claimed = await claims.claim_leased(self.db, ids, worker)
-        verdicts = [Verdict(c.application_id, c.attempt, "failed", None, reason) for c in claimed]
+        verdicts = [
+            Verdict(c.application_id, c.attempt, "failed", None, reason)
+            for c in claimed
+            if isinstance(c, Claim)
+        ]
         counted = await claims.complete(
             self.db, verdicts, pipeline=DEFAULT_PIPELINE, worker_id=worker
         )

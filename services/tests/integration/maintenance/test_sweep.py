@@ -14,10 +14,9 @@ from shortlist.domain.application import (
     PipelineName,
     WorkerId,
 )
-from shortlist.domain.retry import RetryPolicy
 from shortlist.domain.sweep import NOTHING, Urgency
 from shortlist.maintenance.sweep import Sweeps
-from shortlist.storage import applications, claims, pipelines, recovery, workers
+from shortlist.storage import applications, claims, pipelines, recovery, requeue, workers
 from shortlist.storage.line import Entry
 
 if TYPE_CHECKING:
@@ -151,28 +150,52 @@ async def test_what_is_scheduled_or_finished_is_left_alone(shop: Shop, sweep: Sw
     assert await shop.in_again() == await shop.in_line() == []
 
 
-async def test_an_application_that_kills_its_workers_fails_with_a_reason(
+async def abandoned(shop: Shop, one: ApplicationId, deaths: str) -> None:
+    """Left open by workers that vanished: in company (``c``) or alone (``a``)."""
+    first = await shop.db.fetchval(
+        "SELECT coalesce(max(attempt), 0) + 1 FROM attempts WHERE application_id = $1", one
+    )
+    await shop.db.executemany(
+        "INSERT INTO attempts (application_id, attempt, worker_id, alone) VALUES ($1, $2, $3, $4)",
+        [(one, attempt, uuid4(), kind == "a") for attempt, kind in enumerate(deaths, first)],
+    )
+
+
+async def test_an_application_that_kills_its_workers_alone_fails_with_a_reason(
     shop: Shop, sweep: Sweep, desk: Desk
 ) -> None:
-    bound = RetryPolicy().max_abandoned
-    poison, good = await shop.accept(2)
-    for attempt in range(1, bound + 1):
-        await shop.db.execute(
-            "INSERT INTO attempts (application_id, attempt, worker_id) VALUES ($1, $2, $3)",
-            poison, attempt, uuid4(),
-        )  # fmt: skip
-    await shop.db.execute(
-        "INSERT INTO attempts (application_id, attempt, worker_id) VALUES ($1, 1, $2)",
-        good, uuid4(),
-    )  # fmt: skip
+    poison, neighbour, unlucky = await shop.accept(3)
+    await abandoned(shop, poison, "ccaa")
+    await abandoned(shop, neighbour, "c" * 99)
+    await abandoned(shop, unlucky, "ca")
     await sweep.run()
-    views = await applications.views(shop.db, [poison, good])
+    views = await applications.views(shop.db, [poison])
     assert views[poison].status == "failed"
-    assert str(bound) in (views[poison].reason or "")
-    assert await shop.in_again() == [good]
+    assert views[poison].reason == (
+        "abandoned: its worker died each time it was scored: 2 times in company, 2 times alone"
+    )
+    assert await shop.in_again() == [neighbour, unlucky]
+    assert sweep.suspects == {neighbour, unlucky}
     audit = await shop.db.fetchrow("SELECT event, actor, attempt FROM audit_log")
     assert audit is not None
-    assert tuple(audit) == ("failed", desk.actor, bound)
+    assert tuple(audit) == ("failed", desk.actor, 4)
+
+
+async def test_deaths_are_counted_anew_after_a_requeue_and_after_an_error(
+    shop: Shop, sweep: Sweep
+) -> None:
+    requeued, errored = await shop.accept(2)
+    await abandoned(shop, requeued, "ccaa")
+    await abandoned(shop, errored, "cca")
+    await sweep.run()
+    assert await requeue.requeue(shop.db, [requeued], "test") == {requeued}
+    await shop.db.execute(
+        "UPDATE attempts SET outcome = 'errored' WHERE application_id = $1 AND attempt = 3", errored
+    )
+    await abandoned(shop, requeued, "a")
+    await abandoned(shop, errored, "a")
+    seen = await recovery.look(shop.db, DEFAULT_PIPELINE, [requeued, errored])
+    assert [(one.abandoned, one.alone) for one in seen] == [(1, 1), (1, 1)]
 
 
 async def test_a_failure_is_not_written_over_a_claim(shop: Shop) -> None:

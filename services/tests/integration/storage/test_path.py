@@ -7,6 +7,7 @@ import uuid_utils.compat as uuid7s
 
 from shortlist.domain.application import (
     ApplicationId,
+    Claim,
     NewApplication,
     PipelineName,
     Verdict,
@@ -31,7 +32,7 @@ async def test_an_application_is_accepted_claimed_completed_and_read(db: Connect
     assert await applications.accept(db, [application]) == [applications.Accepted(application.id)]
     assert (await applications.views(db, [application.id]))[application.id].status == "pending"
     claim = await claims.claim_held(db, application.id, worker)
-    assert claim is not None
+    assert isinstance(claim, Claim)
     assert claim.attempt == 1
     assert (await applications.views(db, [application.id]))[application.id].status == "scoring"
     verdict = Verdict(application.id, 1, "scored", 50.0)
@@ -61,7 +62,7 @@ async def test_a_leased_claim_is_exclusive_while_its_workers_lease_runs(db: Conn
     assert await claims.claim_leased(db, [application.id], second) == []
     await db.execute("UPDATE workers SET lease_expires_at = now() - interval '1 s'")
     taken = await claims.claim_leased(db, [application.id], second)
-    assert [claim.attempt for claim in taken] == [2]
+    assert [claim.attempt for claim in taken if isinstance(claim, Claim)] == [2]
     stale = Verdict(application.id, 1, "scored", 1.0)
     assert await claims.complete(db, [stale], pipeline=DEFAULT, worker_id=first) == set()
 

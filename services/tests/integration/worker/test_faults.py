@@ -233,7 +233,9 @@ async def test_verdicts_written_together_with_a_lost_one_are_written_all_the_sam
     )
     holder = ConnectionHolder(pool, Identity(worker, PipelineName("default")))
     async with AsyncExitStack() as stack:
-        holds = [await stack.enter_async_context(holder.hold(one, lambda: None)) for one in ids]
+        holds = [
+            await stack.enter_async_context(holder.hold(one, lambda: None, "others")) for one in ids
+        ]
         lost = holds[0]
         assert lost is not None
         lost._lost = True

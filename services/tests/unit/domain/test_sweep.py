@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from shortlist.domain.application import ApplicationId, WorkerId, lowest_id_at
-from shortlist.domain.retry import RetryPolicy
 from shortlist.domain.sweep import (
     GRACE_SECONDS,
     NOTHING,
@@ -31,7 +30,6 @@ from shortlist.domain.sweep import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-POLICY = RetryPolicy()
 START_MILLISECONDS = 1_800_000_000_000
 
 
@@ -53,9 +51,7 @@ def judged(
     urgent: bool = False,
     suspected_seconds: float | None = None,
 ) -> Judgement:
-    return judge(
-        one, front=front, urgent=urgent, suspected_seconds=suspected_seconds, policy=POLICY
-    )
+    return judge(one, front=front, urgent=urgent, suspected_seconds=suspected_seconds)
 
 
 LONG_SUSPECTED = GRACE_SECONDS
@@ -98,10 +94,13 @@ def test_there_is_no_grace_when_its_holder_is_known_to_be_dead() -> None:
     assert judged(seen(attempt=0, id=made_at(500)), urgent=True) == "lost"
 
 
-def test_an_application_that_kills_its_workers_is_given_up() -> None:
-    bound = POLICY.max_abandoned
-    assert judged(seen(attempt=bound, abandoned=bound), urgent=True) == "poisoned"
-    assert judged(seen(attempt=bound, abandoned=bound - 1), urgent=True) == "lost"
+def test_an_application_that_kills_its_workers_when_they_are_alone_is_given_up() -> None:
+    assert judged(seen(attempt=4, abandoned=4, alone=2), urgent=True) == "poisoned"
+    assert judged(seen(attempt=4, abandoned=4, alone=1), urgent=True) == "lost"
+
+
+def test_what_was_abandoned_in_company_is_lost_and_never_poisoned() -> None:
+    assert judged(seen(attempt=99, abandoned=99), urgent=True) == "lost"
 
 
 @pytest.mark.parametrize(
@@ -140,9 +139,7 @@ def test_what_is_published_and_waits_is_not_judged() -> None:
     memory.watch([made_at(1)])
     memory.published("line", [((5, 0), made_at(1))])
     assert memory.watched() == []
-    verdicts = memory.decide(
-        [], [seen(id=made_at(1))], now=0, urgency=Urgency(everything=True), policy=POLICY
-    )
+    verdicts = memory.decide([], [seen(id=made_at(1))], now=0, urgency=Urgency(everything=True))
     assert verdicts.lost == []
     memory.delivered("line", (5, 0))
     assert memory.watched() == []
@@ -155,7 +152,7 @@ def test_what_was_just_put_back_is_on_its_way_and_has_a_grace_again() -> None:
     one = seen(attempt=1)
     memory.watch([one.id])
     for now, lost in [(0.0, True), (0.5, False), (0.9, False), (1.0, True)]:
-        verdicts = memory.decide([one.id], [one], now=now, urgency=urgency, policy=POLICY)
+        verdicts = memory.decide([one.id], [one], now=now, urgency=urgency)
         assert bool(verdicts.lost) is lost
         if now == 0.0:
             memory.put_back([one], now)
@@ -168,7 +165,7 @@ def test_workers_that_die_one_after_the_other_are_each_urgent() -> None:
     memory.put_back([one], 0.0)
     again = replace(one, attempt=2, worker_id=second)  # the entry that was put back was taken
     urgency = Urgency(dead=[second])
-    assert memory.decide([one.id], [again], now=0.3, urgency=urgency, policy=POLICY).lost
+    assert memory.decide([one.id], [again], now=0.3, urgency=urgency).lost
 
 
 def test_what_was_delivered_to_a_dead_worker_is_urgent_though_it_was_just_put_back() -> None:
@@ -176,7 +173,7 @@ def test_what_was_delivered_to_a_dead_worker_is_urgent_though_it_was_just_put_ba
     one = seen(attempt=1)
     memory.put_back([one], 0.0)
     urgency = Urgency(ids=[one.id])
-    assert memory.decide([one.id], [one], now=0.3, urgency=urgency, policy=POLICY).lost
+    assert memory.decide([one.id], [one], now=0.3, urgency=urgency).lost
 
 
 def test_what_could_not_be_put_back_is_lost_again_at_the_next_look() -> None:
@@ -184,7 +181,7 @@ def test_what_could_not_be_put_back_is_lost_again_at_the_next_look() -> None:
     one = seen(attempt=1)
     memory.watch([one.id])
     for now, lost in [(0.0, False), (1.0, True), (1.1, True)]:
-        assert bool(memory.decide([one.id], [one], now=now, policy=POLICY).lost) is lost
+        assert bool(memory.decide([one.id], [one], now=now).lost) is lost
 
 
 def test_the_mark_is_below_everything_that_is_unfinished() -> None:
@@ -194,7 +191,7 @@ def test_the_mark_is_below_everything_that_is_unfinished() -> None:
     memory.published("again", [((5, 0), made_at(2)), ((6, 0), made_at(3))])
     memory.watch([made_at(1)])
     assert memory.mark().int == made_at(1).int - 1
-    memory.decide([made_at(1)], [], now=0, policy=POLICY)
+    memory.decide([made_at(1)], [], now=0)
     assert memory.mark().int == made_at(2).int - 1
 
 
@@ -430,9 +427,7 @@ class World(RuleBasedStateMachine):
         self.line_is_known = True
 
     def examine(self, ids: list[ApplicationId], newest: UUID, urgency: Urgency) -> None:
-        verdicts = self.memory.decide(
-            ids, self.see(ids), now=self.now, urgency=urgency, policy=POLICY
-        )
+        verdicts = self.memory.decide(ids, self.see(ids), now=self.now, urgency=urgency)
         for one in verdicts.lost:
             if not one.attempt and not self.line_is_known:
                 self.read_line(newest, everything=False)

@@ -1,0 +1,82 @@
+"""Which application kills its workers: found by isolation, and never guessed.
+
+A worker that vanishes leaves behind what it held, in company. One of these may have killed it;
+the others are innocent, and cost nothing but another attempt. What was left behind twice is a
+suspect: it is scored alone, by a worker that holds nothing else until it has ended. When that
+worker vanishes too, it was this application, or the world outside: a node that is lost, a
+``kill -9``, a release. So that the world outside convicts nobody, a suspect is given only to a
+worker that has proved that workers live: it has lived through two thirds of the time since the
+suspect was last claimed. While all workers are killed again and again, none has, and no suspect is
+tried. Nothing here reads a clock; all times come from Postgres.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shortlist.domain.application import ApplicationId
+
+SUSPECT_AFTER = 2
+"""Abandoned so often, it is scored alone. Once is a lost node; twice in a row is a hint."""
+
+CONVICTED_AFTER = 4
+"""Abandoned so often in all, it fails. Where one score in sixty loses its worker (a node that lives
+an hour, scores of a minute), an innocent one fails in one of 13 million; with three, of 216 000."""
+
+CONVICTED_AFTER_ALONE = 2
+"""And at least so often alone: what died in company is never called poisonous."""
+
+PROOF_SHARE = 2 / 3
+"""Of the time since the last claim, how much a worker must have lived through. Where all workers
+live for the same time, as under regular kills, what was claimed in the first half of one's life is
+not claimed in the next one's: that would take twice the rest of the first, and of the start."""
+
+LONGEST_PROOF_SECONDS = 30.0
+"""A worker that has lived so long has proved enough, however long ago the last claim was."""
+
+POSTPONED_SECONDS = 1.0
+"""How long, about, until a suspect that could not be taken is offered again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """An application that must be claimed alone, and what its would-be claimer needs to know."""
+
+    application_id: ApplicationId
+    since_claim_seconds: float
+    """Since it was last claimed."""
+    worker_age_seconds: float
+    """How long the worker that asks has been enrolled."""
+
+
+def is_suspect(abandoned: int) -> bool:
+    """Whether it must be scored alone, abandoned so often."""
+    return abandoned >= SUSPECT_AFTER
+
+
+def is_convicted(*, abandoned: int, alone: int) -> bool:
+    """Whether it fails: abandoned so often in all (``alone`` of them alone)."""
+    return abandoned >= CONVICTED_AFTER and alone >= CONVICTED_AFTER_ALONE
+
+
+def is_proved(suspect: Suspect) -> bool:
+    """Whether the worker that asks has lived long enough to be given a suspect.
+
+    A negative age is a clock that was set back: it says nothing, and must keep nothing waiting.
+    """
+    proof_seconds = min(LONGEST_PROOF_SECONDS, PROOF_SHARE * suspect.since_claim_seconds)
+    return suspect.worker_age_seconds < 0 or suspect.worker_age_seconds >= proof_seconds
+
+
+def why_convicted(*, abandoned: int, alone: int) -> str:
+    """The reason that is kept with the failure."""
+    return (
+        f"abandoned: its worker died each time it was scored: {_times(abandoned - alone)} in "
+        f"company, {_times(alone)} alone"
+    )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

@@ -1,0 +1,54 @@
+"""A simulated scorer that some payloads are poison for: not a guard, but started in the same way.
+
+A payload that begins with ``!crash``, ``!loop`` or ``!memory`` ends its worker as a segfault, an
+endless loop and a leak do; any other is scored as always. In the latter two the worker is killed by
+its surroundings (`support.kubelet`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LEAK_BYTES = 8 * 2**20
+DEADLY_AFTER_SECONDS = 0.1
+
+
+def crash() -> None:
+    """As the kernel's OOM killer: no last words."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def loop() -> NoReturn:
+    """Never yields to the event loop."""
+    while True:
+        pass
+
+
+def memory() -> NoReturn:
+    """Grows until something ends it; the event loop is blocked, as by any parser that does so."""
+    kept = []
+    while True:
+        kept.append(bytearray(os.urandom(1024)) * (LEAK_BYTES // 1024))
+        time.sleep(0.01)
+
+
+DEATHS: dict[str, Callable[[], None]] = {"!crash": crash, "!loop": loop, "!memory": memory}
+
+
+def deadly(score: Any) -> Any:
+    """The scorer's method, and what it does to some payloads."""
+
+    async def deadly_score(self: Any, payload: str) -> Any:
+        if (death := DEATHS.get(payload.partition(" ")[0])) is not None:
+            await asyncio.sleep(DEADLY_AFTER_SECONDS)
+            death()
+        return await score(self, payload)
+
+    return deadly_score
