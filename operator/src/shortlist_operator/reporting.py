@@ -137,6 +137,7 @@ def _situation(tick: Tick) -> status.Situation:
         limited_by=decision.limited_by if decision is not None else None,
         waiters=waiters(tick),
         budget=tick.budget,
+        model_refuses=None if sight is None or sight.line is None else sight.line.refused,
     )
 
 

@@ -62,6 +62,8 @@ class Situation:
     limited_by: str | None
     waiters: int
     budget: int | None
+    model_refuses: str | None = None
+    """Why the model refuses whatever the pipeline asks."""
 
 
 def conditions(situation: Situation) -> list[Condition]:
@@ -107,6 +109,9 @@ def _ready(s: Situation) -> Condition:
         "TargetMissing": s.target_missing and f"Deployment {s.target_missing} does not exist.",
         "TickFailed": s.failed,
         "LineUnreadable": s.redis_error,
+        "ModelRefuses": s.model_refuses
+        and f"Nothing is scored until this is mended, and nothing fails meanwhile: "
+        f"{s.model_refuses}",
     }
     for reason, message in problems.items():
         if message is not None:

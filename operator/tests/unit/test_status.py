@@ -51,6 +51,8 @@ CASES: list[tuple[ConditionType, Mapping[str, Any], str, str]] = [
     ("Ready", {"failed": "403: …", "target_missing": "w"}, "False", "TargetMissing"),
     ("Ready", {"redis_error": "away"}, "False", "LineUnreadable"),
     ("Ready", {"postgres_error": "away"}, "True", "Sizing"),
+    ("Ready", {"model_refuses": "claude: 401"}, "False", "ModelRefuses"),
+    ("Ready", {"model_refuses": "claude: 401", "redis_error": "x"}, "False", "LineUnreadable"),
     ("Ready", {"invalid": "spec: …", "redis_error": "away"}, "False", "InvalidSpec"),
     ("Active", {}, "True", "WorkersRun"),
     ("Active", {"desired": 0}, "True", "WorkersRun"),

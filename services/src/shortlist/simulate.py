@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
 import math
 import signal
 import ssl
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
 JOBS_PER_ROUND = 3
 POLL_SECONDS = 1.0
+LEAST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 60.0
 REQUEST_TIMEOUT_SECONDS = 30.0
 
@@ -232,9 +232,9 @@ def _say(console: Console, sentence: str) -> None:
 def _wait_seconds(answer: httpx2.Response | None) -> float:
     """What the server asked for, or the clients' own interval."""
     return retry_after_seconds(
-        None if answer is None else answer.headers.get("retry-after"),
-        dt.datetime.now(dt.UTC),
+        {} if answer is None else answer.headers,
         default_seconds=POLL_SECONDS,
+        least_seconds=LEAST_WAIT_SECONDS,
         longest_seconds=LONGEST_WAIT_SECONDS,
     )
 

@@ -66,6 +66,9 @@ COMPLETED = Counter("shortlist_completed", "Verdicts written.", ["pipeline", "st
 ATTEMPTS_ENDED = Counter(
     "shortlist_attempts_ended", "Attempts that ended without a verdict.", ["pipeline", "outcome"]
 )
+MODEL_REFUSES = Gauge(
+    "shortlist_model_refuses", "1 while the model refuses whatever a pipeline asks.", ["pipeline"]
+)
 FENCED = Counter(
     "shortlist_fenced", "Verdicts that did not count: the claim was lost.", ["pipeline"]
 )

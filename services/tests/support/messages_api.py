@@ -38,7 +38,14 @@ Kind = Literal[
     "slow",
     "bad_request",
     "unauthorized",
+    "forbidden",
+    "no_such_model",
+    "no_credit",  # 400, as for an account without money
+    "billing",
+    "too_large",
     "server_error",
+    "error",  # `status`, `error` and `code` say which
+    "page",  # an HTML page of a proxy, with `status`
     "reset",  # the connection is reset before any answer
     "torn",  # … and in the middle of one
 ]
@@ -47,8 +54,13 @@ _ERRORS: dict[str, tuple[int, str, str]] = {
     "throttled": (429, "rate_limit_error", "This request would exceed your rate limit"),
     "spend_limit": (429, "rate_limit_error", "You have reached your API usage limits"),
     "overloaded": (529, "overloaded_error", "Overloaded"),
-    "bad_request": (400, "invalid_request_error", "model: no such model"),
+    "bad_request": (400, "invalid_request_error", "messages: this text is not taken"),
     "unauthorized": (401, "authentication_error", "invalid x-api-key"),
+    "forbidden": (403, "permission_error", "Your API key does not have permission"),
+    "no_such_model": (404, "not_found_error", "model: claude-retired"),
+    "no_credit": (400, "invalid_request_error", "Your credit balance is too low"),
+    "billing": (402, "billing_error", "There is an issue with your billing"),
+    "too_large": (413, "request_too_large", "Request exceeds the maximum size"),
     "server_error": (500, "api_error", "Internal server error"),
 }
 
@@ -61,6 +73,10 @@ class Behaviour:
     retry_after: str | None = None
     service_seconds: float = 0.0
     headers: dict[str, str] = field(default_factory=dict)
+    status: int = 400
+    error: str = "invalid_request_error"
+    code: str | None = None
+    message: Any = "as the test says"
     times: int | None = None
     """How many requests it holds for; None: until the next order."""
 
@@ -153,8 +169,13 @@ class MessagesApi:
         headers = {"request-id": f"req_{next(self._numbers):06}", **behaviour.headers}
         if behaviour.retry_after is not None:
             headers["retry-after"] = behaviour.retry_after
-        if behaviour.kind in _ERRORS:
-            return _error(behaviour.kind, headers)
+        if behaviour.kind in _ERRORS or behaviour.kind == "error":
+            return _error(behaviour, headers)
+        if behaviour.kind == "page":
+            text = f"<html>{behaviour.status} by a proxy</html>"
+            return web.Response(
+                text=text, status=behaviour.status, headers=headers, content_type="text/html"
+            )
         if behaviour.kind == "not_a_message":
             return web.Response(text="<html>hello</html>", content_type="text/html")
         if behaviour.kind in {"reset", "torn"}:
@@ -168,11 +189,14 @@ class MessagesApi:
         return self._orders.pop(0) if self._orders else self.default
 
 
-def _error(kind: str, headers: dict[str, str]) -> web.Response:
-    status, error_type, message = _ERRORS[kind]
+def _error(behaviour: Behaviour, headers: dict[str, str]) -> web.Response:
+    status, error_type, message = _ERRORS.get(
+        behaviour.kind, (behaviour.status, behaviour.error, behaviour.message)
+    )
     error: dict[str, Any] = {"type": error_type, "message": message}
-    if kind == "spend_limit":
-        error["details"] = {"error_code": "enforced_spend_limit_reached"}
+    code = "enforced_spend_limit_reached" if behaviour.kind == "spend_limit" else behaviour.code
+    if code is not None:
+        error["details"] = {"error_code": code}
     body = {"type": "error", "error": error, "request_id": headers["request-id"]}
     return web.json_response(body, status=status, headers=headers)
 

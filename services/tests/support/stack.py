@@ -231,14 +231,22 @@ class Stack:
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(
-        self, role: Role, *, wait: bool = True, unguarded: str = "", **settings: object
+        self,
+        role: Role,
+        *,
+        wait: bool = True,
+        unguarded: str = "",
+        variables: dict[str, str] | None = None,
+        **settings: object,
     ) -> Service:
         """Start a process and wait until it is ready; ``settings`` are for this one.
 
         ``unguarded``: which guards (`unguarded/guards.py`, split by ``,``) it is to be without.
+        ``variables``: of the environment, that are no settings of ours.
         """
         name = f"{role}-{len(self.services)}"
         environment = self._environment | _variables(settings) | without_guards(unguarded)
+        environment |= variables or {}
         service = Service(role, name, environment, self.directory)
         service.spawn()
         self.services.append(service)

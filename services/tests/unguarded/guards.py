@@ -48,3 +48,44 @@ GUARDS["conviction_alone"] = lambda: replace(
     "shortlist.domain.sweep:is_convicted", lambda *, abandoned, alone: abandoned - alone >= 4
 )
 GUARDS["proof_of_life"] = lambda: replace("shortlist.worker.runner:is_proved", lambda _: True)
+
+
+def _asks_again_soon() -> None:
+    """Not a guard: a minute between two questions to a model that refuses is long for a test."""
+    for module in ("canary", "claude_errors"):
+        for name in ("REFUSED_SECONDS", "UNREACHABLE_SECONDS"):
+            replace(f"shortlist.worker.scorers.{module}:{name}", 2.0)
+
+
+def _refusals_are_everyones() -> None:
+    """Whatever is refused is blamed on the application that asked."""
+    from shortlist.domain import scoring  # noqa: PLC0415 (only this one needs it)
+
+    class Blamed(scoring.PermanentScoringError):
+        def __init__(self, message: str, _: float) -> None:
+            super().__init__(message)
+
+    for module in ("canary", "claude_errors"):
+        replace(f"shortlist.worker.scorers.{module}:RefusedError", Blamed)
+
+
+def _one_asks_again() -> None:
+    """Each task asks again whenever it likes."""
+
+    async def may_ask(*_: object) -> bool:
+        return True
+
+    replace("shortlist.worker.gate:Gate._may_ask", may_ask)
+
+
+def _backoff() -> None:
+    """A service that names no wait, or 0, is asked again at once."""
+    for module in ("gate", "scorers.claude_errors"):
+        replace(f"shortlist.worker.{module}:LEAST_PAUSE_SECONDS", 0.0)
+    replace("shortlist.domain.retry:full_jitter", lambda *_: 0.0)
+
+
+GUARDS["asks_again_soon"] = _asks_again_soon
+GUARDS["refusals_are_everyones"] = _refusals_are_everyones
+GUARDS["one_asks_again"] = _one_asks_again
+GUARDS["backoff"] = _backoff

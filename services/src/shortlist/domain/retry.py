@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Literal, assert_never
 
 FailureKind = Literal["temporary", "permanent", "throttled"]
-"""Why an attempt ended: worth another try; never worth one; the model asked us to wait (costs
-no try). What its worker left open when it vanished is `shortlist.domain.suspicion`'s."""
+"""Why an attempt ended: worth another try; never worth one; the model asked us to wait, or refuses
+everything (costs no try). What its worker left open when it vanished is
+`shortlist.domain.suspicion`'s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ def decide_retry(
     errors: int,
     chance: float,
     policy: RetryPolicy,
+    throttled: int = 0,
     retry_after_seconds: float = 0.0,
 ) -> TryAgain | GiveUp:
     """Decide what follows an attempt without a score.
@@ -50,6 +52,7 @@ def decide_retry(
         errors: attempts that ended in an error so far, this one included.
         chance: uniform in [0, 1).
         policy: the bounds.
+        throttled: attempts that ended because the model asked us to wait, this one included.
         retry_after_seconds: what the model asked for; never undercut.
     """
     if kind == "permanent":
@@ -59,7 +62,7 @@ def decide_retry(
             return GiveUp()
         return TryAgain(max(retry_after_seconds, full_jitter(errors, chance, policy)))
     if kind == "throttled":
-        return TryAgain(retry_after_seconds + chance * policy.base_seconds)
+        return TryAgain(max(retry_after_seconds, full_jitter(throttled, chance, policy)))
     assert_never(kind)
 
 

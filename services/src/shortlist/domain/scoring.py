@@ -9,6 +9,13 @@ from typing import Any, Protocol
 LONGEST_PACE_SECONDS = 10.0
 """A request that a limit would keep longer waits in the line instead, and holds no slot there."""
 
+LEAST_PAUSE_SECONDS = 1.0
+"""A model's service that asks for less gets so much: no pause would be a loop of requests."""
+
+LONGEST_PAUSE_SECONDS = 300.0
+"""A model's service that asks for more is asked again by then: one odd header must not stop a
+pipeline for hours."""
+
 
 @dataclass(frozen=True, slots=True)
 class Score:
@@ -34,7 +41,7 @@ class TemporaryScoringError(ScoringError):
 
 
 class PermanentScoringError(ScoringError):
-    """No try will help: the request itself is wrong, or the key is."""
+    """No try will help with this text: others are scored, and it is not."""
 
 
 class Throttled(ScoringError):  # noqa: N818 (a state of the model's service, not an error of ours)
@@ -44,6 +51,19 @@ class Throttled(ScoringError):  # noqa: N818 (a state of the model's service, no
         """Keep how long the service asked us to wait, in seconds."""
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class RefusedError(ScoringError):
+    """Whatever is asked is refused: a key, a model, an account, the way to the service.
+
+    It says nothing of the application, which is no worse for it. The pipeline waits, says why, and
+    asks again with one application each ``ask_again_seconds``.
+    """
+
+    def __init__(self, message: str, ask_again_seconds: float) -> None:
+        """``message`` is shown to people: what is refused, in the service's own words."""
+        super().__init__(message)
+        self.ask_again_seconds = ask_again_seconds
 
 
 class Scorer(Protocol):

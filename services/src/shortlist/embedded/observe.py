@@ -70,6 +70,7 @@ class Observer:
             async with asyncio.timeout(_LOOK_TIMEOUT_SECONDS):
                 lines = {n: await looks.look_at_line(self.redis, n) for n in self._memories}
             self.lines, self.sees_lines = lines, True
+            problems += [_refused(n, look.refused) for n, look in lines.items() if look.refused]
         except redis.REDIS_ERRORS as error:
             problems.append(f"Redis does not answer: {_said(error)}")
         return View([self._view(n) for n in self.lines] if self.sees_lines else [], problems)
@@ -124,6 +125,10 @@ class Observer:
 def _granted(look: LineLook, beat: Heartbeat) -> int:
     grant = look.grants.get(beat.worker_id)
     return beat.grant if grant is None else grant.connections
+
+
+def _refused(pipeline: PipelineName, why: str) -> str:
+    return f"{pipeline}: nothing is scored until this is mended, and nothing fails meanwhile: {why}"
 
 
 def _said(error: BaseException) -> str:

@@ -143,9 +143,9 @@ async def complete(
     return {row["application_id"] for row in rows}
 
 
-async def errors(connection: Connection, application_id: ApplicationId) -> int:
-    """How many attempts of an application ended in an error."""
-    return int(await connection.fetchval(SQL["errors"], application_id))
+async def ended(connection: Connection, application_id: ApplicationId, outcome: str) -> int:
+    """How many attempts of an application ended with this outcome, since it was last requeued."""
+    return int(await connection.fetchval(SQL["ended"], application_id, outcome))
 
 
 async def end_attempt(

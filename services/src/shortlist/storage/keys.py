@@ -60,14 +60,24 @@ def limiter(pipeline: str) -> str:
     return f"sl:{{{pipeline}}}:pause"
 
 
+def refusal(pipeline: str) -> str:
+    """String with a time to live: why whatever the pipeline asks of its model is refused."""
+    return f"sl:{{{pipeline}}}:refusal"
+
+
+def probe(pipeline: str) -> str:
+    """String with a time to live: the worker that asks whether all is still refused."""
+    return f"sl:{{{pipeline}}}:probe"
+
+
 def requests(pipeline: str) -> str:
     """String with a time to live: when its requests so far are paid for (`storage.limiter`)."""
-    return f"sl:{{{pipeline}}}:requests"
+    return f"sl:{{{pipeline}}}:requests-paid"
 
 
 def tokens(pipeline: str) -> str:
     """String with a time to live: when its tokens so far are paid for (`storage.limiter`)."""
-    return f"sl:{{{pipeline}}}:tokens"
+    return f"sl:{{{pipeline}}}:tokens-paid"
 
 
 def events(application_id: str) -> str:

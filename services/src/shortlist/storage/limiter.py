@@ -10,7 +10,9 @@ at the limit's rate. A start may be ahead of it by `BURST_SECONDS`. A request is
 is made. What it takes in tokens is known only from its reply, so it is charged then, and the next
 start waits until the debt is paid: in any time no more is used than the rate times that time, the
 burst, and what is on its way. Redis' clock counts, which is one for all; keys live no longer than
-they say something, and when Redis loses them the pipeline has its burst anew.
+they say something, and when Redis loses them the pipeline has its burst anew. Each key says when it
+was written, too: when that is still to come, the clock was set back, and what is owed is counted
+from now.
 """
 
 from __future__ import annotations
@@ -18,25 +20,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shortlist.domain.scoring import LONGEST_PAUSE_SECONDS
 from shortlist.storage import keys
 
 if TYPE_CHECKING:
     from shortlist.domain.application import PipelineName
     from shortlist.storage.redis import Redis
 
-LONGEST_PAUSE_SECONDS = 300.0
-"""A model's service that asks for more is asked again by then: one odd header must not stop a
-pipeline for hours."""
-
 BURST_SECONDS = 10.0
 """What a limit gives in this time may be taken at once; one request always may."""
 
 _EXTEND = """
-if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then
+local left = redis.call('PTTL', KEYS[1])
+if left < tonumber(ARGV[1]) or left > tonumber(ARGV[2]) then
     redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
 end
 """
-# PEXPIRE … GT would do, but it came with Redis 7. PTTL is negative when there is no pause.
+# PEXPIRE … GT would do, but it came with Redis 7. PTTL is negative when there is no pause, and
+# longer than any pause when the clock of Redis was set back: the end of a key is a time of day.
+
+_LONGEST_PAUSE_MILLISECONDS = int(LONGEST_PAUSE_SECONDS * 1000)
 
 
 async def pause(redis: Redis, pipeline: PipelineName, seconds: float) -> None:
@@ -46,12 +49,14 @@ async def pause(redis: Redis, pipeline: PipelineName, seconds: float) -> None:
     """
     milliseconds = int(min(seconds, LONGEST_PAUSE_SECONDS) * 1000)
     if milliseconds > 0:
-        await redis.eval(_EXTEND, 1, keys.limiter(pipeline), str(milliseconds))
+        key = keys.limiter(pipeline)
+        await redis.eval(_EXTEND, 1, key, str(milliseconds), str(_LONGEST_PAUSE_MILLISECONDS))
 
 
 async def paused_for(redis: Redis, pipeline: PipelineName) -> float:
     """Seconds until scores may start; 0 when they may now. May raise `REDIS_ERRORS`."""
-    return max(0, int(await redis.pttl(keys.limiter(pipeline)))) / 1000
+    milliseconds = int(await redis.pttl(keys.limiter(pipeline)))
+    return milliseconds / 1000 if 0 < milliseconds <= _LONGEST_PAUSE_MILLISECONDS else 0.0
 
 
 _TAKE = """
@@ -59,7 +64,9 @@ local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 local start, due = now, {}
 for i, key in ipairs(KEYS) do
-    due[i] = tonumber(redis.call('GET', key) or now)
+    local paid, written = string.match(redis.call('GET', key) or '', '(%S+) (%S+)')
+    due[i] = tonumber(paid) or now
+    if written and tonumber(written) > now then due[i] = now + due[i] - tonumber(written) end
     start = math.max(start, due[i] - tonumber(ARGV[2 * i + 1]))
 end
 if start - now <= tonumber(ARGV[1]) then
@@ -67,14 +74,15 @@ if start - now <= tonumber(ARGV[1]) then
         local cost = tonumber(ARGV[2 * i])
         if cost > 0 then
             local paid = math.max(start, due[i]) + cost
-            redis.call('SET', key, paid, 'PX', math.ceil((paid - now) * 1000))
+            local text = string.format('%.17g %.17g', paid, now)
+            redis.call('SET', key, text, 'PX', math.ceil((paid - now) * 1000))
         end
     end
 end
 return string.format('%.17g', start - now)
 """
 # ARGV: the longest wait; then for each key what is taken of it and how far ahead it may be taken.
-# All are seconds: as doubles they are good for 0.3 µs until 2038, and SET writes 17 digits. TIME
+# All are seconds: as doubles they are good for 0.3 µs until 2038, and 17 digits are written. TIME
 # before a write is allowed from Redis 5 on, which replicates what a script did, not the script.
 
 _HOWEVER_LONG_SECONDS = 1e12

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from shortlist.domain.scaling import LineReading
 from shortlist.failpoints import guarded
-from shortlist.storage import connections, heartbeats, limiter, postgres
+from shortlist.storage import connections, heartbeats, limiter, postgres, refusal
 from shortlist.storage.line import Line
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ class LineLook:
     draining: frozenset[str]
     """Worker ids that are told to take nothing more."""
     throttled: bool
-    """The model asked the whole pipeline to wait."""
+    """The model asked the whole pipeline to wait, or refuses it."""
+    refused: str | None = None
+    """Why the model refuses whatever the pipeline asks."""
 
     @property
     def live(self) -> list[Heartbeat]:
@@ -60,6 +62,7 @@ async def look_at_line(redis: Redis, pipeline: PipelineName) -> LineLook:
     line = Line(redis, pipeline)
     depth, submissions = await line.depth(), await line.submissions()
     head = await line.head(line.line)
+    refused = await refusal.current(redis, pipeline)
     now = time.time()
     age_seconds = 0.0 if head is None else max(0.0, now - head.position[0] / 1000)
     return LineLook(
@@ -68,7 +71,8 @@ async def look_at_line(redis: Redis, pipeline: PipelineName) -> LineLook:
         beats=tuple(await heartbeats.all_beats(redis, pipeline)),
         grants=await heartbeats.all_grants(redis, pipeline),
         draining=frozenset(await heartbeats.draining(redis, pipeline)),
-        throttled=await limiter.paused_for(redis, pipeline) > 0,
+        throttled=refused is not None or await limiter.paused_for(redis, pipeline) > 0,
+        refused=None if refused is None else refused.why,
     )
 
 

@@ -211,10 +211,10 @@ WITH ended AS (
 )
 SELECT EXISTS (SELECT FROM ended)
 
--- name: errors
--- How many attempts of application $1 ended in an error, since it was last requeued.
+-- name: ended
+-- How many attempts of application $1 ended with outcome $2, since it was last requeued.
 SELECT count(*) FROM attempts
-WHERE application_id = $1 AND outcome = 'errored' AND attempt > coalesce(
+WHERE application_id = $1 AND outcome = $2 AND attempt > coalesce(
     (SELECT max(attempt) FROM audit_log WHERE application_id = $1 AND event = 'requeued'), 0)
 
 -- name: next_retry

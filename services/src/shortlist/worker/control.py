@@ -17,7 +17,7 @@ import structlog
 from shortlist import telemetry
 from shortlist.domain.connections import claims_for, slots_for
 from shortlist.failpoints import guarded
-from shortlist.storage import heartbeats, limiter, postgres, workers
+from shortlist.storage import heartbeats, postgres, workers
 from shortlist.storage.redis import REDIS_ERRORS
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from shortlist.storage.pool import ConnectionPool
     from shortlist.storage.postgres import Connection
     from shortlist.storage.redis import Redis
+    from shortlist.worker.gate import Gate
     from shortlist.worker.slots import Limits
     from shortlist.worker.state import WorkerState
 
@@ -47,6 +48,7 @@ class Control:
         limits: Limits,
         pool: ConnectionPool,
         redis: Redis,
+        gate: Gate,
         open_connection: Callable[[], Awaitable[Connection]],
     ) -> None:
         """``open_connection`` opens the connection of the worker itself."""
@@ -55,6 +57,7 @@ class Control:
         self._slots = limits.in_flight
         self._pool = pool
         self._redis = redis
+        self._gate = gate
         self._open_connection = open_connection
         self._connection: Connection | None = None
         self._is_known = False
@@ -125,8 +128,7 @@ class Control:
             open_connections=self.open_connections,
         )
         orders = await heartbeats.beat(self._redis, state.pipeline, heartbeat)
-        paused_seconds = await limiter.paused_for(self._redis, state.pipeline)
-        state.paused_until = time.time() + paused_seconds if paused_seconds > 0 else 0.0
+        await self._gate.look()
         if orders.drain != state.ordered_to_drain:
             log.info("drain_ordered" if orders.drain else "drain_cancelled")
             state.ordered_to_drain = orders.drain

@@ -71,8 +71,8 @@ class Hold(Protocol):
         """Write the verdict; `ClaimLostError` when it did not count."""
         ...
 
-    async def errors(self) -> int:
-        """Attempts of this application that ended in an error before this one."""
+    async def ended(self, outcome: str) -> int:
+        """Attempts of this application that ended so before this one."""
         ...
 
     async def end(self, outcome: str, detail: str, retry_seconds: float | None) -> None:
@@ -153,11 +153,11 @@ class HeldOnConnection:
         if not await self._holder.completing.submit((self, verdict)):
             raise ClaimLostError
 
-    async def errors(self) -> int:
-        """Attempts that ended in an error before this one."""
+    async def ended(self, outcome: str) -> int:
+        """Attempts that ended so before this one."""
 
         async def read(connection: Connection) -> int:
-            return await claims.errors(connection, self.claim.application_id)
+            return await claims.ended(connection, self.claim.application_id, outcome)
 
         return await self.on_held_connection(read)
 
@@ -329,11 +329,11 @@ class HeldByLease:
         if not await self._holder.completing.submit(verdict):
             raise ClaimLostError
 
-    async def errors(self) -> int:
-        """Attempts that ended in an error before this one."""
+    async def ended(self, outcome: str) -> int:
+        """Attempts that ended so before this one."""
 
         async def read(connection: Connection) -> int:
-            return await claims.errors(connection, self.claim.application_id)
+            return await claims.ended(connection, self.claim.application_id, outcome)
 
         return await self._holder.on_some_connection(read, "counting errors")
 

@@ -22,6 +22,7 @@ from shortlist.storage.limiter import RateLimits
 from shortlist.storage.line import Line
 from shortlist.storage.pool import ConnectionPool
 from shortlist.worker.control import BEAT_SECONDS, OWN_CONNECTIONS, Control
+from shortlist.worker.gate import Gate
 from shortlist.worker.holding import ConnectionHolder, Identity, LeaseHolder, persistently
 from shortlist.worker.outbox import Outbox
 from shortlist.worker.puller import BLOCK_SECONDS, Puller
@@ -102,21 +103,25 @@ class Worker:
         self._pulling_redis = redis.connect(settings.redis_url, timeout_seconds=BLOCK_SECONDS + 2)
         self._line = Line(self._redis, self._state.pipeline)
         self._outbox = Outbox(self._redis, self._line)
-        self._control = Control(self._state, limits, self._pool, self._redis, open_connection)
+        self._gate = Gate(self._redis, self._state.pipeline, self._state.worker_id)
+        self._control = Control(
+            self._state, limits, self._pool, self._redis, self._gate, open_connection
+        )
         self._scorer = self._limited(scorer or make_scorer(settings))
         self._runner = Runner(
             state=self._state,
+            gate=self._gate,
             limits=limits,
             holder=self._holder(),
             scorer=self._scorer,
             line=self._line,
             outbox=self._outbox,
-            redis=self._redis,
             policy=RetryPolicy(max_attempts=settings.max_attempts),
             score_timeout_seconds=settings.score_timeout_seconds,
         )
         self._puller = Puller(
             self._state,
+            self._gate,
             self._slots,
             Line(self._pulling_redis, self._state.pipeline),
             self._outbox,
@@ -212,7 +217,11 @@ class Worker:
         ready = self._control.enrolled and not self._state.stopping
         return probes.Health(
             ok=ready,
-            detail={"worker": str(self._state.worker_id), "draining": not self._state.may_pull},
+            detail={
+                "worker": str(self._state.worker_id),
+                "draining": not self._state.may_pull,
+                "refused": self._gate.refused,  # a restart would not help, so it is ready
+            },
         )
 
     async def _liveness(self) -> probes.Health:

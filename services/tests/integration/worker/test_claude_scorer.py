@@ -11,6 +11,7 @@ import pytest
 
 from shortlist.domain.scoring import (
     PermanentScoringError,
+    RefusedError,
     TemporaryScoringError,
     Throttled,
     score_of_payload,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from shortlist.domain.scoring import Scorer
+    from support.messages_api import Kind
 
 CANDIDATE_TEXT = "Ten years of Kubernetes"
 
@@ -129,9 +131,9 @@ async def test_an_overload_without_a_hint_waits_a_default(api: MessagesApi) -> N
 async def test_an_account_without_money_fails_no_application(api: MessagesApi) -> None:
     api.behave("spend_limit")
     async with claude(api) as scorer:
-        with pytest.raises(Throttled, match="usage limits") as caught:
+        with pytest.raises(RefusedError, match="usage limits") as caught:
             await scorer.score(CANDIDATE_TEXT)
-    assert caught.value.retry_after_seconds == 300
+    assert caught.value.ask_again_seconds == 60
 
 
 @pytest.mark.parametrize(
@@ -155,28 +157,142 @@ async def test_what_may_pass_is_temporary(api: MessagesApi, kind: str, reason: s
         await scorer.score(CANDIDATE_TEXT)
 
 
-@pytest.mark.parametrize(
-    ("kind", "reason"),
-    [("bad_request", "400 .*no such model"), ("unauthorized", "401 .*invalid x-api-key")],
-)
-async def test_what_no_try_can_mend_is_permanent(api: MessagesApi, kind: str, reason: str) -> None:
-    api.behave(kind)  # type: ignore[arg-type]
+# What is answered to every text, and why the pipeline waits then.
+FOR_ALL: list[tuple[Kind, dict[str, Any], str]] = [
+    ("unauthorized", {}, "401 .*invalid x-api-key"),
+    ("forbidden", {}, "403 .*permission"),
+    ("no_such_model", {}, "404 .*model: claude-retired"),
+    ("billing", {}, "402 .*billing"),
+    ("no_credit", {}, "400 .*credit balance is too low"),
+    ("bad_request", {}, "400 .*this text is not taken"),
+    ("too_large", {}, "413 .*maximum size"),
+    ("spend_limit", {}, "429 .*usage limits"),
+    *[
+        ("error", {"status": 403, "error": "permission_error", "code": code}, "403 permission")
+        for code in ("organization_on_hold", "cmek_key_disabled", "sandbox_egress_restricted")
+    ],
+    ("error", {"status": 400, "error": "no_such_error"}, "400 no_such_error"),
+    ("error", {"status": 418, "error": "invalid_request_error"}, "418"),
+    ("error", {"status": 401, "error": "authentication_error", "message": {"a": 1}}, "401"),
+    ("error", {"status": 401, "error": "authentication_error", "message": "\ud800"}, r"401.*\?"),
+    ("error", {"status": 401, "error": 7}, "401"),
+    *[("page", {"status": status}, f"{status}") for status in (400, 401, 403, 404, 405, 407, 410)],
+]
+
+
+@pytest.mark.parametrize(("kind", "fields", "reason"), FOR_ALL)
+async def test_what_is_refused_to_all_texts_is_the_pipelines(
+    api: MessagesApi, kind: Kind, fields: dict[str, Any], reason: str
+) -> None:
+    api.behave(kind, **fields)
+    async with claude(api) as scorer:
+        with pytest.raises(RefusedError, match=reason) as caught:
+            await scorer.score(CANDIDATE_TEXT)
+    assert caught.value.ask_again_seconds == 60
+    assert str(caught.value).encode()  # can be written anywhere
+    assert len(api.requests) <= 2
+
+
+# What is answered to one text, while others are scored.
+FOR_ONE: list[tuple[Kind, dict[str, Any], str]] = [
+    ("bad_request", {}, "400 .*this text is not taken"),
+    ("too_large", {}, "413"),
+    ("error", {"status": 422, "error": "invalid_request_error"}, "422"),
+    ("page", {"status": 403}, "403"),  # a firewall that dislikes the text
+    ("page", {"status": 413}, "413"),
+    ("page", {"status": 400}, "400"),
+]
+
+
+@pytest.mark.parametrize(("kind", "fields", "reason"), FOR_ONE)
+async def test_what_is_refused_to_one_text_is_that_texts(
+    api: MessagesApi, kind: Kind, fields: dict[str, Any], reason: str
+) -> None:
+    api.behave(kind, times=1, **fields)
     async with claude(api) as scorer:
         with pytest.raises(PermanentScoringError, match=reason):
             await scorer.score(CANDIDATE_TEXT)
+    assert len(api.requests) == 2  # the second was about a text that is fine
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("server_error", {}),
+        ("reset", {}),
+        ("torn", {}),
+        ("not_a_message", {}),
+        ("page", {"status": 502}),
+        ("page", {"status": 503}),
+        ("error", {"status": 504, "error": "timeout_error"}),
+        ("error", {"status": 500, "error": "a new one"}),
+        ("error", {"status": 409, "error": "conflict_error"}),
+    ],
+)
+async def test_an_outage_is_the_pipelines_once_many_requests_have_failed(
+    api: MessagesApi, kind: Kind, fields: dict[str, Any]
+) -> None:
+    api.behave(kind, **fields)
+    async with claude(api) as scorer:
+        for _ in range(4):
+            with pytest.raises(TemporaryScoringError):
+                await scorer.score(CANDIDATE_TEXT)
+        with pytest.raises(RefusedError) as caught:
+            await scorer.score(CANDIDATE_TEXT)
+    assert caught.value.ask_again_seconds == 10
+    assert len(api.requests) == 6
+
+
+async def test_texts_that_break_the_service_are_not_taken_for_an_outage(api: MessagesApi) -> None:
+    async with claude(api) as scorer:
+        for _ in range(20):
+            with pytest.raises(TemporaryScoringError):
+                await scorer.score("!server_error")
+
+
+async def test_those_who_fail_together_share_one_question(api: MessagesApi) -> None:
+    api.behave("no_credit", service_seconds=0.2)
+    async with claude(api) as scorer:
+        scores = [scorer.score(CANDIDATE_TEXT) for _ in range(10)]
+        results = await asyncio.gather(*scores, return_exceptions=True)
+    assert {type(result) for result in results} == {RefusedError}
+    assert len(api.requests) <= 12
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:9",
+        "http://no-such-host.invalid",
+        "https://127.0.0.1:{port}",
+        "127.0.0.1:{port}",
+    ],
+)
+async def test_a_service_that_cannot_be_reached_fails_no_application(
+    api: MessagesApi, url: str
+) -> None:
+    async with claude(api, anthropic_base_url=url.format(port=api.port)) as scorer:
+        with pytest.raises(RefusedError, match="cannot be reached"):
+            await scorer.score(CANDIDATE_TEXT)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("0", 1), ("-5", 1), ("nan", 15), ("999999999", 300), ("Thu, 01 Jan 1970 00:00:00 GMT", 1)],
+)
+async def test_what_the_service_asks_for_is_bounded_both_ways(
+    api: MessagesApi, value: str, seconds: float
+) -> None:
+    api.behave("throttled", retry_after=value)
+    async with claude(api) as scorer:
+        with pytest.raises(Throttled) as caught:
+            await scorer.score(CANDIDATE_TEXT)
+    assert caught.value.retry_after_seconds == seconds
 
 
 async def test_a_service_that_says_nothing_is_temporary(api: MessagesApi) -> None:
     api.behave("slow")
     async with claude(api, timeout_seconds=0.2) as scorer:
-        with pytest.raises(TemporaryScoringError):
-            await scorer.score(CANDIDATE_TEXT)
-
-
-async def test_a_service_that_is_not_there_is_temporary() -> None:
-    async with MessagesApi() as gone:
-        pass
-    async with claude(gone) as scorer:
         with pytest.raises(TemporaryScoringError):
             await scorer.score(CANDIDATE_TEXT)
 

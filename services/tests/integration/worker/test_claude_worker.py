@@ -54,15 +54,15 @@ async def test_a_score_is_kept_with_its_model_request_and_tokens(
     assert len({row["detail"]["request_id"] for row in details}) == 5
 
 
-async def test_a_key_that_is_refused_fails_with_the_services_words(
+async def test_a_text_that_is_refused_fails_with_the_services_words(
     bench: Bench, api: MessagesApi
 ) -> None:
-    [one] = await bench.submit(1, "!unauthorized")
+    [one] = await bench.submit(1, "!bad_request")
     async with bench.worker(claude(api)):
         [view] = await bench.until_final([one])
     assert (view.status, view.attempts) == ("failed", 1)
     assert view.reason == (
-        "claude: 401 authentication_error; invalid x-api-key; request req_000001"
+        "claude: 400 invalid_request_error; messages: this text is not taken; request req_000001"
     )
 
 
@@ -94,7 +94,7 @@ async def test_a_429_pauses_all_workers_of_the_pipeline_and_costs_no_attempt(
         assert await limiter.paused_for(bench.redis, DEFAULT) > 20
 
         async def both_know() -> bool:
-            return all(w.worker._state.paused_until > 0 for w in (first, second))
+            return all(w.worker._gate.paused_seconds > 0 for w in (first, second))
 
         await until(both_know, within_seconds=15, what="both workers know of the pause")
         waiting = await bench.submit(10, "waiting")

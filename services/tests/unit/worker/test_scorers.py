@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import random
 import statistics
 
@@ -13,7 +12,8 @@ from shortlist.worker.scorers import make_scorer
 from shortlist.worker.scorers.claude import Pacer, pace_seconds
 from shortlist.worker.scorers.simulated import SimulatedScorer, draw_seconds
 
-NOW = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
+NOON = {"date": "Sun, 22 Nov 2026 12:00:00 GMT"}
+"""By the service's own clock."""
 
 
 async def test_a_simulated_score_depends_on_the_payload_alone() -> None:
@@ -45,7 +45,7 @@ def test_service_times_have_the_mean_and_the_spread_that_were_asked_for(cv: floa
 
 def limits(name: str, limit: int, remaining: int, reset: str) -> dict[str, str]:
     prefix = f"anthropic-ratelimit-{name}-"
-    return {
+    return NOON | {
         prefix + "limit": str(limit),
         prefix + "remaining": str(remaining),
         prefix + "reset": reset,
@@ -56,26 +56,26 @@ IN_A_MINUTE = "2026-11-22T12:01:00Z"
 
 
 def test_plenty_left_is_no_reason_to_slow_down() -> None:
-    assert pace_seconds(limits("requests", 50, 40, IN_A_MINUTE), 400, 40, NOW) == 0
-    assert pace_seconds({}, 400, 40, NOW) == 0
+    assert pace_seconds(limits("requests", 50, 40, IN_A_MINUTE), 400, 40) == 0
+    assert pace_seconds({}, 400, 40) == 0
 
 
 def test_what_is_left_is_spread_until_the_limit_is_full_again() -> None:
-    assert pace_seconds(limits("requests", 100, 6, IN_A_MINUTE), 400, 40, NOW) == 10
-    assert pace_seconds(limits("input-tokens", 80_000, 1600, IN_A_MINUTE), 400, 40, NOW) == 15
-    assert pace_seconds(limits("tokens", 80_000, 0, IN_A_MINUTE), 400, 40, NOW) == 60
+    assert pace_seconds(limits("requests", 100, 6, IN_A_MINUTE), 400, 40) == 10
+    assert pace_seconds(limits("input-tokens", 80_000, 1600, IN_A_MINUTE), 400, 40) == 15
+    assert pace_seconds(limits("tokens", 80_000, 0, IN_A_MINUTE), 400, 40) == 60
 
 
 def test_the_scarcest_limit_sets_the_pace() -> None:
     headers = limits("requests", 100, 6, IN_A_MINUTE) | limits(
         "output-tokens", 8_000, 120, IN_A_MINUTE
     )
-    assert pace_seconds(headers, 400, 40, NOW) == 20
+    assert pace_seconds(headers, 400, 40) == 20
 
 
 @pytest.mark.parametrize("reset", ["2026-11-22T11:59:00Z", "2026-11-22T12:01:00", "soon"])
 def test_a_reset_that_is_over_or_malformed_is_ignored(reset: str) -> None:
-    assert pace_seconds(limits("requests", 100, 0, reset), 400, 40, NOW) == 0
+    assert pace_seconds(limits("requests", 100, 0, reset), 400, 40) == 0
 
 
 def test_a_pace_spaces_starts_and_turns_away_who_would_wait_long() -> None:

@@ -13,22 +13,24 @@ import hashlib
 import json
 import time
 from dataclasses import replace
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import anthropic
 import msgspec
 
 from shortlist import telemetry
-from shortlist.domain.retry_after import retry_after_seconds
+from shortlist.domain.retry_after import server_time
 from shortlist.domain.scoring import (
     LONGEST_PACE_SECONDS,
+    LONGEST_PAUSE_SECONDS,
     PermanentScoringError,
     Score,
     ScoringError,
     TemporaryScoringError,
     Throttled,
 )
+from shortlist.worker.scorers.canary import Canary
+from shortlist.worker.scorers.claude_errors import error_of_answer, error_without_answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,19 +44,8 @@ MAX_TOKENS = 8192
 
 BEST_SCORE = 100
 
-THROTTLED_SECONDS = 15.0
-"""The wait after a 429 or 529 that names none: a token bucket that refills within a minute
-(Anthropic, "Rate limits") has a quarter of its tokens back by then."""
-
-OUT_OF_MONEY_SECONDS = 300.0
-"""The wait when the account may spend no more: a person has to act, and nothing fails meanwhile."""
-
-LONGEST_RETRY_AFTER_SECONDS = 3600.0
-
-_THROTTLING = frozenset({HTTPStatus.TOO_MANY_REQUESTS, 529})
-"""529 is Anthropic's own: overloaded."""
-
-_PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT})
+CONNECT_SECONDS = 10.0
+"""A service that lets no connection through by then cannot be reached."""
 
 SCARCE_SHARE = 0.1
 """Below this share of a limit requests are spread over the time until it is full again."""
@@ -122,14 +113,20 @@ class ClaudeScorer:
         """``settings.anthropic_api_key`` must be set."""
         if settings.anthropic_api_key is None:
             raise ValueError("scorer 'claude' needs ANTHROPIC_API_KEY")
+        if not settings.anthropic_api_key.get_secret_value().isascii():
+            raise ValueError("ANTHROPIC_API_KEY has a character that no key has")
         self._model = settings.model
         self._rubric = settings.rubric
         self._timeout_seconds = settings.model_timeout_seconds
         self._pacer = Pacer()
+        self._canary = Canary(self._ask)
         self._client = anthropic.AsyncAnthropic(
             api_key=settings.anthropic_api_key.get_secret_value(),
             base_url=settings.anthropic_base_url,
-            timeout=settings.model_timeout_seconds,
+            timeout=anthropic.Timeout(
+                settings.model_timeout_seconds,
+                connect=min(CONNECT_SECONDS, settings.model_timeout_seconds),
+            ),
             max_retries=0,
             open_telemetry=False,  # `telemetry.chat_span` never records content, whatever is set
         )
@@ -138,12 +135,14 @@ class ClaudeScorer:
         """One request. A cancellation closes its connection and leaves nothing behind."""
         wait_seconds = self._pacer.reserve(time.monotonic())
         await asyncio.sleep(wait_seconds)
-        with telemetry.chat_span(self._model) as span:
-            reply, headers = await self._ask(payload)
-            span.set_attributes(_span_attributes(reply))
-        pace = pace_seconds(
-            headers, reply.usage.input_tokens, reply.usage.output_tokens, _utc_now()
-        )
+        try:
+            with telemetry.chat_span(self._model) as span:
+                reply, headers = await self._ask(payload)
+                span.set_attributes(_span_attributes(reply))
+        except TemporaryScoringError as error:
+            raise await self._canary.judge(error) from None
+        self._canary.answered()
+        pace = pace_seconds(headers, reply.usage.input_tokens, reply.usage.output_tokens)
         self._pacer.learn(pace, time.monotonic())
         return self._score(reply, headers)
 
@@ -168,9 +167,9 @@ class ClaudeScorer:
                 f"claude: no reply within {self._timeout_seconds:g} s"
             ) from None
         except anthropic.APIStatusError as error:
-            raise scoring_error(error, _utc_now()) from None
+            raise error_of_answer(error) from None
         except anthropic.APIError as error:  # connections, time-outs
-            raise TemporaryScoringError(f"claude: {type(error).__name__}") from None
+            raise error_without_answer(error) from None
 
     def _score(self, reply: _Reply, headers: Mapping[str, str]) -> Score:
         tokens = reply.usage.input_tokens + reply.usage.output_tokens
@@ -216,15 +215,17 @@ class Pacer:
         return start - now
 
 
-def pace_seconds(
-    headers: Mapping[str, str], input_tokens: int, output_tokens: int, now: dt.datetime
-) -> float:
+def pace_seconds(headers: Mapping[str, str], input_tokens: int, output_tokens: int) -> float:
     """Seconds between starts that make what is left of each limit last until it is full again.
 
     Reads ``anthropic-ratelimit-<requests, tokens, input-tokens, output-tokens>-<limit, remaining,
-    reset>`` (Anthropic, "Rate limits: response headers"). The two counts are what one request
-    costs. 0 while no limit has less than `SCARCE_SHARE` left, and without well-formed headers.
+    reset>`` (Anthropic, "Rate limits: response headers") by the service's own clock (``date``). The
+    two counts are what one request costs. 0 while no limit has less than `SCARCE_SHARE` left, and
+    without well-formed headers.
     """
+    now = server_time(headers)
+    if now is None:
+        return 0.0
     costs = {
         "requests": 1,
         "tokens": input_tokens + output_tokens,
@@ -245,49 +246,7 @@ def _pace(headers: Mapping[str, str], limit: str, cost: int, now: dt.datetime) -
         return 0.0
     if left >= total * SCARCE_SHARE or seconds <= 0:
         return 0.0
-    return min(seconds, LONGEST_RETRY_AFTER_SECONDS) / max(1, left // cost)
-
-
-def scoring_error(error: anthropic.APIStatusError, now: dt.datetime) -> ScoringError:
-    """What an answer other than 2xx means for the application."""
-    why = _reason(error)
-    if _out_of_money(error):
-        return Throttled(why, OUT_OF_MONEY_SECONDS)
-    if error.status_code in _THROTTLING:
-        seconds = retry_after_seconds(
-            error.response.headers.get("retry-after"),
-            now,
-            default_seconds=THROTTLED_SECONDS,
-            longest_seconds=LONGEST_RETRY_AFTER_SECONDS,
-        )
-        return Throttled(why, seconds)
-    if error.status_code in _PASSING or error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return TemporaryScoringError(why)
-    return PermanentScoringError(why)
-
-
-def _out_of_money(error: anthropic.APIStatusError) -> bool:
-    """A spend limit or a bill: every application would fail, though none of them is wrong.
-
-    The codes are those of the SDK's ``…SpendLimitReachedError``; a limit that the customer set has
-    a 400 without a code, and only its words tell.
-    """
-    return (
-        error.status_code == HTTPStatus.PAYMENT_REQUIRED
-        or (error.error_code or "").endswith("spend_limit_reached")
-        or "specified API usage limits" in (error.api_message or "")
-        or "specified workspace API usage limits" in (error.api_message or "")
-    )
-
-
-def _reason(error: anthropic.APIStatusError) -> str:
-    """Kept with a failed application, so: what the service said, and how to ask it about that."""
-    parts = (
-        f"claude: {error.status_code} {error.type or ''}".rstrip(),
-        (error.api_message or "")[:200],
-        f"request {error.request_id}" if error.request_id else "",
-    )
-    return "; ".join(part for part in parts if part)
+    return min(seconds, LONGEST_PAUSE_SECONDS) / max(1, left // cost)
 
 
 def system_prompt(rubric: str | None) -> str:
@@ -362,7 +321,3 @@ def _span_attributes(reply: _Reply) -> dict[str, Any]:
         "gen_ai.usage.input_tokens": reply.usage.input_tokens,
         "gen_ai.usage.output_tokens": reply.usage.output_tokens,
     }
-
-
-def _utc_now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)
