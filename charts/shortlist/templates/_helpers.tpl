@@ -71,7 +71,17 @@ imagePullSecrets: {{ toJson .Values.imagePullSecrets }}
 {{- end }}
 
 {{- define "shortlist.secretKey" -}}
-{secretKeyRef: {name: {{ .name | quote }}, key: {{ .key }}}}
+{secretKeyRef: {name: {{ .name | quote }}, key: {{ .key }}{{ if .optional }}, optional: true{{ end }}}}
+{{- end }}
+
+{{/* Where Postgres is for one of its roles, "OWNER" or "READER", as settings; of an existing server only
+     if it is told. A Secret that does not name the role leaves the process with that of DATABASE_URL. */}}
+{{- define "shortlist.databaseRole" -}}
+{{- $postgres := .root.Values.postgres }}
+{{- if or $postgres.existingSecret $postgres.enabled (get $postgres (printf "%sUrl" (lower .role))) }}
+{{- $reference := dict "name" (include "shortlist.databaseSecret" .root) "key" (printf "%s_DATABASE_URL" .role) "optional" $postgres.existingSecret }}
+{{ .role }}_DATABASE_URL: {{ include "shortlist.secretKey" $reference }}
+{{- end }}
 {{- end }}
 
 {{/* What every process of ours is told, by name: a value, or where it comes from. */}}
@@ -116,6 +126,9 @@ volumes: [{name: tmp, emptyDir: {sizeLimit: 64Mi}}]
 {{- $image := index .root.Values (.image | default "image") -}}
 {{- $base := include "shortlist.settings" .root | fromYaml -}}
 {{- $env := merge (include "shortlist.strings" $values.env | fromYaml) .settings $base -}}
+{{- if and (hasKey .settings "READER_DATABASE_URL") (not .root.Values.postgres.existingSecret) -}}
+{{- $_ := unset $env "DATABASE_URL" -}}{{/* Who only reads has no password that writes. */}}
+{{- end -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -133,7 +146,7 @@ spec:
       labels: {{- include "shortlist.labels" . | nindent 8 }}
       annotations:
         {{- /* A server elsewhere is another Secret's content; pods read it only when they start. */}}
-        checksum/servers: {{ printf "%s %s" .root.Values.postgres.url .root.Values.redis.url | sha256sum | trunc 16 | quote }}
+        checksum/servers: {{ printf "%s %s %s" .root.Values.postgres.url .root.Values.postgres.readerUrl .root.Values.redis.url | sha256sum | trunc 16 | quote }}
         {{- include "shortlist.strings" $values.podAnnotations | indent 8 }}
     spec:
       {{- with .serviceAccount }}

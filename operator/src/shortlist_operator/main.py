@@ -27,7 +27,7 @@ import kopf
 import structlog
 
 from shortlist import probes, telemetry
-from shortlist.settings import BadSettingsError, load
+from shortlist.settings import DATABASE, REDIS, BadSettingsError, load
 from shortlist.storage import redis
 from shortlist_operator import metrics
 from shortlist_operator.budget import Budget
@@ -50,7 +50,7 @@ within 5 s, also when the API server is so slow that all of them nearly fail."""
 def main() -> int:
     """Run until SIGTERM or SIGINT."""
     try:
-        settings = load(OperatorSettings, {}, ("database_url", "redis_url"))
+        settings = load(OperatorSettings, {}, (DATABASE, REDIS))
     except BadSettingsError as error:
         sys.stderr.write(f"shortlist-operator: {error}\n")
         return _EXIT_USAGE

@@ -11,11 +11,11 @@ import socket
 
 from pydantic import Field
 
-from shortlist.settings import Settings
+from shortlist.settings import CommonSettings
 
 
-class OperatorSettings(Settings):
-    """`shortlist.settings.Settings`, and what only the operator needs."""
+class OperatorSettings(CommonSettings):
+    """`shortlist.settings.CommonSettings`, and what only the operator needs."""
 
     operator_namespace: str = Field("default", description="The namespace that it watches.")
     operator_identity: str = Field(

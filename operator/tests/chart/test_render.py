@@ -16,7 +16,8 @@ from typer.main import get_command
 from shortlist.cli import app
 from shortlist.domain.pipeline import SimulatedScorer, parse_pipeline
 from shortlist.probes import always_ok, probe_routes
-from shortlist.settings import Settings
+from shortlist.settings import PROCESSES as SETTINGS
+from shortlist.settings import CommonSettings
 from shortlist_operator.desired import worker_environment
 from shortlist_operator.settings import OperatorSettings
 from support.chart import CHART, environment, merged, objects, of_kind, pod_templates, render
@@ -28,6 +29,8 @@ CUSTOM_KINDS = {"ScoringPipeline", "HTTPRoute", "PodMonitor", "PrometheusRule"}
 OLDEST, NEWEST = "1.30", "1.37"
 
 PROBES = ("startup", "liveness", "readiness")
+OWNER, READER = "postgresql://owner@db/shortlist", "postgresql://reader@db/shortlist"
+
 PROCESSES = {"ingest", "worker", "maintenance", "dashboard", "operator"}
 
 # A schema is read from its file for every object otherwise: seven times slower.
@@ -36,21 +39,22 @@ kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.sche
 scenarios = pytest.mark.parametrize("values", SCENARIOS.values(), ids=SCENARIOS)
 
 
-def settings_of(pod: dict[str, Any], kind: type[Settings] = Settings) -> Settings:
-    """The settings that a pod's process will have."""
+def settings_of(pod: dict[str, Any], process: str) -> Any:
+    """The settings that a pod's process will have; each variable is one of its own."""
+    kind = OperatorSettings if process == "operator" else SETTINGS[process]
     names = {setting_names(name, kind): value for name, value in environment(pod).items()}
     assert "" not in names, environment(pod)
     given = {name: value for name, value in names.items() if isinstance(value, str)}
-    urls = {"database_url": "postgresql://u:secret@h/d", "redis_url": "redis://:secret@h"}
+    urls = {"redis_url": "redis://:secret@h"}
     secrets = {
-        name: urls.get(name, "secret")
+        name: "postgresql://u:secret@h/d" if "database" in name else urls.get(name, "secret")
         for name, value in names.items()
         if not isinstance(value, str)
     }
     return kind.model_validate(given | secrets)
 
 
-def setting_names(variable: str, kind: type[Settings] = Settings) -> str:
+def setting_names(variable: str, kind: type[CommonSettings]) -> str:
     """The setting that an environment variable sets; empty when it sets none."""
     for name, field in kind.model_fields.items():
         alias = field.validation_alias
@@ -167,9 +171,8 @@ def test_a_pod_has_longer_to_die_than_its_process_needs_to_drain() -> None:
     for laid_on in ({}, values):
         pods = pod_templates(objects(laid_on))
         for name in PROCESSES:
-            kind = OperatorSettings if name == "operator" else Settings
             before = pods[name]["spec"]["containers"][0].get("lifecycle", {})
-            needed = settings_of(pods[name], kind).drain_timeout_seconds
+            needed = settings_of(pods[name], name).drain_timeout_seconds
             needed += before.get("preStop", {}).get("sleep", {}).get("seconds", 0)
             assert pods[name]["spec"]["terminationGracePeriodSeconds"] > needed + 5, name
 
@@ -196,7 +199,7 @@ def test_probes_ask_for_pages_that_our_processes_have() -> None:
 def test_every_variable_of_a_process_is_a_setting(values: dict[str, Any]) -> None:
     for name, pod in pod_templates(objects(values)).items():
         if name in PROCESSES | {"migrate"}:
-            settings_of(pod, OperatorSettings if name == "operator" else Settings)
+            settings_of(pod, name)
 
 
 def test_every_process_is_started_by_a_command_that_exists() -> None:
@@ -214,7 +217,7 @@ def test_every_process_is_started_by_a_command_that_exists() -> None:
 def test_a_processs_own_settings_win_and_large_numbers_stay_whole() -> None:
     env = {"SHORTLIST_BODY_LIMIT_BYTES": 1_048_576, "SHORTLIST_TRUST_FORWARDED_FOR": True,
            "SHORTLIST_LOG_LEVEL": "debug"}  # fmt: skip
-    settings = settings_of(pod_templates(objects({"ingest": {"env": env}}))["ingest"])
+    settings = settings_of(pod_templates(objects({"ingest": {"env": env}}))["ingest"], "ingest")
     assert settings.body_limit_bytes == 1_048_576
     assert settings.trust_forwarded_for
     assert settings.log_level == "debug"
@@ -224,7 +227,7 @@ def test_zero_is_a_value() -> None:
     zero = {"pipeline": {"spec": {"scorer": {"serviceSeconds": 0}}}}
     one = {"pipeline": {"spec": {"scorer": {"serviceSeconds": 1}}}}
     for values in (zero, one | {"worker": {"env": {"SHORTLIST_SERVICE_SECONDS": 0}}}):
-        assert settings_of(pod_templates(objects(values))["worker"]).service_seconds == 0
+        assert settings_of(pod_templates(objects(values))["worker"], "worker").service_seconds == 0
 
 
 @pytest.mark.parametrize("values", [{}, CLAUDE], ids=["simulated", "claude"])
@@ -248,8 +251,8 @@ def test_the_charts_workers_are_told_what_the_operator_would_tell_its_own(
 def test_a_worker_has_all_the_connections_it_wants_when_no_operator_grants_more() -> None:
     """The setting: unset, it is what the concurrency wants."""
     without = objects({"operator": {"enabled": False}})
-    assert settings_of(pod_templates(objects())["worker"]).initial_grant == 2
-    assert settings_of(pod_templates(without)["worker"]).initial_grant is None
+    assert settings_of(pod_templates(objects())["worker"], "worker").initial_grant == 2
+    assert settings_of(pod_templates(without)["worker"], "worker").initial_grant is None
 
 
 @scenarios
@@ -284,7 +287,8 @@ def test_every_reference_leads_to_something(values: dict[str, Any]) -> None:
             if isinstance(value, dict) and "secretKeyRef" in value:
                 name, key = value["secretKeyRef"]["name"], value["secretKeyRef"]["key"]
                 secret = of_kind("Secret", rendered).get(name)
-                assert (secret and key in secret["stringData"]) or name in given, name
+                is_made = secret is not None and key in secret["stringData"]
+                assert is_made or name in given, (name, key)
         if account := pod["spec"].get("serviceAccountName"):
             assert ("ServiceAccount", account) in made
     ports = {
@@ -325,11 +329,41 @@ def test_two_releases_share_nothing() -> None:
 
 def test_the_schema_is_brought_up_to_date_beside_an_install_and_before_an_upgrade() -> None:
     (install,) = of_kind("Job", objects()).values()
-    (upgrade,) = of_kind("Job", objects(is_upgrade=True)).values()
+    jobs = of_kind("Job", objects(is_upgrade=True))
+    # The hook finds the Secret of the release before: roles that are new are made by the other one.
+    assert jobs.pop(install["metadata"]["name"]) == install
+    (upgrade,) = jobs.values()
     assert "annotations" not in install["metadata"]
     assert upgrade["metadata"]["annotations"]["helm.sh/hook"] == "pre-upgrade"
     assert install["spec"]["template"]["spec"] == upgrade["spec"]["template"]["spec"]
-    assert install["metadata"]["name"] != upgrade["metadata"]["name"]
+
+
+def test_each_process_has_the_role_that_it_needs_and_no_other() -> None:
+    roles = {"OWNER_DATABASE_URL", "DATABASE_URL", "READER_DATABASE_URL"}
+
+    def urls(values: dict[str, Any]) -> dict[str, set[str]]:
+        pods = pod_templates(objects(values))
+        return {name: roles & environment(pods[name]).keys() for name in (*PROCESSES, "migrate")}
+
+    own = urls({})
+    assert own.pop("migrate") == roles
+    assert own.pop("dashboard") == {"READER_DATABASE_URL"}
+    assert all(found == {"DATABASE_URL"} for found in own.values())
+    assert all(found == {"DATABASE_URL"} for found in urls(BY_URL).values())
+    told = urls(merged(BY_URL, {"postgres": {"ownerUrl": OWNER, "readerUrl": READER}}))
+    assert told["migrate"] == roles
+    assert told["dashboard"] == {"READER_DATABASE_URL"}
+    by_secret = {"postgres": {"enabled": False, "existingSecret": "db"}}
+    assert urls(by_secret)["dashboard"] == {"DATABASE_URL", "READER_DATABASE_URL"}
+
+
+def test_each_role_has_a_password_of_its_own_in_the_secret() -> None:
+    (secret,) = of_kind("Secret", objects()).values()
+    data = secret["stringData"]
+    assert {"POSTGRES_PASSWORD", "SERVICE_PASSWORD", "READER_PASSWORD"} <= data.keys()
+    assert "//shortlist_service:" in data["DATABASE_URL"]
+    assert "//shortlist_reader:" in data["READER_DATABASE_URL"]
+    assert "//shortlist:" in data["OWNER_DATABASE_URL"]
 
 
 def test_a_migration_that_is_another_is_a_job_of_another_name() -> None:
@@ -400,6 +434,7 @@ def test_our_own_redis_is_ready_when_it_has_read_its_file_and_alive_before() -> 
         ({"postgres": {"enabled": False}}, "postgres: enabled, url or existingSecret is needed"),
         ({"redis": {"enabled": False}}, "redis: enabled, url or existingSecret is needed"),
         ({"postgres": {"url": "postgresql://db/x"}}, "postgres: enabled and url exclude"),
+        ({"postgres": {"readerUrl": "postgresql://x"}}, "ownerUrl and readerUrl go with url"),
         (
             {"redis": {"enabled": False, "url": "redis://x", "existingSecret": "y"}},
             "redis: url and existingSecret exclude",

@@ -113,7 +113,7 @@ def test_passwords_stay_the_same_from_one_look_to_the_next(tilt: Tilt) -> None:
         for value in environment(pod).values():
             if isinstance(value, dict) and "secretKeyRef" in value:
                 reference = value["secretKeyRef"]
-                assert reference["key"] in secrets[reference["name"]]["stringData"]
+                assert reference["key"] in secrets[reference["name"]]["stringData"], reference
     assert "PASSWORD" not in str(list(secrets.values())).replace("_PASSWORD", "")
 
 

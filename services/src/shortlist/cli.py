@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
     from typing import NoReturn
 
-    from shortlist.settings import Settings
+    from shortlist.settings import CommonSettings
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -83,7 +83,12 @@ def up(
 ) -> None:
     """Run all of it on this machine: Postgres, Redis, and every process. Ctrl-C drains."""
     settings = _settings(
-        port=port, host=host, database_url=database_url, redis_url=redis_url, log_level=log_level
+        "up",
+        port=port,
+        host=host,
+        database_url=database_url,
+        redis_url=redis_url,
+        log_level=log_level,
     )
     run = import_module("shortlist.embedded.up").run
     _run(run, settings, data=data, workers=workers, files=file or [], demo=demo)
@@ -178,17 +183,17 @@ def migrate(
     wait_seconds: Annotated[float, typer.Option(help="How long to wait for Postgres.")] = 0.0,
 ) -> None:
     """Bring the database's schema up to date."""
-    settings = _settings(("database_url",), database_url=database_url)
+    settings = _settings("migrate", database_url=database_url)
     migrations = import_module("shortlist.storage.migrate")
     unreachable = import_module("shortlist.storage.postgres").POSTGRES_ERRORS
     deadline = time.monotonic() + wait_seconds
     while True:
         try:
-            before, after = asyncio.run(migrations.migrate(settings.database_url, revision))
+            before, after = asyncio.run(migrations.migrate_as_told(settings, revision))
             break
         except unreachable as error:
             if time.monotonic() > deadline:
-                fail(f"Postgres at DATABASE_URL cannot be migrated: {_reason(error)}")
+                fail(f"Postgres at {settings.owner_variable} cannot be migrated: {_reason(error)}")
         time.sleep(_MIGRATE_AGAIN_SECONDS)
     typer.echo(f"{before or 'empty'} -> {after}" if before != after else f"Up to date at {after}.")
 
@@ -196,6 +201,10 @@ def migrate(
 @app.command(rich_help_panel="Tools")
 def settings(
     *,
+    process: Annotated[
+        Literal["ingest", "worker", "maintenance", "dashboard", "migrate", "up"],
+        typer.Argument(help="Whose settings; up reads all."),
+    ] = "up",
     output: Annotated[
         Literal["text", "json", "markdown"],
         typer.Option("--format", help="For people, for programs, or for docs/settings.md."),
@@ -207,7 +216,7 @@ def settings(
     redis_url: RedisUrl = None,
     log_level: LogLevel = None,
 ) -> None:
-    """Print every setting, its value (secrets hidden), and where it came from."""
+    """Print a process's settings, their values (secrets hidden), and where they came from."""
     report = import_module("shortlist.settings_report")
     if output == "markdown":
         typer.echo(report.markdown(), nl=False)
@@ -217,7 +226,7 @@ def settings(
         log_level=log_level,
     )  # fmt: skip
     show = report.text if output == "text" else report.as_json
-    typer.echo(show(_settings(**flags), frozenset(flags)))
+    typer.echo(show(_settings(process, (), **flags), frozenset(flags)))
     for warning in report.warnings():
         typer.echo(warning, err=True)
 
@@ -236,7 +245,7 @@ def requeue(
     """Give failed applications another chance: by id, by filter, or all."""
     if bool(ids) == bool(all_failed or pipeline or reason):
         fail("name ids, or choose with --all-failed, --pipeline or --reason.", EXIT_USAGE)
-    settings = _settings(("database_url",), database_url=database_url)
+    settings = _settings("requeue", database_url=database_url)
     run = import_module("shortlist.maintenance.requeue").run
     _run(run, settings, ids=ids or [], pipeline=pipeline, reason=reason)
 
@@ -269,11 +278,12 @@ def fail(sentence: str, code: int = EXIT_FAILED) -> NoReturn:
     raise typer.Exit(code)
 
 
-def _settings(needed: Collection[str] = (), **flags: Any) -> Settings:
-    """Settings from the environment, overridden by the flags that were given."""
-    report = import_module("shortlist.settings_report")
+def _settings(command: str, needed: Collection[tuple[str, ...]] | None = None, **flags: Any) -> Any:
+    """A command's settings from the environment, overridden by the flags that were given."""
+    report, classes = map(import_module, ("shortlist.settings_report", "shortlist.settings"))
+    servers = classes.SERVERS.get(command, ()) if needed is None else needed
     try:
-        return report.load(_given(**flags), needed)  # type: ignore[no-any-return]
+        return report.load(_given(**flags), servers, command)
     except report.BadSettingsError as error:
         fail(str(error), EXIT_USAGE)
 
@@ -284,12 +294,14 @@ def _given(**flags: Any) -> dict[str, Any]:
 
 def _serve(process: str, **flags: Any) -> NoReturn:
     """Run one process until it is told to stop."""
-    settings = _settings(("database_url", "redis_url"), **flags)
+    settings = _settings(process, **flags)
     start.load(process)
     _run(import_module(f"shortlist.{process}.main").run, settings)
 
 
-def _run(run: Callable[..., Awaitable[int]], settings: Settings, **arguments: Any) -> NoReturn:
+def _run(
+    run: Callable[..., Awaitable[int]], settings: CommonSettings, **arguments: Any
+) -> NoReturn:
     raise typer.Exit(start.run(run, settings, **arguments))
 
 

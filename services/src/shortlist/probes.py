@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
-    from shortlist.settings import Settings
+    from shortlist.settings import CommonSettings
 
 _log = structlog.get_logger(__name__)
 
@@ -161,7 +161,7 @@ class HttpServer:
 @contextlib.asynccontextmanager
 async def serve(
     app: ASGIApp,
-    settings: Settings,
+    settings: CommonSettings,
     *,
     protocol: Callable[..., asyncio.Protocol] = HttpToolsProtocol,
     keep_alive_seconds: int = 5,
@@ -200,7 +200,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _listener(settings: Settings) -> socket.socket:
+def _listener(settings: CommonSettings) -> socket.socket:
     """The socket that a supervisor holds for us across our deaths, or one of our own."""
     if settings.listen_fd is not None:
         return socket.socket(fileno=settings.listen_fd)

@@ -1,14 +1,16 @@
-"""Every setting, in one place. ``shortlist settings`` prints them with their source.
+"""Every setting, in one place, a class for each process: it reads and refuses only what it uses.
+
+``shortlist settings [PROCESS]`` prints them with their source.
 
 Twelve-factor: each comes from the environment as ``SHORTLIST_<NAME>``, or by the name that the
 ecosystem gave it (``DATABASE_URL``, ``REDIS_URL``, ``ANTHROPIC_API_KEY``,
 ``OTEL_EXPORTER_OTLP_ENDPOINT``). Units are last in the names. ``docs/settings.md`` is generated
-from this class and checked against it.
+from these classes and checked against them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AliasChoices,
@@ -33,8 +35,8 @@ PIPELINE_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 Name = Annotated[str, StringConstraints(pattern=PIPELINE_NAME_PATTERN)]
 
 
-class Settings(BaseSettings):
-    """What a process may be told. Bad values are refused at start, each with its reason."""
+class CommonSettings(BaseSettings):
+    """What every process may be told. Bad values are refused at start, each with its reason."""
 
     model_config = SettingsConfigDict(
         env_prefix="SHORTLIST_",
@@ -44,7 +46,6 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,  # it may be a secret
     )
 
-    # --- where things are
     database_url: DatabaseUrl = Field(
         DatabaseUrl(""),
         validation_alias=AliasChoices("database_url", "DATABASE_URL"),
@@ -74,11 +75,9 @@ class Settings(BaseSettings):
         ge=3,
         description="A listening socket that was inherited, to serve on instead of host and port.",
     )
-    dashboard_url: str | None = Field(
-        None, description="Where the dashboard listens; ingest passes pages through to it."
+    drain_timeout_seconds: float = Field(
+        60.0, ge=0, description="How long a stopping process may finish what it holds."
     )
-
-    # --- logs and traces
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least severe message that is logged."
     )
@@ -94,7 +93,22 @@ class Settings(BaseSettings):
         1.0, ge=0, le=1, description="Share of traces recorded when nobody upstream decided."
     )
 
-    # --- ingest
+    @model_validator(mode="after")
+    def _the_url_knows_of_the_pooler(self) -> Self:
+        """So that one place knows, whichever way it was told."""
+        for name, url in list(self.__dict__.items()):
+            if isinstance(url, DatabaseUrl) and url and (self.pgbouncer or url.pooler):
+                # The model is frozen for everyone else.
+                self.__dict__[name] = url.behind(Pooler(self.pgbouncer_connections))
+        return self
+
+
+class IngestSettings(CommonSettings):
+    """What ingest may be told."""
+
+    dashboard_url: str | None = Field(
+        None, description="Where the dashboard listens; ingest passes pages through to it."
+    )
     connection_limit: int = Field(
         16_000, ge=1, description="Connections open at once; whoever asks on one more gets 503."
     )
@@ -122,11 +136,11 @@ class Settings(BaseSettings):
         False,
         description="Tell clients apart by X-Forwarded-For: for use behind a proxy.",
     )
-    idempotency_hours: float = Field(
-        24.0, gt=0, description="How long an Idempotency-Key is remembered."
-    )
 
-    # --- worker
+
+class WorkerSettings(CommonSettings):
+    """What a worker may be told, its scorer included."""
+
     pipeline: Name = Field("default", description="The pipeline whose line a worker serves.")
     concurrency: int = Field(10, ge=1, le=10_000, description="Applications at once per worker.")
     connection_mode: ConnectionMode = Field(
@@ -142,15 +156,11 @@ class Settings(BaseSettings):
         ge=2,
         description="Connections before anybody grants some; unset: what the concurrency wants.",
     )
-    drain_timeout_seconds: float = Field(
-        60.0, ge=0, description="How long a stopping process may finish what it holds."
-    )
     max_attempts: int = Field(5, ge=1, description="Errors after which an application has failed.")
     score_timeout_seconds: float = Field(
         120.0, gt=0, description="A score that takes longer counts as an error."
     )
 
-    # --- scorer
     scorer: Literal["simulated", "claude"] = Field("simulated", description="Who scores.")
     service_seconds: float = Field(1.5, ge=0, description="simulated: mean time of a score.")
     service_cv: float = Field(
@@ -185,7 +195,16 @@ class Settings(BaseSettings):
         description="Tokens, input and output, that they may use together; unset: no limit.",
     )
 
-    # --- maintenance
+    @model_validator(mode="after")
+    def _claude_needs_a_key(self) -> Self:
+        if self.scorer == "claude" and self.anthropic_api_key is None:
+            raise ValueError("scorer 'claude' needs ANTHROPIC_API_KEY")
+        return self
+
+
+class MaintenanceSettings(CommonSettings):
+    """What maintenance may be told."""
+
     maintenance_lease_seconds: float = Field(
         3.0, ge=1, description="A maintenance leader that says nothing for so long is replaced."
     )
@@ -198,36 +217,89 @@ class Settings(BaseSettings):
     retention_action: Literal["archive", "delete"] = Field(
         "delete", description="Whether removed applications are kept in archived_applications."
     )
+    idempotency_hours: float = Field(
+        24.0, gt=0, description="How long an Idempotency-Key is remembered."
+    )
 
-    @model_validator(mode="after")
-    def _claude_needs_a_key(self) -> Settings:
-        if self.scorer == "claude" and self.anthropic_api_key is None:
-            raise ValueError("scorer 'claude' needs ANTHROPIC_API_KEY")
-        return self
 
-    @model_validator(mode="after")
-    def _the_url_knows_of_the_pooler(self) -> Settings:
-        """So that one place knows, whichever way it was told."""
-        for name, url in list(self.__dict__.items()):
-            if isinstance(url, DatabaseUrl) and url and (self.pgbouncer or url.pooler):
-                # The model is frozen for everyone else.
-                self.__dict__[name] = url.behind(Pooler(self.pgbouncer_connections))
-        return self
+class DashboardSettings(CommonSettings):
+    """What the dashboard may be told."""
+
+    reader_database_url: DatabaseUrl = Field(
+        DatabaseUrl(""),
+        validation_alias=AliasChoices("reader_database_url", "READER_DATABASE_URL"),
+        description="Postgres for the dashboard, by a role that only reads; unset: DATABASE_URL.",
+    )
+
+    @property
+    def read_url(self) -> DatabaseUrl:
+        """What the dashboard connects by."""
+        return self.reader_database_url or self.database_url
+
+
+class MigrateSettings(DashboardSettings):
+    """What ``migrate`` may be told: all three roles, as it makes two of them."""
+
+    owner_database_url: DatabaseUrl = Field(
+        DatabaseUrl(""),
+        validation_alias=AliasChoices("owner_database_url", "OWNER_DATABASE_URL"),
+        description="Postgres for `migrate`, by the tables' owner; unset: DATABASE_URL.",
+    )
+
+    @property
+    def owner_url(self) -> DatabaseUrl:
+        """What ``migrate`` connects by."""
+        return self.owner_database_url or self.database_url
+
+    @property
+    def owner_variable(self) -> str:
+        """What says so."""
+        return "OWNER_DATABASE_URL" if self.owner_database_url else "DATABASE_URL"
+
+
+class Settings(IngestSettings, WorkerSettings, MaintenanceSettings, MigrateSettings):
+    """What ``shortlist up`` may be told: everything, as it hands it on to its processes."""
+
+
+PROCESSES: dict[str, type[CommonSettings]] = {
+    "ingest": IngestSettings,
+    "worker": WorkerSettings,
+    "maintenance": MaintenanceSettings,
+    "dashboard": DashboardSettings,
+    "migrate": MigrateSettings,
+    "requeue": CommonSettings,
+    "up": Settings,
+}
+"""By command."""
+
+DATABASE, REDIS = ("database_url",), ("redis_url",)
+SERVERS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "ingest": (DATABASE, REDIS),
+    "worker": (DATABASE, REDIS),
+    "maintenance": (DATABASE, REDIS),
+    "dashboard": (("reader_database_url", "database_url"), REDIS),
+    "migrate": (("owner_database_url", "database_url"),),
+    "requeue": (DATABASE,),
+}
+"""By command: the servers without which it does not start; of each group one setting is enough."""
 
 
 class BadSettingsError(ValueError):
     """Some settings cannot be used; the message names each and says why, on one line."""
 
 
-AnySettings = TypeVar("AnySettings", bound=Settings)
+AnySettings = TypeVar("AnySettings", bound=CommonSettings)
 
 
 def load(
-    kind: type[AnySettings], flags: Mapping[str, Any], needed: Collection[str] = ()
+    kind: type[AnySettings],
+    flags: Mapping[str, Any],
+    needed: Collection[tuple[str, ...]] = (),
 ) -> AnySettings:
     """Settings from the environment, overridden by ``flags`` (field name → value).
 
-    ``needed``: URLs of servers, without which nothing starts, as no process guesses where one is.
+    ``needed``: URLs of servers, without which nothing starts, as no process guesses where one is;
+    of each group one is enough.
     Raises `BadSettingsError`, whose message repeats no value: it may be a secret.
     """
     try:
@@ -237,7 +309,12 @@ def load(
         raise BadSettingsError("; ".join(problems)) from None
     except SettingsError as error:
         raise BadSettingsError(str(error)) from None
-    if missing := [variable(name, kind) for name in needed if not getattr(settings, name)]:
+    missing = [
+        " or ".join(variable(name, kind) for name in group)
+        for group in needed
+        if not any(getattr(settings, name) for name in group)
+    ]
+    if missing:
         raise BadSettingsError(
             f"{' and '.join(missing)} not set: no server is guessed. Say where it is, or name the "
             "data directory of a shortlist up: shortlist --data DIR COMMAND"
@@ -245,7 +322,7 @@ def load(
     return settings
 
 
-def variable(name: str, kind: type[Settings] = Settings) -> str:
+def variable(name: str, kind: type[CommonSettings] = Settings) -> str:
     """The environment variable that sets a field."""
     alias = kind.model_fields[name].validation_alias
     if isinstance(alias, AliasChoices):
@@ -253,7 +330,7 @@ def variable(name: str, kind: type[Settings] = Settings) -> str:
     return f"{kind.model_config['env_prefix']}{name.upper()}"
 
 
-def _problem(kind: type[Settings], error: Any, flags: Mapping[str, Any]) -> str:
+def _problem(kind: type[CommonSettings], error: Any, flags: Mapping[str, Any]) -> str:
     """One bad value in words, without the value."""
     message = error["msg"].removeprefix("Value error, ")
     place = str(error["loc"][0]) if error["loc"] else ""

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import SecretStr
 
-from shortlist.settings import BadSettingsError, Settings, variable
+from shortlist.settings import (
+    PROCESSES,
+    BadSettingsError,
+    CommonSettings,
+    DashboardSettings,
+    IngestSettings,
+    MaintenanceSettings,
+    MigrateSettings,
+    Settings,
+    WorkerSettings,
+    variable,
+)
 from shortlist.settings import load as load_as
 from shortlist.urls import DatabaseUrl, RedisUrl, ServerUrl
 
@@ -21,7 +32,7 @@ if TYPE_CHECKING:
 
 Source = Literal["default", "environment", "flag"]
 
-__all__ = ["BadSettingsError", "Settings", "load", "variable"]
+__all__ = ["BadSettingsError", "load", "variable"]
 
 _PREFIX = "SHORTLIST_"
 _NO_URLS = (DatabaseUrl(""), RedisUrl(""))
@@ -31,47 +42,49 @@ _CREDENTIALS = re.compile(r"(://)[^/?#\s]*@")
 _NOT_SETTINGS = {"SHORTLIST_FAILPOINTS", "SHORTLIST_GUARDS_OFF"}
 """For tests only; see `shortlist.failpoints`."""
 
-SECTIONS = {
-    "database_url": "Where things are",
-    "log_level": "Logs and traces",
-    "body_limit_bytes": "Ingest",
-    "pipeline": "Worker",
-    "scorer": "Scorer",
-    "maintenance_lease_seconds": "Maintenance",
+SECTIONS: dict[type[CommonSettings], str] = {
+    CommonSettings: "Every process",
+    IngestSettings: "Ingest",
+    WorkerSettings: "Worker",
+    MaintenanceSettings: "Maintenance",
+    DashboardSettings: "Dashboard",
+    MigrateSettings: "Migration",
 }
-"""The field with which each section of the page begins."""
+"""The page's sections: what a process reads is in its own and in the first."""
 
 
-def load(flags: dict[str, Any], needed: Collection[str] = ()) -> Settings:
-    """Settings from the environment, overridden by ``flags``; see `shortlist.settings.load`."""
-    return load_as(Settings, flags, needed)
+def load(
+    flags: dict[str, Any], needed: Collection[tuple[str, ...]] = (), process: str = "up"
+) -> CommonSettings:
+    """One process's settings, from the environment and ``flags``; see `shortlist.settings.load`."""
+    return load_as(PROCESSES[process], flags, needed)
 
 
-def source(settings: Settings, name: str, flags: frozenset[str] = frozenset()) -> Source:
+def source(settings: CommonSettings, name: str, flags: frozenset[str] = frozenset()) -> Source:
     """Where a field's value came from."""
     if name in flags:
         return "flag"
     return "environment" if name in settings.model_fields_set else "default"
 
 
-def text(settings: Settings, flags: frozenset[str] = frozenset()) -> str:
+def text(settings: CommonSettings, flags: frozenset[str] = frozenset()) -> str:
     """A table for a terminal: variable, value, source."""
     rows = [
         (variable(name), _shown(getattr(settings, name)), source(settings, name, flags))
-        for name in Settings.model_fields
+        for name in type(settings).model_fields
     ]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     return "\n".join(f"{a:{widths[0]}}  {b:{widths[1]}}  {c}" for a, b, c in rows)
 
 
-def as_json(settings: Settings, flags: frozenset[str] = frozenset()) -> str:
+def as_json(settings: CommonSettings, flags: frozenset[str] = frozenset()) -> str:
     """The same for programs: variable → value and source."""
     report = {
         variable(name): {
             "value": _shown(value) if isinstance(value, SecretStr | str) else value,
             "source": source(settings, name, flags),
         }
-        for name, value in ((name, getattr(settings, name)) for name in Settings.model_fields)
+        for name, value in ((n, getattr(settings, n)) for n in type(settings).model_fields)
     }
     return json.dumps(report, indent=2)
 
@@ -81,23 +94,19 @@ def markdown() -> str:
     lines = [
         "# Settings",
         "",
-        "A process reads its settings from the environment when it starts. `shortlist settings`",
-        "prints them with their source. This page is made by",
+        "A process reads its own settings from the environment when it starts, and refuses a bad",
+        "one; `shortlist settings PROCESS` prints them with their source. `shortlist up` reads all",
+        "of them, and hands them on to the processes that it starts. This page is made by",
         "`shortlist settings --format markdown > docs/settings.md`, and a test compares the two.",
     ]
-    for name, field in Settings.model_fields.items():
-        if name in SECTIONS:
-            lines += [
-                "",
-                f"## {SECTIONS[name]}",
-                "",
-                "| variable | default | means |",
-                "|---|---|---|",
-            ]
-        lines.append(
-            f"| `{variable(name)}` | {_default(field)} | {_cell(field.description or '')} |"
-        )
+    for kind, section in SECTIONS.items():
+        lines += ["", f"## {section}", "", "| variable | default | means |", "|---|---|---|"]
+        lines += [_row(name, kind.model_fields[name]) for name in kind.__annotations__]
     return "\n".join(lines) + "\n"
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    return f"| `{variable(name)}` | {_default(field)} | {_cell(field.description or '')} |"
 
 
 def warnings() -> list[str]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from shortlist.settings import Settings
+    from shortlist.settings import CommonSettings
 
 PROCESSES = ("ingest", "worker", "maintenance", "dashboard")
 _IN_NO_HURRY = frozenset({"worker", "maintenance", "dashboard"})
@@ -43,14 +43,14 @@ def _serve(process: str) -> int:
     load(process)
     report = import_module("shortlist.settings_report")
     try:
-        settings = report.load({}, ("database_url", "redis_url"))
+        settings = report.load({}, import_module("shortlist.settings").SERVERS[process], process)
     except report.BadSettingsError as error:
         sys.stderr.write(f"shortlist: {error}\n")
         return _EXIT_USAGE
     return run(import_module(f"shortlist.{process}.main").run, settings)
 
 
-def run(work: Callable[..., Awaitable[int]], settings: Settings, **arguments: Any) -> int:
+def run(work: Callable[..., Awaitable[int]], settings: CommonSettings, **arguments: Any) -> int:
     """Run a process's coroutine to its end; its exit code."""
 
     async def run_and_tidy_up() -> int:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import TracerProvider
 
-    from shortlist.settings import Settings
+    from shortlist.settings import CommonSettings
 
 # --- metrics
 
@@ -129,7 +129,7 @@ class _LogStream:
             sys.stdout.flush()
 
 
-def configure_logging(settings: Settings, process: str) -> None:
+def configure_logging(settings: CommonSettings, process: str) -> None:
     """Send every log line of this process through structlog to standard output.
 
     JSON lines or text, by ``settings.log_format``; each carries ``process``, what is bound in
@@ -261,7 +261,7 @@ _NO_SPAN: contextlib.AbstractContextManager[trace.Span] = contextlib.nullcontext
 _W3C = TraceContextTextMapPropagator()
 
 
-def configure_tracing(settings: Settings, process: str) -> Callable[[], None]:
+def configure_tracing(settings: CommonSettings, process: str) -> Callable[[], None]:
     """Record spans and export them over OTLP/HTTP, if ``settings.otlp_endpoint`` is set.
 
     Returns what exports the rest and ends it all; it blocks for 3 s at most, so call it from a

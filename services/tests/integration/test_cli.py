@@ -51,6 +51,14 @@ def test_settings_prints_values_with_their_source() -> None:
     assert rows["SHORTLIST_CONCURRENCY"] == ["3", "environment"]
 
 
+def test_settings_of_a_process_are_those_that_it_reads() -> None:
+    done = shortlist("settings", "dashboard", SHORTLIST_SCORER="claude", ANTHROPIC_API_KEY="")
+    assert done.returncode == 0
+    shown = {row.split()[0] for row in done.stdout.splitlines()}
+    assert {"SHORTLIST_PORT", "READER_DATABASE_URL"} <= shown
+    assert not {"SHORTLIST_SCORER", "SHORTLIST_BODY_LIMIT_BYTES"} & shown
+
+
 def test_migrating_without_a_database_says_so() -> None:
     done = shortlist("migrate", "--database-url", "postgresql://127.0.0.1:1/nowhere")
     assert done.returncode == 1

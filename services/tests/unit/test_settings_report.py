@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from shortlist import settings_report
-from shortlist.settings import Settings
+from shortlist.settings import PROCESSES, Settings, variable
 
 PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
 
@@ -16,8 +16,25 @@ def test_the_page_of_settings_is_current() -> None:
     )
 
 
-def test_every_section_of_the_page_begins_at_a_setting() -> None:
-    assert set(settings_report.SECTIONS) <= set(Settings.model_fields)
+def test_every_setting_stands_in_one_section_of_the_page() -> None:
+    named = [name for kind in settings_report.SECTIONS for name in kind.__annotations__]
+    assert sorted(named) == sorted(Settings.model_fields)
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_a_process_reads_its_own_settings_and_no_others(
+    process: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = PROCESSES[process].model_fields
+    for name in Settings.model_fields.keys() - own.keys():
+        monkeypatch.setenv(variable(name), "\N{SNOWMAN}: no value that any setting takes")
+    monkeypatch.setenv("SHORTLIST_SCORER", "claude")  # which wants a key, of a worker
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    if "scorer" in own:
+        with pytest.raises(settings_report.BadSettingsError, match="needs ANTHROPIC_API_KEY"):
+            settings_report.load({}, (), process)
+    else:
+        assert type(settings_report.load({}, (), process)) is PROCESSES[process]
 
 
 def test_every_setting_says_what_it_means() -> None:

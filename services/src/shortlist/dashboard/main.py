@@ -18,7 +18,7 @@ from shortlist.storage.pool import ConnectionPool
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shortlist.settings import Settings
+    from shortlist.settings import DashboardSettings
     from shortlist.storage.postgres import Connection
 
 _CONNECTIONS = 2  # one to read with; another while a broken one is being closed
@@ -26,7 +26,7 @@ _CONNECTIONS = 2  # one to read with; another while a broken one is being closed
 _log = structlog.get_logger(__name__)
 
 
-async def run(settings: Settings) -> int:
+async def run(settings: DashboardSettings) -> int:
     """Serve until told to stop; the exit code. A second signal stops without waiting."""
     telemetry.configure_logging(settings, "dashboard")
     pool = ConnectionPool(partial(_connect, settings), _CONNECTIONS)
@@ -48,9 +48,9 @@ async def run(settings: Settings) -> int:
     return 0
 
 
-async def _connect(settings: Settings) -> Connection:
+async def _connect(settings: DashboardSettings) -> Connection:
     return await postgres.connect(
-        settings.database_url,
+        settings.read_url,
         application_name="shortlist-dashboard",
     )
 

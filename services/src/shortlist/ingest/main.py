@@ -31,7 +31,7 @@ from shortlist.storage.events import Announcements
 from shortlist.storage.redis import REDIS_REFUSALS
 
 if TYPE_CHECKING:
-    from shortlist.settings import Settings
+    from shortlist.settings import IngestSettings
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than the idle time-outs of the usual load balancers (60 s): theirs must come first."""
@@ -46,7 +46,7 @@ _REDIS_SECONDS = 1.0
 _log = structlog.get_logger(__name__)
 
 
-async def run(settings: Settings) -> int:
+async def run(settings: IngestSettings) -> int:
     """Serve until SIGTERM or SIGINT; a second one stops at once. Returns the exit code."""
     telemetry.configure_logging(settings, "ingest")
     stop_tracing = telemetry.configure_tracing(settings, "ingest")
@@ -66,7 +66,7 @@ async def run(settings: Settings) -> int:
 class Ingest:
     """One ingest process: its parts, in the order in which they need each other."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: IngestSettings) -> None:
         """Nothing is opened before `run`."""
         self._settings = settings
         timeout = settings.commit_timeout_seconds if guarded("commit_timeout") else None
@@ -184,7 +184,7 @@ class Ingest:
         return "ok"
 
 
-def _quotas(settings: Settings) -> ClientQuotas | None:
+def _quotas(settings: IngestSettings) -> ClientQuotas | None:
     if not settings.rate_limit_per_second:
         return None
     rate = ClientRate(settings.rate_limit_per_second, settings.rate_limit_burst)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from shortlist.domain.application import PipelineName
     from shortlist.maintenance.leader import Leadership
-    from shortlist.settings import Settings
+    from shortlist.settings import MaintenanceSettings
     from shortlist.storage.pool import ConnectionPool
     from shortlist.storage.postgres import Connection
     from shortlist.storage.redis import Redis
@@ -37,7 +37,11 @@ class Desk:
     """One leader's tools. Connections lent here are cut when the lead ends, or when they hang."""
 
     def __init__(
-        self, settings: Settings, pool: ConnectionPool, redis: Redis, leadership: Leadership
+        self,
+        settings: MaintenanceSettings,
+        pool: ConnectionPool,
+        redis: Redis,
+        leadership: Leadership,
     ) -> None:
         """``pool`` has a connection for most agents; all of them must not wait for one at once."""
         self.settings = settings

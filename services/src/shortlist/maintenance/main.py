@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from shortlist.maintenance.leader import Leadership
-    from shortlist.settings import Settings
+    from shortlist.settings import MaintenanceSettings
     from shortlist.storage.postgres import Connection
 
 CONNECTIONS = 5
@@ -33,7 +33,7 @@ _STALE_SECONDS = 3 * HANGING_SECONDS
 log = structlog.get_logger(__name__)
 
 
-async def run(settings: Settings) -> int:
+async def run(settings: MaintenanceSettings) -> int:
     """Maintain until SIGTERM or SIGINT; the exit code."""
     telemetry.configure_logging(settings, "maintenance")
     stop = asyncio.Event()
@@ -42,7 +42,7 @@ async def run(settings: Settings) -> int:
     return await Maintenance(settings).run(stop)
 
 
-async def connect(settings: Settings) -> Connection:
+async def connect(settings: MaintenanceSettings) -> Connection:
     """Open a connection as a leader needs it."""
     return await postgres.connect(
         settings.database_url,
@@ -55,7 +55,7 @@ async def connect(settings: Settings) -> Connection:
 class Maintenance:
     """One replica."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: MaintenanceSettings) -> None:
         """Nothing is opened before `run`."""
         self._settings = settings
         self._pool = ConnectionPool(self._connect, 0)

@@ -15,7 +15,7 @@ from shortlist.storage import applications, postgres, requeue
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shortlist.settings import Settings
+    from shortlist.settings import CommonSettings
     from shortlist.storage.postgres import Connection
 
 _BATCH = 1000
@@ -27,7 +27,7 @@ class RefusedError(Exception):
 
 
 async def run(
-    settings: Settings, *, ids: Sequence[str], pipeline: str | None, reason: str | None
+    settings: CommonSettings, *, ids: Sequence[str], pipeline: str | None, reason: str | None
 ) -> int:
     """Requeue the failed applications named, or else all that the filters let through.
 

@@ -13,11 +13,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from shortlist.storage import roles
 from shortlist.storage.postgres import close_quickly, connect
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from shortlist.settings import MigrateSettings
     from shortlist.urls import DatabaseUrl
 
 _MIGRATION_LOCK = 5_872_114_001
@@ -41,6 +43,26 @@ def _config() -> Config:
 def head_revision() -> str:
     """The newest revision that this code knows."""
     return ScriptDirectory.from_config(_config()).get_current_head() or ""
+
+
+async def migrate_as_told(settings: MigrateSettings, revision: str = "head") -> tuple[str, str]:
+    """Upgrade as the owner; then make and grant the roles that are told beside it.
+
+    Returns and raises what `migrate` does, and `asyncpg.InsufficientPrivilegeError` when the owner
+    must not make a role that is missing.
+    """
+    result = await migrate(settings.owner_url, revision)
+    if settings.owner_database_url or settings.reader_database_url:
+        connection = await connect(settings.owner_url, application_name="shortlist-migrate")
+        try:
+            await roles.ensure(
+                connection,
+                service=roles.login_of(settings.database_url),
+                reader=roles.login_of(settings.reader_database_url),
+            )
+        finally:
+            await close_quickly(connection)
+    return result
 
 
 async def migrate(url: DatabaseUrl | str, revision: str = "head") -> tuple[str, str]:

@@ -24,6 +24,7 @@ import asyncpg
 
 if TYPE_CHECKING:
     from shortlist.storage.postgres import Connection
+    from shortlist.urls import DatabaseUrl
 
 _ITERATIONS = 4096  # Postgres's own default, scram_iterations
 _SCHEMA_VERSION_TABLE = "alembic_version"
@@ -43,6 +44,13 @@ class Login:
 
     user: str
     password: str = field(default="", repr=False)
+
+
+def login_of(url: DatabaseUrl) -> Login | None:
+    """The role that a URL names; None when there is no URL, or it names none."""
+    arguments = url.arguments() if url else {}
+    user, password = arguments.get("user"), arguments.get("password")
+    return Login(user, password or "") if user else None
 
 
 async def ensure(connection: Connection, *, service: Login | None, reader: Login | None) -> None:

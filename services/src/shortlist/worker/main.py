@@ -34,7 +34,7 @@ from shortlist.worker.state import WorkerState
 
 if TYPE_CHECKING:
     from shortlist.domain.scoring import Scorer
-    from shortlist.settings import Settings
+    from shortlist.settings import WorkerSettings
     from shortlist.worker.holding import Holder
 
 log = structlog.get_logger(__name__)
@@ -46,7 +46,7 @@ _PLANS = {"plan_cache_mode": "force_generic_plan"}
 primary keys, whatever the parameters."""
 
 
-async def run(settings: Settings) -> int:
+async def run(settings: WorkerSettings) -> int:
     """Work until SIGTERM or SIGINT; a second one stops at once. Returns the exit code."""
     telemetry.configure_logging(settings, "worker")
     stop_tracing = telemetry.configure_tracing(settings, "worker")
@@ -70,7 +70,7 @@ def _on_signal(stop: asyncio.Event, stop_now: asyncio.Event) -> None:
 class Worker:
     """One worker: its parts, in the order in which they are started and stopped."""
 
-    def __init__(self, settings: Settings, scorer: Scorer | None = None) -> None:
+    def __init__(self, settings: WorkerSettings, scorer: Scorer | None = None) -> None:
         """Nothing is opened before `run`. ``scorer``: another one than the settings name."""
         self._settings = settings
         mode = settings.connection_mode

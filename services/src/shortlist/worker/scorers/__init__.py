@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from shortlist.domain.scoring import Scorer
-    from shortlist.settings import Settings
+    from shortlist.settings import WorkerSettings
 
 
-def make_scorer(settings: Settings) -> Scorer:
+def make_scorer(settings: WorkerSettings) -> Scorer:
     """The scorer that the settings name; the caller closes it."""
     if settings.scorer == "claude":
         # The SDK takes 0.5 s to import, which a simulated worker need not wait for.

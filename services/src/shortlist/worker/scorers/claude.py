@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from anthropic.types import MessageParam, OutputConfigParam
 
-    from shortlist.settings import Settings
+    from shortlist.settings import WorkerSettings
 
 MAX_TOKENS = 8192
 """Of a reply. A score and two sentences take 150; the rest is room for a model that thinks."""
@@ -109,7 +109,7 @@ class ClaudeScorer:
 
     name = "claude"
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: WorkerSettings) -> None:
         """``settings.anthropic_api_key`` must be set."""
         if settings.anthropic_api_key is None:
             raise ValueError("scorer 'claude' needs ANTHROPIC_API_KEY")

@@ -1,0 +1,212 @@
+"""Ten minutes of what production brings, drawn at random: the promises hold all the same.
+
+    CHAOS_SECONDS=600 uv run pytest -n 0 -s -m slow services/tests/acceptance/test_chaos.py
+
+`-m slow` runs a minute of it. The seed is printed; ``CHAOS_SEED`` draws the same faults again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from support.messages_api import MessagesApi
+from support.servers import flush, terminate_backends
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from support.place import Place, Running
+    from support.servers import Servers
+    from support.stack import Service
+
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "60"))
+SEED = int(os.environ.get("CHAOS_SEED", random.SystemRandom().randrange(10_000)))
+
+APPLICATIONS_PER_SECOND = 15.0
+SCORE_SECONDS = 0.3
+SCORE_TIMEOUT_SECONDS = 10.0
+CONCURRENCY = 5
+
+MOST_WASTED = 0.01
+"""Of all attempts: those that ended without a score though nothing was killed that held them."""
+
+LONGEST_SCORING_SECONDS = SCORE_TIMEOUT_SECONDS + 5 + 10
+"""A score's own time-out, the promise of `perWrite` (5 s), and what a busy machine and a server
+that is away for some seconds add."""
+
+OVERDUE = """
+SELECT count(*) FROM attempts t
+WHERE t.outcome IS NULL AND t.claimed_at < clock_timestamp() - make_interval(secs => $1)
+  AND NOT EXISTS (SELECT FROM results r WHERE r.application_id = t.application_id)
+  AND NOT EXISTS (SELECT FROM attempts n
+                  WHERE n.application_id = t.application_id AND n.attempt > t.attempt)
+"""
+
+WASTED = """
+SELECT count(*) FROM attempts t
+WHERE NOT EXISTS (SELECT FROM results r
+                  WHERE r.application_id = t.application_id AND r.attempt = t.attempt)
+  AND (t.outcome IS NULL OR t.outcome = 'errored')
+"""
+
+
+@dataclass
+class Chaos:
+    """What a fault may break."""
+
+    run: Running
+    servers: Servers
+    api: MessagesApi
+    chance: random.Random
+    killed_scores: int = 0
+    """Scores that were under way in workers which a fault killed: no design can save those."""
+    longest_overdue: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    def one(self, role: str) -> Service:
+        """A process of a role, drawn."""
+        return self.chance.choice([s for s in self.run.stack.services if s.role == role])
+
+    def seconds(self) -> float:
+        """How long a fault lasts."""
+        return self.chance.uniform(0.5, 3.0)
+
+
+Fault = "Callable[[Chaos], Awaitable[None]]"
+
+
+async def kill_a_worker(chaos: Chaos) -> None:
+    chaos.killed_scores += CONCURRENCY
+    chaos.one("worker").kill()
+
+
+async def kill_ingest(chaos: Chaos) -> None:
+    chaos.one("ingest").kill()
+
+
+async def kill_maintenance(chaos: Chaos) -> None:
+    chaos.one("maintenance").kill()
+
+
+async def freeze_a_process(chaos: Chaos) -> None:
+    role = chaos.chance.choice(["worker", "ingest", "maintenance"])
+    process = chaos.one(role)
+    if role == "worker":  # longer than its lease: what it held is scored by another
+        chaos.killed_scores += CONCURRENCY
+    process.freeze()
+    await asyncio.sleep(chaos.seconds())  # how long the fault lasts
+    process.thaw()
+
+
+async def restart_redis(chaos: Chaos) -> None:
+    await chaos.servers.stop_redis(chaos.chance.choice([signal.SIGTERM, signal.SIGKILL]))
+    await asyncio.sleep(chaos.seconds())  # how long the fault lasts
+    await chaos.servers.start_redis()
+
+
+async def empty_redis(chaos: Chaos) -> None:
+    await flush(chaos.servers.redis.url)
+
+
+async def freeze_redis(chaos: Chaos) -> None:
+    chaos.servers.freeze_redis()
+    await asyncio.sleep(chaos.seconds())  # how long the fault lasts
+    chaos.servers.thaw_redis()
+
+
+async def restart_postgres(chaos: Chaos) -> None:
+    await chaos.servers.stop_postgres(chaos.chance.choice([signal.SIGINT, signal.SIGQUIT]))
+    await asyncio.sleep(chaos.seconds())  # how long the fault lasts
+    await chaos.servers.start_postgres()
+
+
+async def freeze_postgres(chaos: Chaos) -> None:
+    chaos.servers.freeze_postgres()
+    await asyncio.sleep(chaos.seconds())  # how long the fault lasts
+    chaos.servers.thaw_postgres()
+
+
+async def cut_every_connection(chaos: Chaos) -> None:
+    await terminate_backends(chaos.servers.postgres.url)
+
+
+async def postgres_read_only(chaos: Chaos) -> None:
+    """What a client of a primary that was demoted gets; and then it is the primary again."""
+    name = chaos.servers.postgres.url.partition("?")[0].rpartition("/")[2]
+    setting = f"ALTER DATABASE {name} SET default_transaction_read_only"
+    await chaos.run.ledger.query(f"{setting} = on")
+    await terminate_backends(chaos.servers.postgres.url)
+    await asyncio.sleep(chaos.seconds())  # how long the fault lasts
+    await chaos.run.ledger.query("SET default_transaction_read_only = off")
+    await _as_writer(chaos, f"{setting} = off")
+    await terminate_backends(chaos.servers.postgres.url)
+
+
+async def _as_writer(chaos: Chaos, statement: str) -> None:
+    from shortlist.storage import postgres  # noqa: PLC0415
+
+    connection = await postgres.connect(
+        chaos.servers.postgres.url.replace("/shortlist?", "/postgres?"), application_name="chaos"
+    )
+    await connection.execute(statement)
+    await connection.close()
+
+
+def model(kind: str, **fields: object) -> Callable[[Chaos], Awaitable[None]]:
+    async def misbehave(chaos: Chaos) -> None:
+        chaos.api.behave(kind, **fields)  # type: ignore[arg-type]
+        await asyncio.sleep(chaos.seconds())  # how long the fault lasts
+        chaos.api.behave("score", service_seconds=SCORE_SECONDS)
+
+    misbehave.__name__ = f"model_{kind}"
+    return misbehave
+
+
+FAULTS: list[Callable[[Chaos], Awaitable[None]]] = [
+    kill_a_worker,
+    kill_ingest,
+    kill_maintenance,
+    freeze_a_process,
+    restart_redis,
+    empty_redis,
+    freeze_redis,
+    restart_postgres,
+    freeze_postgres,
+    cut_every_connection,
+    postgres_read_only,
+    model("throttled", retry_after="1"),
+    model("throttled", retry_after="0"),
+    model("overloaded"),
+    model("unauthorized"),
+]
+
+
+@asynccontextmanager
+async def chaos_in(place: Place, servers: Servers, mode: str) -> AsyncIterator[Chaos]:
+    async with (
+        MessagesApi() as api,
+        place.running(
+            "worker", "worker", "worker", "maintenance", "maintenance",
+            connection_mode=mode, concurrency=CONCURRENCY, scorer="claude",
+            score_timeout_seconds=SCORE_TIMEOUT_SECONDS,
+        ) as run,
+    ):  # fmt: skip
+        api.behave("score", service_seconds=SCORE_SECONDS)
+        yield Chaos(run, servers, api, random.Random(SEED))
+
+
+async def watch(chaos: Chaos) -> None:
+    """Each second: how many are `scoring` beyond the promise. Postgres may be away; for ever."""
+    while True:
+        try:
+            overdue = await chaos.run.ledger.value(OVERDUE, LONGEST_SCORING_SECONDS)
+            chaos.longest_overdue = max(chaos.longest_overdue, int(overdue))
+        except Exception:  # noqa: BLE001 (a fault is on: what it finds next counts)
+            pass
+        await asyncio.sleep(1)
