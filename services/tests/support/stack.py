@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import aiohttp
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-Role = Literal["ingest", "worker", "maintenance", "operator"]
+Role = Literal["ingest", "worker", "maintenance", "dashboard", "operator"]
 
 _OPERATOR = ["shortlist_operator"]
 """How Python is told to run it: it is a distribution of its own."""
@@ -142,6 +142,22 @@ class Service:
         """Go on."""
         self.signal(signal.SIGCONT)
 
+    async def health(self) -> dict[str, Any]:
+        """What ``/readyz`` says, with its ``code``."""
+        async with aiohttp.ClientSession() as session, session.get(f"{self.url}/readyz") as reply:
+            return {**await reply.json(), "code": reply.status}
+
+    async def says(self, what: str, within_seconds: float, **wanted: object) -> None:
+        """Wait until ``/readyz`` says this; ``what`` it means, for the test's reader."""
+
+        async def look() -> bool:
+            return wanted.items() <= (await self.health()).items()
+
+        try:
+            await until(look, within_seconds=within_seconds, what=f"{self.name}: {what}")
+        except AssertionError as error:
+            raise AssertionError(f"{error} ({await self.health()})") from None
+
     def terminate(self) -> None:
         """Be asked to end; no successor."""
         self.wanted = False
@@ -215,7 +231,11 @@ class Stack:
     def __init__(
         self, directory: Path, database_url: str, redis_url: str, **settings: object
     ) -> None:
-        """``settings`` are for all processes: ``service_seconds=0.1`` and so on."""
+        """``settings`` are for all processes: ``service_seconds=0.1`` and so on.
+
+        ``unguarded`` is one of them, as for `start`.
+        """
+        unguarded = str(settings.pop("unguarded", ""))
         self.directory = directory
         self.database_url = database_url
         self.services: list[Service] = []
@@ -227,6 +247,7 @@ class Stack:
             # A crowded machine is not what most tests are about; the default is 1.5 s.
             "SHORTLIST_COMMIT_TIMEOUT_SECONDS": "10",
             **_variables(settings),
+            **without_guards(unguarded),
         }
         self._keeper: asyncio.Task[None] | None = None
 

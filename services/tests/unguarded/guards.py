@@ -28,7 +28,19 @@ def replace(target: str, new: Any) -> Any:
     return old
 
 
-GUARDS: dict[str, Callable[[], object]] = {}
+def _nothing(*_: object) -> None:
+    """In place of what a guard does."""
+
+
+async def _pings(client: Any) -> bool:
+    return bool(await client.ping())
+
+
+GUARDS: dict[str, Callable[[], object]] = {
+    "redis_left": lambda: replace("shortlist.storage.redis_pool:_mark", _nothing),
+    "server_watch": lambda: replace("shortlist.storage.watch:Watch._leave_all", _nothing),
+    "redis_written": lambda: replace("shortlist.storage.redis:takes_writes", _pings),
+}
 """By name: applies the patch in the process that is starting."""
 
 

@@ -28,7 +28,6 @@ from shortlist.ingest.submissions import Submissions
 from shortlist.ingest.watching import Watching
 from shortlist.storage import redis, schema
 from shortlist.storage.events import Announcements
-from shortlist.storage.redis import REDIS_REFUSALS
 
 if TYPE_CHECKING:
     from shortlist.settings import IngestSettings
@@ -178,10 +177,9 @@ class Ingest:
     async def _redis_state(self) -> str:
         try:
             async with asyncio.timeout(_REDIS_SECONDS):
-                await self._redis.ping()
-        except REDIS_REFUSALS:  # a time-out is one
+                return "ok" if await redis.takes_writes(self._redis) else "unreachable"
+        except TimeoutError:
             return "unreachable"
-        return "ok"
 
 
 def _quotas(settings: IngestSettings) -> ClientQuotas | None:

@@ -129,11 +129,17 @@ class Maintenance:
         return time.monotonic() - self._broke_at
 
     async def _readiness(self) -> probes.Health:
-        """Ready while Postgres tells who leads, be it somebody else."""
+        """Ready while Postgres tells who leads, be it another, and the line can be written to."""
         silent_seconds = time.monotonic() - self.candidate.last_contact
+        postgres_answers = silent_seconds < 2 * self._settings.maintenance_lease_seconds
+        line = await redis.takes_writes(self._redis)
         return probes.Health(
-            ok=silent_seconds < 2 * self._settings.maintenance_lease_seconds,
-            detail={"leading": self.candidate.leadership is not None},
+            ok=postgres_answers and line,
+            detail={
+                "leading": self.candidate.leadership is not None,
+                "postgres": postgres_answers,
+                "redis": line,
+            },
         )
 
     async def _liveness(self) -> probes.Health:

@@ -14,6 +14,7 @@ import structlog
 
 from shortlist.storage import keys
 from shortlist.storage.redis import REDIS_REFUSALS
+from shortlist.storage.redis_pool import is_left
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Iterator
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from shortlist.domain.application import ApplicationId, Status
     from shortlist.storage.redis import Redis
 
-_PING_SECONDS = 2.0
+_PING_SECONDS = 1.0
 """How long Redis may be silent before it is asked for a sign of life; as long again, and it is
 taken for dead."""
 
@@ -117,6 +118,8 @@ class Announcements:
         silent = False
         while not _cancelled():
             message: dict[str, Any] | None = await subscription.get_message(timeout=_PING_SECONDS)
+            if is_left(subscription.connection):
+                raise ConnectionError("another server answers now")
             if message is None and silent:
                 raise TimeoutError("Redis is silent")
             silent = message is None

@@ -17,6 +17,7 @@ and Sentinel specifications.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 import asyncpg
@@ -106,6 +107,8 @@ _REDIS_TYPES: tuple[tuple[type[Exception], Fault], ...] = (
     (redis.exceptions.InvalidResponse, Fault.SERVER),  # whoever answers there is no Redis
 )
 
+_IN_A_SCRIPT = re.compile(r": -([A-Z]+) ")
+
 
 def fault_of(error: BaseException) -> Fault:
     """Whose trouble an error is, however it reached us: driver, client, server or network."""
@@ -144,5 +147,13 @@ def _of_redis(error: Exception) -> Fault:
     for kind, fault in _REDIS_TYPES:
         if isinstance(error, kind):
             return fault
-    first_word = str(error).partition(" ")[0]
-    return _REDIS_PREFIXES.get(first_word, Fault.BUG)
+    return _REDIS_PREFIXES.get(_first_word(str(error)), Fault.BUG)
+
+
+def _first_word(reply: str) -> str:
+    """The word that names the kind of an error reply.
+
+    Redis 6.2 wraps what a script met: ``Error running script (…): …: -READONLY You can't …``.
+    """
+    inner = _IN_A_SCRIPT.search(reply) if reply.startswith("Error running script") else None
+    return inner[1] if inner else reply.partition(" ")[0]

@@ -21,6 +21,9 @@ ENTRY_PUBLISHED_BY = "by"
 EPOCH = "sl:epoch"
 """String: a random id. Gone means that Redis lost its memory, and all is published again."""
 
+PROBE = "sl:probe"
+"""String with a time to live: written by readiness checks, to see whether writes are taken."""
+
 PIPELINES = "sl:pipelines"
 """Set: pipelines that have workers or entries; what a scaler or a dashboard lists."""
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import redis.asyncio
 import redis.exceptions
 from redis._parsers.base import BaseParser
+from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
+from shortlist.storage import keys
+from shortlist.storage.redis_pool import PlainPool, SentinelPool, watched
 from shortlist.urls import RedisUrl
 
 if TYPE_CHECKING:
@@ -27,8 +32,14 @@ REDIS_ERRORS: tuple[type[BaseException], ...] = (
     redis.exceptions.BusyLoadingError,
     redis.exceptions.ReadOnlyError,
     redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ClusterError,
+    redis.exceptions.RedisClusterException,
 )
 """What the client raises when Redis is away, loading, full (its memory or its disk), or demoted."""
+
+_SHARED_WITH_SENTINELS = ("socket_", "retry", "ssl", "protocol")
+
+_PROBE_MILLISECONDS = 10_000
 
 ResponseError = redis.exceptions.ResponseError
 
@@ -42,15 +53,55 @@ def connect(
     """A client that connects when first used, fails fast, and never retries by itself.
 
     RESP2, so that replies have one shape with every server. Trying again is the caller's
-    decision: what it sends is not always safe to send twice.
+    decision: what it sends is not always safe to send twice. A server that a name leads to is
+    watched (`storage.watch`); in a cluster the nodes themselves tell where a key lives now.
     """
     known = url if isinstance(url, RedisUrl) else RedisUrl(url)
-    return redis.asyncio.Redis(
-        **known.arguments(),
-        decode_responses=True,
-        protocol=2,
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=timeout_seconds,
-        retry=Retry(NoBackoff(), 0),
-        max_connections=max_connections,
+    options = {
+        "decode_responses": True,
+        "protocol": 2,
+        "socket_timeout": timeout_seconds,
+        "socket_connect_timeout": timeout_seconds,
+        "retry": Retry(NoBackoff(), 0),
+        "max_connections": max_connections,
+    }
+    if known.leads_to == "cluster":
+        return _cluster(known, options)
+    make = partial(_behind_sentinels if known.leads_to == "sentinels" else _plain, known)
+    client = make(options)
+    if known.is_socket:
+        return client
+    return watched(
+        client, known.get_secret_value(), partial(make, options | {"max_connections": 1})
     )
+
+
+async def takes_writes(client: Redis) -> bool:
+    """Whether the server can be written to now; a replica, or a full one, answers a PING too."""
+    try:
+        await client.set(keys.PROBE, "1", px=_PROBE_MILLISECONDS)
+    except REDIS_REFUSALS:
+        return False
+    return True
+
+
+def _plain(url: RedisUrl, options: dict[str, Any]) -> Redis:
+    return redis.asyncio.Redis.from_pool(PlainPool(**options, **url.arguments()))
+
+
+def _behind_sentinels(url: RedisUrl, options: dict[str, Any]) -> Redis:
+    """A client of the primary, as the Sentinels name it whenever a connection is opened."""
+    arguments = options | url.arguments()
+    service, hosts = arguments.pop("service"), arguments.pop("hosts")
+    own = arguments.pop("sentinel_credentials")
+    shared = {k: v for k, v in arguments.items() if k.startswith(_SHARED_WITH_SENTINELS)}
+    sentinel = Sentinel(hosts, sentinel_kwargs=shared | own, **arguments)  # type: ignore[no-untyped-call]
+    client: Redis = sentinel.master_for(service, connection_pool_class=SentinelPool)
+    return client
+
+
+def _cluster(url: RedisUrl, options: dict[str, Any]) -> Redis:
+    arguments = options | url.arguments()
+    nodes = [ClusterNode(host, port) for host, port in arguments.pop("hosts")]
+    client = RedisCluster(startup_nodes=nodes, **arguments)
+    return cast("Redis", client)  # the same commands, led to the node that has the key

@@ -6,7 +6,8 @@ Each scheme has one entry in `_SCHEMES`: a function that makes the client's argu
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from shortlist.urls.parts import ENCODE, UNKNOWN_PARAMETER, BadUrlError, ServerUrl, take_apart
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 
     from shortlist.urls.parts import Host, Parts
 
-_WANTED = "redis://, rediss:// or unix://"
+_WANTED = "redis://, rediss://, redis+sentinel://, redis+cluster:// or unix://"
+
+_SEVERAL = "those of Sentinels begin with redis+sentinel://, of a cluster with redis+cluster://"
+
+LeadsTo = Literal["server", "sentinels", "cluster"]
 
 _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _TLS = (*_TLS_FILES, "ssl_cert_reqs", "ssl_check_hostname", "ssl_password")
@@ -55,6 +60,17 @@ class RedisUrl(ServerUrl):
         return dict(self._arguments)
 
     @property
+    def leads_to(self) -> LeadsTo:
+        """What answers there: one server, Sentinels that know the primary, or a cluster."""
+        kind = self.scheme.partition("+")[2]
+        return "sentinels" if kind == "sentinel" else "cluster" if kind == "cluster" else "server"
+
+    @property
+    def is_socket(self) -> bool:
+        """Whether it names a socket of this machine, which is one server and no other."""
+        return self.scheme == "unix"
+
+    @property
     def shown(self) -> str:
         """The URL for people: user, place and database."""
         return self._shown
@@ -69,12 +85,16 @@ def _tcp(parts: Parts, query: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _tls(parts: Parts, query: dict[str, str]) -> dict[str, Any]:
+def _tls(
+    place: Callable[[Parts, dict[str, str]], dict[str, Any]],
+    parts: Parts,
+    query: dict[str, str],
+) -> dict[str, Any]:
     given = {name: query.pop(name) for name in _TLS if name in query}
     for name in _TLS_FILES:
         if name in given and not os.access(given[name], os.R_OK):
             raise BadUrlError(f"names a file with {name} that cannot be read")
-    arguments: dict[str, Any] = {**_tcp(parts, query), "ssl": True, **given}
+    arguments: dict[str, Any] = {**place(parts, query), "ssl": True, **given}
     verification = given.get("ssl_cert_reqs", "required").lower()
     if verification not in _VERIFICATION:
         raise BadUrlError("has an ssl_cert_reqs that is none of none, optional, required")
@@ -82,6 +102,30 @@ def _tls(parts: Parts, query: dict[str, str]) -> dict[str, Any]:
     check = given.get("ssl_check_hostname", "true").lower() in ("true", "1", "yes")
     arguments["ssl_check_hostname"] = check and arguments["ssl_cert_reqs"] != "none"
     return arguments
+
+
+def _sentinels(parts: Parts, query: dict[str, str]) -> dict[str, Any]:
+    service, _, database = parts.path.strip("/").partition("/")
+    if not service:
+        raise BadUrlError("has no service: it looks like redis+sentinel://host:26379/service/0")
+    credentials = {name: query.pop(f"sentinel_{name}", None) for name in ("username", "password")}
+    return {
+        "hosts": _pairs(parts, 26379),
+        "service": service,
+        "db": _database(query.pop("db", "") or database),
+        "sentinel_credentials": {name: value for name, value in credentials.items() if value},
+    }
+
+
+def _nodes(parts: Parts, query: dict[str, str]) -> dict[str, Any]:
+    if _database(query.pop("db", "") or parts.path.strip("/")):
+        raise BadUrlError("has a database that is not 0; a cluster has no other")
+    return {"hosts": _pairs(parts, 6379), "db": 0}
+
+
+def _pairs(parts: Parts, port: int) -> list[tuple[str, int]]:
+    hosts = [(host.name, host.port or port) for host in parts.hosts]
+    return hosts or [("localhost", port)]
 
 
 def _unix(parts: Parts, query: dict[str, str]) -> dict[str, Any]:
@@ -92,16 +136,20 @@ def _unix(parts: Parts, query: dict[str, str]) -> dict[str, Any]:
 
 _SCHEMES: Mapping[str, Callable[[Parts, dict[str, str]], dict[str, Any]]] = {
     "redis": _tcp,
-    "rediss": _tls,
+    "rediss": partial(_tls, _tcp),
     "valkey": _tcp,
-    "valkeys": _tls,
+    "valkeys": partial(_tls, _tcp),
+    "redis+sentinel": _sentinels,
+    "rediss+sentinel": partial(_tls, _sentinels),
+    "redis+cluster": _nodes,
+    "rediss+cluster": partial(_tls, _nodes),
     "unix": _unix,
 }
 
 
 def _only_host(parts: Parts) -> Host | None:
     if len(parts.hosts) > 1:
-        raise BadUrlError(f"has several hosts; one is supported. Or {ENCODE}")
+        raise BadUrlError(f"has several hosts; {_SEVERAL}. Or {ENCODE}")
     return parts.hosts[0] if parts.hosts else None
 
 
@@ -130,4 +178,6 @@ def _shown(parts: Parts, database: int) -> str:
     user = f"{quote(parts.user, safe='')}@" if parts.user else ""
     place = ",".join(str(host) for host in parts.hosts)
     path = f"{quote(parts.path)}?db={database}" if parts.scheme == "unix" else f"/{database}"
+    if parts.scheme.endswith("+sentinel"):
+        path = f"/{quote(parts.path.strip('/').partition('/')[0])}{path}"
     return f"{parts.scheme}://{user}{place}{path}"

@@ -9,6 +9,7 @@ the epoch; so whoever grants never counts a connection as free that is still ope
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,9 @@ OWN_CONNECTIONS = 1
 
 _REENROL_SECONDS = 0.1
 
+_SILENT_SECONDS = 3 * BEAT_SECONDS
+"""A worker that Redis has not heard for so long is not ready."""
+
 
 class Control:
     """One worker's ties to Postgres and to whoever sizes it."""
@@ -63,6 +67,7 @@ class Control:
         self._is_known = False
         self.last_turn = time.monotonic()
         """When both loops last went round; liveness watches it."""
+        self._reported_at = -math.inf
 
     @property
     def open_connections(self) -> int:
@@ -74,6 +79,11 @@ class Control:
         """Whether Postgres knows that this worker lives."""
         alive = self._connection is not None and not self._connection.is_closed()
         return self._is_known and alive
+
+    @property
+    def reports(self) -> bool:
+        """Whether Redis takes this worker's heartbeats."""
+        return time.monotonic() - self._reported_at < _SILENT_SECONDS
 
     async def enrol(self) -> None:
         """Be known to Postgres; raises `CONNECTION_ERRORS` when it is away."""
@@ -128,6 +138,7 @@ class Control:
             open_connections=self.open_connections,
         )
         orders = await heartbeats.beat(self._redis, state.pipeline, heartbeat)
+        self._reported_at = time.monotonic()
         await self._gate.look()
         if orders.drain != state.ordered_to_drain:
             log.info("drain_ordered" if orders.drain else "drain_cancelled")

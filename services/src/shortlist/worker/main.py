@@ -214,12 +214,15 @@ class Worker:
         return LeaseHolder(self._pool, identity)
 
     async def _readiness(self) -> probes.Health:
-        ready = self._control.enrolled and not self._state.stopping
+        """Ready while both servers take what it writes, until it is told to stop."""
+        enrolled, reports = self._control.enrolled, self._control.reports
         return probes.Health(
-            ok=ready,
+            ok=enrolled and reports and not self._state.stopping,
             detail={
                 "worker": str(self._state.worker_id),
                 "draining": not self._state.may_pull,
+                "postgres": enrolled,
+                "redis": reports,
                 "refused": self._gate.refused,  # a restart would not help, so it is ready
             },
         )

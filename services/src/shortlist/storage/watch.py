@@ -1,0 +1,107 @@
+"""Finds out that a server is another one than before, for the connections that cannot tell.
+
+A connection goes on to answer after the name in its URL has come to mean another server: the old
+primary stays up as a replica, or read-only, or cut off from the new one, or as it was before it was
+restored elsewhere. Reads are stale then, and what is written is lost. So each process looks through
+a new connection, every `PERIOD_SECONDS`: when that meets another server than the last one did, or
+one that has stopped or begun to take writes, every connection opened so far is left, and the next
+try opens a new one.
+
+There is one watch for each URL in a process. It begins with the first connection and ends with the
+last: nobody has to start it, so no process can forget to. A server on a Unix socket needs none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import structlog
+
+from shortlist.storage.faults import Fault, fault_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import Any
+
+PERIOD_SECONDS = 1.5
+"""Between two looks. With the time-out of one look, and a try by whoever uses the server, this
+keeps the promise: whole again within 5 s of the new primary's start."""
+
+LOOK_TIMEOUT_SECONDS = 1.5
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a new connection met."""
+
+    server: str
+    """Which run of which server; another one after each start."""
+    writable: bool
+    """Whether it takes writes; a replica does not."""
+
+
+class Watch:
+    """Looks at one server, and has the connections to it left when it is not the same any more."""
+
+    def __init__(self, url: str, look: Callable[[], Awaitable[Sight]]) -> None:
+        """``look`` opens a connection of its own, and closes it. Needs a running loop."""
+        self.loop = asyncio.get_running_loop()
+        self.seen: Sight | None = None
+        """What the last look met that met anything."""
+        self._url = url
+        self._look = look
+        self._tended: WeakKeyDictionary[Any, Callable[[Any], None]] = WeakKeyDictionary()
+        self._task: asyncio.Task[None] | None = None
+
+    def tend(self, connection: Any, leave: Callable[[Any], None]) -> None:
+        """Call ``leave(connection)`` when the server has become another one."""
+        self._tended[connection] = leave
+        if self._task is None or self._task.done():
+            self._task = self.loop.create_task(self._run(), name="watch a server")
+
+    def forget(self, connection: Any) -> None:
+        """The connection was closed."""
+        self._tended.pop(connection, None)
+        if not self._tended and self._task is not None:
+            self._task.cancel()
+            _watches.pop(self._url, None)
+
+    async def _run(self) -> None:
+        while self._tended:
+            await self._turn()
+            await asyncio.sleep(PERIOD_SECONDS)
+
+    async def _turn(self) -> None:
+        try:
+            async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
+                sight = await self._look()
+        except Exception as error:  # noqa: BLE001 (whoever uses the server meets it too, and says so)
+            if fault_of(error) is Fault.BUG:
+                _log.exception("watch_failed")
+            return  # away, or we may not ask: nothing was learnt
+        before, self.seen = self.seen, sight
+        if before not in (None, sight):
+            _log.warning("another_server", writable=sight.writable, left=len(self._tended))
+            self._leave_all()
+
+    def _leave_all(self) -> None:
+        for connection, leave in list(self._tended.items()):
+            with suppress(Exception):  # it may just be closing
+                leave(connection)
+
+
+_watches: dict[str, Watch] = {}
+
+
+def watch_of(url: str, look: Callable[[], Awaitable[Sight]]) -> Watch:
+    """The watch of this process for a URL."""
+    watch = _watches.get(url)
+    if watch is None or watch.loop is not asyncio.get_running_loop():
+        watch = _watches[url] = Watch(url, look)
+    return watch

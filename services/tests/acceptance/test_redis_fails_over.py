@@ -1,0 +1,165 @@
+"""Redis may become another server, while the old one stays: all is whole again in time.
+
+Two real Valkeys, a primary and its replica, behind a name that comes to mean the replica.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, get_args
+
+import pytest
+
+from shortlist.domain.application import ConnectionMode
+from support.place import Place
+from support.switch import Switch
+from support.valkeys import Valkey, sentinels, valkeys
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from support.place import Running
+
+MODES = get_args(ConnectionMode)
+
+WHOLE_AGAIN_SECONDS = 10.0
+"""5 s are promised; a machine that runs other tests meanwhile may need twice as long."""
+
+WAITING = 30
+
+_IDLE_SECONDS = 3
+"""Every process uses its connections each second, and a subscription too."""
+
+
+@asynccontextmanager
+async def everything(
+    directory: Path, database_url: str, redis_url: str, mode: str, *, unguarded: str = ""
+) -> AsyncIterator[Running]:
+    """Ingest, a worker, maintenance and a dashboard that have scored something."""
+    place = Place(directory, database_url, redis_url)
+    async with place.running(
+        "worker",
+        "maintenance",
+        "dashboard",
+        connection_mode=mode,
+        service_seconds=0.05,
+        unguarded=unguarded,
+    ) as run:
+        await run.ledger.submit(20)
+        await run.ledger.until_scored(20)
+        yield run
+
+
+async def says_the_truth(run: Running, *, whole: bool) -> None:
+    """Every process's readiness says whether it can do its work."""
+    redis = "ok" if whole else "unreachable"
+    await run.ingest.says(f"redis {redis}", WHOLE_AGAIN_SECONDS, code=200, redis=redis)
+    worker, maintenance, dashboard = run.others
+    for process in (worker, maintenance):
+        await process.says(f"whole: {whole}", WHOLE_AGAIN_SECONDS, code=200 if whole else 503)
+    await dashboard.says(f"whole: {whole}", WHOLE_AGAIN_SECONDS, code=200)
+
+
+async def is_whole(run: Running) -> None:
+    """What comes now is scored in time, nobody was restarted, nothing was lost or doubled."""
+    before = await run.ledger.scored()
+    await run.ledger.submit(WAITING)
+    await run.ledger.until_scored(before + WAITING, within_seconds=WHOLE_AGAIN_SECONDS)
+    assert set(run.ledger.answers) == {202}
+    await run.ledger.settle()
+    assert not [s.name for s in run.stack.services if s.deaths], "a process ended"
+
+
+async def fails_over(
+    directory: Path, database_url: str, mode: str, how: str, *, unguarded: str = ""
+) -> None:
+    """The name comes to mean the replica; what the old primary does meanwhile is ``how``."""
+    async with (
+        valkeys(directory) as (old, new),
+        Switch(old.port) as name,
+        everything(
+            directory, database_url, f"redis://127.0.0.1:{name.port}/0", mode, unguarded=unguarded
+        ) as run,
+    ):
+        await new.has_all_of(old)
+        if how == "demoted":
+            await old.follow(new.port)  # each follows the other: nobody takes writes
+            await says_the_truth(run, whole=False)
+            await run.ledger.submit(10)  # waits in Postgres meanwhile
+        elif how == "frozen":
+            old.freeze()
+        await new.lead()
+        name.target = new.port
+        await says_the_truth(run, whole=True)
+        await is_whole(run)
+        if how == "left as it is":
+            await is_left_alone(old)
+
+
+async def is_left_alone(old: Valkey) -> None:
+    """Nobody speaks to it any more but who asks."""
+
+    async def look() -> bool:
+        clients = (await old.ask("CLIENT", "LIST")).splitlines()
+        words = [dict(w.partition("=")[::2] for w in client.split()) for client in clients]
+        return all(int(w["idle"]) > _IDLE_SECONDS for w in words if w["cmd"] != "client|list")
+
+    await until(look, within_seconds=WHOLE_AGAIN_SECONDS, what="the old server is used no more")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["demoted", "frozen", "left as it is"])
+@pytest.mark.parametrize("mode", MODES)
+async def test_redis_fails_over(tmp_path: Path, database_url: str, mode: str, how: str) -> None:
+    await fails_over(tmp_path, database_url, mode, how)
+
+
+async def test_off_switch_a_connection_to_the_wrong_redis_that_is_kept_is_used_for_ever(
+    tmp_path: Path, database_url: str
+) -> None:
+    with pytest.raises(AssertionError, match=r"whole: True|redis ok"):
+        await fails_over(tmp_path, database_url, "perJob", "demoted", unguarded="redis_left")
+
+
+async def test_off_switch_a_redis_that_nobody_looks_at_is_used_though_its_name_has_moved(
+    tmp_path: Path, database_url: str
+) -> None:
+    with pytest.raises(AssertionError, match="not within"):
+        await fails_over(
+            tmp_path, database_url, "perJob", "left as it is", unguarded="server_watch"
+        )
+
+
+async def test_off_switch_readiness_that_only_pings_redis_does_not_see_a_replica(
+    tmp_path: Path, database_url: str
+) -> None:
+    with pytest.raises(AssertionError, match=r"ingest-0: redis unreachable"):
+        await fails_over(tmp_path, database_url, "perJob", "demoted", unguarded="redis_written")
+
+
+async def sentinels_fail_over(directory: Path, database_url: str, mode: str, how: str) -> None:
+    """The Sentinels find a new primary by themselves."""
+    async with valkeys(directory) as (old, new), sentinels(directory, old) as ports:
+        hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
+        url = f"redis+sentinel://{hosts}/line/0"
+        async with everything(directory, database_url, url, mode) as run:
+            await new.has_all_of(old)
+            if how == "killed":
+                old.kill()
+            elif how == "frozen":
+                old.freeze()
+            else:
+                await Valkey.ask_at(ports[0], "SENTINEL", "FAILOVER", "line")
+            await new.leads()
+            await says_the_truth(run, whole=True)
+            await is_whole(run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mode", "how"), [("perJob", "killed"), ("perWrite", "frozen"), ("perWrite", "asked to")]
+)
+async def test_with_sentinel(tmp_path: Path, database_url: str, mode: str, how: str) -> None:
+    await sentinels_fail_over(tmp_path, database_url, mode, how)
