@@ -9,6 +9,7 @@ done.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from importlib import import_module
@@ -31,7 +32,6 @@ _MIGRATE_AGAIN_SECONDS = 0.05
 
 app = typer.Typer(
     name="shortlist",
-    help="Accepts applications in milliseconds, scores them behind a line, ranks them.",
     epilog="Settings come from the environment; see: shortlist settings",
     no_args_is_help=True,
     add_completion=False,
@@ -51,6 +51,29 @@ Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")]
 LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error.")]
 Pipeline = Annotated[str | None, typer.Option(help="The pipeline to serve.")]
+
+
+@app.callback()
+def before(
+    context: typer.Context,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The data directory of a shortlist up, to use the servers of that one."),
+    ] = None,
+) -> None:
+    """Accepts applications in milliseconds, scores them behind a line, ranks them."""
+    if data is None:
+        return
+    if context.invoked_subcommand == "up":
+        fail("up has --data after its name: shortlist up --data DIR", EXIT_USAGE)
+    datadir = import_module("shortlist.embedded.datadir")
+    try:
+        servers = datadir.read_environment(data)
+    except datadir.DataDirectoryError as error:
+        fail(str(error), EXIT_USAGE)
+    if datadir.has_postgres(data):
+        import_module("shortlist.embedded.programs").forget_other_postgres()
+    os.environ.update(servers)
 
 
 @app.command(rich_help_panel="One machine")
@@ -186,14 +209,17 @@ def migrate(
     settings = _settings("migrate", database_url=database_url)
     migrations = import_module("shortlist.storage.migrate")
     unreachable = import_module("shortlist.storage.postgres").POSTGRES_ERRORS
+    cannot = f"Postgres at {settings.owner_variable} cannot be migrated"
     deadline = time.monotonic() + wait_seconds
     while True:
         try:
             before, after = asyncio.run(migrations.migrate_as_told(settings, revision))
             break
+        except migrations.UnfitDatabaseError as error:
+            fail(f"{cannot}: {error}.")
         except unreachable as error:
             if time.monotonic() > deadline:
-                fail(f"Postgres at {settings.owner_variable} cannot be migrated: {_reason(error)}")
+                fail(f"{cannot}: {_reason(error)}")
         time.sleep(_MIGRATE_AGAIN_SECONDS)
     typer.echo(f"{before or 'empty'} -> {after}" if before != after else f"Up to date at {after}.")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import SecretStr
@@ -23,7 +22,7 @@ from shortlist.settings import (
     variable,
 )
 from shortlist.settings import load as load_as
-from shortlist.urls import DatabaseUrl, RedisUrl, ServerUrl
+from shortlist.urls import DatabaseUrl, RedisUrl, ServerUrl, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -36,9 +35,6 @@ __all__ = ["BadSettingsError", "load", "variable"]
 
 _PREFIX = "SHORTLIST_"
 _NO_URLS = (DatabaseUrl(""), RedisUrl(""))
-_CREDENTIALS = re.compile(r"(://)[^/?#\s]*@")
-"""Of any URL: a proxy's or a collector's may have a password, too."""
-
 _NOT_SETTINGS = {"SHORTLIST_FAILPOINTS", "SHORTLIST_GUARDS_OFF"}
 """For tests only; see `shortlist.failpoints`."""
 
@@ -132,7 +128,7 @@ def _shown(value: object) -> str:
     if isinstance(value, SecretStr):
         return "********" if value else ""
     line, more, _ = ("" if value is None else str(value)).partition("\n")
-    return _CREDENTIALS.sub(r"\1********@", f"{line} …" if more else line)
+    return without_credentials(f"{line} …" if more else line)
 
 
 def _default(field: FieldInfo) -> str:

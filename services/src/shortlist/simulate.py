@@ -24,6 +24,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from shortlist.domain.retry_after import retry_after_seconds
+from shortlist.urls import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -183,8 +184,9 @@ class _Client:
                 self._tally.waiting += 1
                 return str(answer.json()["id"])
             if answer is not None and answer.status_code in _NEVER:
+                place = without_credentials(str(answer.url))
                 raise NotAJobServerError(
-                    f"POST {answer.url} answered {answer.status_code}: that is no job server."
+                    f"POST {place} answered {answer.status_code}: that is no job server."
                 )
             await asyncio.sleep(_wait_seconds(answer))
 
@@ -245,10 +247,11 @@ async def _trouble_with(url: str) -> str | None:
         async with httpx2.AsyncClient(base_url=url, timeout=REQUEST_TIMEOUT_SECONDS) as http:
             await http.get("/readyz")
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
-        return f"{url} is no address of an HTTP server, such as http://127.0.0.1:8000."
+        return "--url is no address of an HTTP server, such as http://127.0.0.1:8000."
     except httpx2.TransportError as error:
         reason = str(error) or type(error).__name__
-        return f"Nothing answers at {url} ({reason}). Start it with: shortlist up"
+        place = without_credentials(url)
+        return f"Nothing answers at {place} ({reason}). Start it with: shortlist up"
     return None
 
 

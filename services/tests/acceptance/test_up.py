@@ -15,7 +15,9 @@ import pytest
 
 from shortlist.embedded.servers import EmbeddedPostgres
 from shortlist.storage import connections, postgres
+from shortlist.urls import DatabaseUrl, RedisUrl
 from support import reaper
+from support.stack import without_guards
 from support.up import Up, running
 from support.waiting import until
 
@@ -194,6 +196,9 @@ async def test_existing_servers_are_used_by_their_urls(
     with running(tmp_path, DATABASE_URL=database_url, REDIS_URL=redis_url) as up:
         url = await up.ready()
         await all_scored(url, await submit(url, 2))
+        assert f"Postgres: {DatabaseUrl(database_url).shown}, by DATABASE_URL." in up.output
+        assert f"Redis: {RedisUrl(redis_url).shown}, by REDIS_URL." in up.output
+        assert DatabaseUrl(database_url).arguments()["password"] not in up.output
         assert {n.split()[0] for n in up.children()} == {
             "ingest", "worker", "maintenance", "dashboard",
         }  # fmt: skip
@@ -325,6 +330,49 @@ async def test_a_ctrl_c_while_it_starts_ends_it(tmp_path: Path) -> None:
         await nothing_left(up)
     with running(tmp_path) as up:
         await up.ready()
+
+
+OTHER_POSTGRES = {
+    "PGHOST": "nowhere.example", "PGPORT": "1", "PGUSER": "another", "PGPASSWORD": "another's",
+    "PGDATABASE": "another", "PGSSLMODE": "verify-full", "PGSSLROOTCERT": "/nowhere",
+    "PGTARGETSESSIONATTRS": "read-only", "PGOPTIONS": "-c no_such_setting=1", "PGDATA": "/nowhere",
+    "PGSERVICE": "none", "PGPASSFILE": "/nowhere", "PGCLIENTENCODING": "LATIN1",
+    "PGSSLNEGOTIATION": "direct", "PGSSLMINPROTOCOLVERSION": "nonsense",
+}  # fmt: skip
+"""What a shell may know of other servers."""
+
+
+async def test_the_shell_s_other_servers_and_a_path_s_odd_characters_reach_nothing(
+    tmp_path: Path,
+) -> None:
+    """The commands that it names are run in a shell of its own, without a virtual environment."""
+    directory = tmp_path / 'it\'s a $(false) & "odd" place'
+    directory.mkdir()
+    with running(directory, prefix=(), **OTHER_POSTGRES) as up:
+        url = await up.ready()
+        await all_scored(url, await submit(url, 2))
+        told = next(line for line in up.output.splitlines() if line.startswith("Other commands: "))
+        for command, answer in (
+            ("migrate", "Up to date at "), ("requeue --all-failed", "Requeued 0 "),
+        ):  # fmt: skip
+            process = await asyncio.create_subprocess_shell(
+                told.removeprefix("Other commands: ").replace("COMMAND", command),
+                cwd=directory,
+                env={"PATH": os.defpath, **OTHER_POSTGRES},
+                stdout=asyncio.subprocess.PIPE,
+            )
+            output, _ = await process.communicate()
+            assert output.decode().startswith(answer)
+        password = (up.data / "postgres" / "password").read_text(encoding="utf-8").strip()
+        for child in psutil.Process(up.process.pid).children(recursive=True):
+            assert password not in " ".join(child.cmdline())
+            assert not OTHER_POSTGRES.keys() & child.environ().keys(), child.cmdline()
+
+
+async def test_off_switch_another_server_s_variables_keep_it_from_starting(tmp_path: Path) -> None:
+    with running(tmp_path, prefix=(), **OTHER_POSTGRES, **without_guards("other_postgres")) as up:
+        await up.said("Waiting for postgres: ")
+        assert "Ready at " not in up.output
 
 
 async def test_other_commands_reach_the_servers_as_it_says(tmp_path: Path) -> None:

@@ -3,6 +3,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def shortlist(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -82,3 +86,31 @@ def test_migrating_twice_does_nothing_the_second_time(database_url: str) -> None
 def test_requeue_wants_ids_or_a_filter_and_not_both() -> None:
     assert shortlist("requeue").returncode == 2
     assert shortlist("requeue", "--all-failed", "some-id").returncode == 2
+
+
+def test_a_directory_of_no_up_is_refused_before_a_command_runs(tmp_path: Path) -> None:
+    for made in ("", "DATABASE_URL=postgresql://127.0.0.1:1/x\n"):
+        if made:
+            (tmp_path / "env").write_text(made, encoding="utf-8")
+        done = shortlist("--data", str(tmp_path), "requeue", "--all-failed")
+        assert done.returncode == 2
+        assert "env" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_directory_says_where_the_servers_are_whatever_the_shell_says(tmp_path: Path) -> None:
+    urls = "DATABASE_URL=postgresql://127.0.0.1:1/by-directory\nREDIS_URL=redis://127.0.0.1:1\n"
+    (tmp_path / "env").write_text(urls, encoding="utf-8")
+    elsewhere = {"DATABASE_URL": "postgresql://127.0.0.1:1/by-shell"}
+    done = shortlist("--data", str(tmp_path), "settings", **elsewhere)
+    assert "by-directory" in done.stdout
+    assert "by-shell" not in done.stdout
+
+
+def test_up_has_its_own_flag_for_the_directory(tmp_path: Path) -> None:
+    done = shortlist("--data", str(tmp_path), "up")
+    assert (done.returncode, "up --data DIR" in done.stderr) == (2, True)
+
+
+def test_requeue_has_no_use_for_a_redis() -> None:
+    assert shortlist("requeue", "--all-failed", "--redis-url", "redis://h").returncode == 2

@@ -7,6 +7,7 @@ test of the guard to fail.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,10 +37,32 @@ async def _pings(client: Any) -> bool:
     return bool(await client.ping())
 
 
+def _prepare_behind_a_pooler() -> None:
+    async def opened(url: Any, **more: Any) -> Any:
+        return await old(url, **(more | {"statement_cache_size": 100}))
+
+    old = replace("shortlist.storage.postgres:_open", opened)
+
+
+def _let_the_driver_parse() -> None:
+    def understand(self: Any, _: object) -> None:
+        self._arguments = {"dsn": self.get_secret_value()}
+
+    replace("shortlist.urls.database:DatabaseUrl._understand", understand)
+    replace("shortlist.urls.database:_taken_apart", str)
+
+
+def _pass_the_shell_s_variables_on() -> None:
+    replace("shortlist.embedded.programs:environment", lambda: dict(os.environ))
+
+
 GUARDS: dict[str, Callable[[], object]] = {
     "redis_left": lambda: replace("shortlist.storage.redis_pool:_mark", _nothing),
     "server_watch": lambda: replace("shortlist.storage.watch:Watch._leave_all", _nothing),
     "redis_written": lambda: replace("shortlist.storage.redis:takes_writes", _pings),
+    "other_postgres": _pass_the_shell_s_variables_on,
+    "url_parser": _let_the_driver_parse,
+    "nothing_prepared": _prepare_behind_a_pooler,
 }
 """By name: applies the patch in the process that is starting."""
 

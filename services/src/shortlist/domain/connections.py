@@ -8,6 +8,12 @@ if TYPE_CHECKING:
     from shortlist.domain.application import ConnectionMode
 
 
+PER_JOB_WANTS_SESSIONS = (
+    "perJob keeps a session of Postgres for each score, and a pooler in transaction mode has none; "
+    "use perWrite, or a DATABASE_URL that leads to Postgres itself"
+)
+
+
 def slots_for(grant: int, *, overhead: int, concurrency: int, mode: ConnectionMode) -> int:
     """Applications that a grant allows to be scored at once.
 

@@ -94,6 +94,27 @@ class DataDirectory:
             )
 
 
+def read_environment(root: Path) -> dict[str, str]:
+    """What `DataDirectory.write_environment` wrote of a ``shortlist up``'s servers."""
+    path = root / "env"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataDirectoryError(
+            f"{root} is not the data directory of a shortlist up that has started: its file env "
+            f"cannot be read ({getattr(error, 'strerror', None) or 'no UTF-8'})."
+        ) from None
+    found = dict(line.split("=", 1) for line in lines if "=" in line)
+    if missing := {"DATABASE_URL", "REDIS_URL"} - found.keys():
+        raise DataDirectoryError(f"{path} does not say {' and '.join(sorted(missing))}.")
+    return found
+
+
+def has_postgres(root: Path) -> bool:
+    """Whether a ``shortlist up`` keeps a Postgres of its own there."""
+    return (root / "postgres" / "data").is_dir()
+
+
 @contextmanager
 def opened(root: Path) -> Iterator[DataDirectory]:
     """Have a data directory to oneself. Waits for orphans of a killed predecessor. Blocks."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from shortlist.domain.application import DEFAULT_PIPELINE, PipelineName
+from shortlist.domain.connections import PER_JOB_WANTS_SESSIONS
 from shortlist.domain.pipeline import (
     KIND,
     ClaudeScorer,
@@ -52,6 +53,8 @@ def read_pipelines(
     found.setdefault(DEFAULT_PIPELINE, pipeline_of_settings(settings))
     for pipeline in found.values():
         _refuse_claude_without_what_a_cluster_has(pipeline, settings)
+        if settings.database_url.pooler is not None and pipeline.connections.mode == "perJob":
+            raise BadPipelineFileError(f"Pipeline {pipeline.name}: {PER_JOB_WANTS_SESSIONS}.")
     return found
 
 

@@ -57,10 +57,18 @@ class Surroundings:
             **more,
         )
 
-    def _environment(self) -> dict[str, str]:
+    @property
+    def servers(self) -> dict[str, str]:
+        """Where the servers are, as variables."""
         return {
             "DATABASE_URL": self.database_url.get_secret_value(),
             "REDIS_URL": self.redis_url.get_secret_value(),
+            "SHORTLIST_PGBOUNCER": str(self.database_url.pooler is not None).lower(),
+        }
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **self.servers,
             "SHORTLIST_HOST": "127.0.0.1",
             "SHORTLIST_PORT": "0",
             "SHORTLIST_LOG_LEVEL": self.settings.log_level,

@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING
 from shortlist.embedded import tether
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 NOBODY = 65534
 """The user that Postgres runs as for a root that cannot make user namespaces."""
 
 _SHUTDOWN_SECONDS = 20.0
+
+_POSTGRES = "PG"
+"""What libpq's variables begin with (PGHOST, PGSSLMODE …); those of initdb and postgres, too."""
 
 
 class ServerError(RuntimeError):
@@ -133,17 +136,28 @@ def runs_on(pid: int, directory: Path) -> bool:
     return False
 
 
+def environment() -> dict[str, str]:
+    """Our own, without what tells Postgres's programs and clients of another server."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_POSTGRES)}
+
+
+def forget_other_postgres() -> None:
+    """Have this process, and those that it starts, know of no Postgres but by its URL."""
+    for name in os.environ.keys() - environment().keys():
+        del os.environ[name]
+
+
 def run(
     command: list[str],
-    environment: dict[str, str] | None = None,
+    variables: Mapping[str, str] | None = None,
     inherited: tuple[int, ...] = (),
 ) -> str:
-    """Run a program to its end; what it said, or a `ServerError`."""
+    """Run a program to its end; what it said, or a `ServerError`. ``variables``: further ones."""
     done = subprocess.run(  # noqa: S603 (our own binaries and flags)
         command,
         capture_output=True,
         text=True,
-        env=environment,
+        env=environment() | dict(variables or {}),
         check=False,
         pass_fds=inherited,
         start_new_session=True,  # a Ctrl-C is for the supervisor alone
@@ -168,6 +182,7 @@ def start(command: list[str], log: Path, inherited: tuple[int, ...]) -> subproce
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            env=environment(),
             start_new_session=True,
             pass_fds=inherited,
         )

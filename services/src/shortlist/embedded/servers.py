@@ -70,9 +70,12 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """How to connect; known once the cluster is initialised."""
+        """How to connect, whatever ``PG*`` say; known once the cluster is initialised."""
         host = quote(str(self.socket_directory), safe="")
-        return f"postgresql://shortlist:{self.password}@/shortlist?host={host}&port=5432"
+        return (
+            f"postgresql://shortlist:{self.password}@/shortlist?host={host}&port=5432"
+            "&sslmode=disable&target_session_attrs=any"
+        )
 
     @property
     def is_new(self) -> bool:
@@ -168,13 +171,14 @@ class EmbeddedPostgres:
         made = self.directory / "created"
         if made.exists():
             return
-        environment = os.environ | {"PGPASSWORD": self.password}
         host = str(self.socket_directory)
         psql = [
             postgres_binary("psql"),
             "-X",
             "-h",
             host,
+            "-p",
+            "5432",
             "-U",
             "shortlist",
             "-d",
@@ -182,7 +186,7 @@ class EmbeddedPostgres:
             "-tAc",
         ]
         with suppress(programs.AlreadyThereError):
-            programs.run([*psql, "CREATE DATABASE shortlist"], environment)
+            programs.run([*psql, "CREATE DATABASE shortlist"], {"PGPASSWORD": self.password})
         made.touch()
 
     def why_not(self) -> str:

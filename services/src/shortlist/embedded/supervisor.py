@@ -13,7 +13,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from shortlist.embedded import processes
+from shortlist.embedded import processes, programs
 from shortlist.embedded.child import Child, last_line
 from shortlist.embedded.crew import Crew
 from shortlist.embedded.servers import EmbeddedPostgres, EmbeddedRedis, ServerError
@@ -235,6 +235,7 @@ class Supervisor:
             self._start_server(processes.redis_program(valkey, self._data))
             redis_url = RedisUrl(valkey.url)
         if not database_url:
+            programs.forget_other_postgres()
             cluster = EmbeddedPostgres(
                 self._data.postgres, log=self._data.log("postgres"), inherited=inherited
             )
@@ -258,10 +259,7 @@ class Supervisor:
         self._scaler = Scaler(self._observer, self._sizing, self.crews, self._tell)
         await asyncio.to_thread(
             self._data.write_environment,
-            {
-                "DATABASE_URL": around.database_url.get_secret_value(),
-                "REDIS_URL": around.redis_url.get_secret_value(),
-            },
+            around.servers,
         )
 
     async def _refuse_absent_servers(self) -> None:

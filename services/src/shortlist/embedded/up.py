@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -114,7 +115,9 @@ class Up:
         stops: Stops,
     ) -> None:
         """Nothing runs before `run`."""
+        self._settings = settings
         self._data = data
+        self._quoted = shlex.quote(str(data.root))
         self._screen = screen
         self._stops = stops
         self._supervisor = Supervisor(data, settings, pipelines, screen.say)
@@ -132,15 +135,15 @@ class Up:
         """Start, serve, drain."""
         self._url = _url(listener)
         self._screen.say(f"Starting; everything is kept in {self._data.root}.")
+        for sentence in _servers_of_others(self._settings):
+            self._screen.say(sentence)
         starting = asyncio.create_task(self._supervisor.start(self._workers, listener, dashboard))
         try:
             if await self._unless_stopped(starting):
                 self._phase = "running"
                 took = time.monotonic() - self._started_at
                 self._screen.say(f"Ready at {self._url} after {took:.1f} s.")
-                self._screen.say(
-                    f"Other commands: env $(cat {self._data.environment}) {_program()} COMMAND"
-                )
+                self._screen.say(f"Other commands: {_program()} --data {self._quoted} COMMAND")
                 demo_url = self._url if demo else None
                 await self._supervisor.start_the_rest(self._workers, dashboard, demo_url)
                 durable = asyncio.create_task(self._supervisor.make_durable())
@@ -244,11 +247,21 @@ def _listen(settings: Settings) -> socket.socket:
         ) from error
 
 
+def _servers_of_others(settings: Settings) -> list[str]:
+    """Which servers are used that are not its own, and what named them."""
+    database, redis = settings.database_url, settings.redis_url
+    pooled = ", through a pooler" if database.pooler else ""
+    return [
+        *([f"Postgres: {database.shown}{pooled}, by DATABASE_URL."] if database else []),
+        *([f"Redis: {redis.shown}, by REDIS_URL."] if redis else []),
+    ]
+
+
 def _program() -> str:
     """What to type for this program: after ``uv run`` it is on nobody's PATH."""
     script = Path(sys.executable).with_name("shortlist")
     here = Path.cwd()
-    return str(script.relative_to(here) if script.is_relative_to(here) else script)
+    return shlex.quote(str(script.relative_to(here) if script.is_relative_to(here) else script))
 
 
 def _url(listener: socket.socket) -> str:

@@ -11,6 +11,7 @@ import typer
 from shortlist.domain.application import ApplicationId
 from shortlist.domain.sweep import NOTHING
 from shortlist.storage import applications, postgres, requeue
+from shortlist.storage.faults import Fault, fault_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,17 +39,20 @@ async def run(
             settings.database_url,
             application_name="shortlist-requeue",
         )
-    except postgres.CONNECTION_ERRORS as error:
-        return _refuse(f"Postgres at DATABASE_URL cannot be reached: {error!r}")
-    try:
-        if ids:
-            count = await _requeue_named(connection, _parsed(ids))
-        else:
-            count = await _requeue_chosen(connection, pipeline, reason)
+        try:
+            if ids:
+                count = await _requeue_named(connection, _parsed(ids))
+            else:
+                count = await _requeue_chosen(connection, pipeline, reason)
+        finally:
+            await postgres.close_quickly(connection)
     except RefusedError as refusal:
         return _refuse(str(refusal))
-    finally:
-        await postgres.close_quickly(connection)
+    except Exception as error:
+        if fault_of(error) is Fault.BUG:
+            raise
+        said = " ".join(str(error).split()) or type(error).__name__
+        return _refuse(f"Postgres at DATABASE_URL cannot be used: {said}")
     typer.echo(f"Requeued {count} {'application' if count == 1 else 'applications'}.")
     return 0
 

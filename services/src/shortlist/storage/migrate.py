@@ -10,10 +10,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from shortlist.storage import roles
+from shortlist.storage.fitness import UnfitDatabaseError, refuse_unfit
 from shortlist.storage.postgres import close_quickly, connect
 
 if TYPE_CHECKING:
@@ -68,10 +71,14 @@ async def migrate_as_told(settings: MigrateSettings, revision: str = "head") -> 
 async def migrate(url: DatabaseUrl | str, revision: str = "head") -> tuple[str, str]:
     """Upgrade to a revision; returns the one before (``""``: an empty database) and after.
 
-    Raises `POSTGRES_ERRORS` when Postgres is away, has no such database, or refuses us.
+    Raises `UnfitDatabaseError` for a database that cannot be ours, and `POSTGRES_ERRORS` when
+    Postgres is away, has no such database, or refuses us.
     """
-    # Within SQLAlchemy the same errors would be its own, and only some of them.
-    await close_quickly(await connect(url, application_name="shortlist-migrate"))
+    connection = await connect(url, application_name="shortlist-migrate")
+    try:
+        await refuse_unfit(connection, head_revision())
+    finally:
+        await close_quickly(connection)
     engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=lambda: connect(url, application_name="shortlist-migrate"),
@@ -87,8 +94,18 @@ async def migrate(url: DatabaseUrl | str, revision: str = "head") -> tuple[str, 
             result = await connection.run_sync(_upgrade, revision)
             await connection.commit()
             return result
+    except DBAPIError as error:
+        raise _of_the_driver(error) from None
+    except CommandError as error:
+        raise UnfitDatabaseError(str(error)) from None
     finally:
         await engine.dispose()
+
+
+def _of_the_driver(error: DBAPIError) -> BaseException:
+    """What the driver raised: SQLAlchemy's errors are its own, and only some of the driver's."""
+    original = error.orig
+    return (original and original.__cause__) or original or error
 
 
 def _upgrade(connection: Connection, revision: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
 
 NEEDED = "0002"
 """The newest revision in ``migrations/versions``; a test compares."""
+
+
+_REVISION = re.compile(r"\d{4}")
+"""Another project's would compare, and mean nothing."""
 
 
 async def revision(connection: Connection) -> str:
@@ -23,4 +28,4 @@ async def revision(connection: Connection) -> str:
 
 def suffices(found: str) -> bool:
     """Whether this code can work with a schema: during a rollout it may be newer than the code."""
-    return found >= NEEDED
+    return _REVISION.fullmatch(found) is not None and found >= NEEDED

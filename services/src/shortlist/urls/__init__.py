@@ -6,7 +6,7 @@ anywhere in it. So no message of this package repeats a part of a URL, and what 
 """
 
 from shortlist.urls.database import DatabaseUrl, Pooler
-from shortlist.urls.parts import BadUrlError, ServerUrl
+from shortlist.urls.parts import BadUrlError, ServerUrl, without_credentials
 from shortlist.urls.redis import RedisUrl
 
-__all__ = ["BadUrlError", "DatabaseUrl", "Pooler", "RedisUrl", "ServerUrl"]
+__all__ = ["BadUrlError", "DatabaseUrl", "Pooler", "RedisUrl", "ServerUrl", "without_credentials"]

@@ -29,12 +29,20 @@ UNKNOWN_PARAMETER = (
 """It is not named: it may be the rest of a password."""
 
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_CREDENTIALS = re.compile(r"(://).*@")
+"""To the last @: a password that was not encoded may have anything in it."""
+
 _HOST = re.compile(r"[\w.\-]+")  # names of containers have underscores
 _MOST_PORTS = 65535
 
 
 class BadUrlError(ValueError):
     """A URL cannot be used. The message says why and repeats no part of it."""
+
+
+def without_credentials(text: str) -> str:
+    """A text without the user and the password of URLs in it (a proxy's, a collector's …)."""
+    return _CREDENTIALS.sub(r"\1********@", text)
 
 
 @dataclass(frozen=True, slots=True)

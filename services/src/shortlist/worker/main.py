@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import time
 from contextlib import AsyncExitStack
 from functools import partial
@@ -14,7 +15,12 @@ from uuid_utils.compat import uuid7
 
 from shortlist import probes, tasks, telemetry
 from shortlist.domain.application import PipelineName, WorkerId
-from shortlist.domain.connections import claims_for, connections_wanted, slots_for
+from shortlist.domain.connections import (
+    PER_JOB_WANTS_SESSIONS,
+    claims_for,
+    connections_wanted,
+    slots_for,
+)
 from shortlist.domain.retry import RetryPolicy
 from shortlist.failpoints import guarded
 from shortlist.storage import pipelines, postgres, redis
@@ -39,6 +45,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+_EXIT_USAGE = 2
 _STALE_SECONDS = 10 * BEAT_SECONDS
 
 _PLANS = {"plan_cache_mode": "force_generic_plan"}
@@ -48,6 +55,9 @@ primary keys, whatever the parameters."""
 
 async def run(settings: WorkerSettings) -> int:
     """Work until SIGTERM or SIGINT; a second one stops at once. Returns the exit code."""
+    if settings.database_url.pooler is not None and settings.connection_mode == "perJob":
+        sys.stderr.write(f"shortlist: SHORTLIST_CONNECTION_MODE: {PER_JOB_WANTS_SESSIONS}\n")
+        return _EXIT_USAGE
     telemetry.configure_logging(settings, "worker")
     stop_tracing = telemetry.configure_tracing(settings, "worker")
     stop, stop_now = asyncio.Event(), asyncio.Event()

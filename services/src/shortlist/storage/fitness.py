@@ -1,0 +1,81 @@
+"""Whether a database may become ours, or is: asked before anything in it is changed."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shortlist.storage.postgres import Connection
+
+OLDEST_POSTGRES = 14
+
+_REVISION = re.compile(r"\d{4}")
+_VERSIONS = "alembic_version"
+_OURS = frozenset({"pipelines", "applications", "attempts", "results", "audit_log", "workers"})
+"""Tables of the first revision."""
+
+_FOUND = """
+SELECT current_setting('server_encoding') AS encoding, current_database()::text AS database,
+       current_user::text AS role, current_schema()::text AS schema,
+       coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create,
+       ARRAY(
+           SELECT relname::text FROM pg_class c
+           WHERE relkind IN ('r', 'p', 'v', 'm', 'f')
+             AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
+             AND NOT EXISTS (
+                 SELECT FROM pg_depend d
+                 WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+           ORDER BY relname) AS relations
+"""
+"""Whatever belongs to an extension (PostGIS, pg_stat_statements) is nobody's project."""
+
+
+class UnfitDatabaseError(Exception):
+    """A database cannot be used; the message says why. Nothing was changed."""
+
+
+async def refuse_unfit(connection: Connection, head: str) -> None:
+    """Raise `UnfitDatabaseError` unless the schema can be brought to revision ``head`` here."""
+    major = connection.get_server_version().major
+    if major < OLDEST_POSTGRES:
+        raise UnfitDatabaseError(f"it is Postgres {major}; {OLDEST_POSTGRES} or newer is needed")
+    found = await connection.fetchrow(_FOUND)
+    assert found is not None
+    if found["encoding"] != "UTF8":
+        raise UnfitDatabaseError(
+            f"database {found['database']} has the encoding {found['encoding']}, and UTF8 is "
+            "needed: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )
+    if found["schema"] is None:
+        raise UnfitDatabaseError(
+            f"role {found['role']} may use no schema of its search_path in {found['database']}"
+        )
+    revision = await _our_revision(connection, found)
+    if not found["may_create"] and revision < head:
+        raise UnfitDatabaseError(
+            f"role {found['role']} may not create tables: GRANT CREATE, USAGE ON SCHEMA "
+            f"{found['schema']} TO {found['role']}, or make it the owner of {found['database']}"
+        )
+
+
+async def _our_revision(connection: Connection, found: Any) -> str:
+    """The revision of our schema, empty when nothing is there; raises when something else is."""
+    relations = frozenset[str](found["relations"])
+    if relations <= {_VERSIONS} and not await _versions(connection, relations):
+        return ""
+    versions = await _versions(connection, relations)
+    if len(versions) == 1 and _REVISION.fullmatch(versions[0]) and relations >= _OURS:
+        return versions[0]
+    other = min(relations - _OURS - {_VERSIONS}, default=min(relations))
+    raise UnfitDatabaseError(
+        f"database {found['database']} holds what is not Shortlist's ({other}, for one); give "
+        "Shortlist a database of its own"
+    )
+
+
+async def _versions(connection: Connection, relations: frozenset[str]) -> list[str]:
+    if _VERSIONS not in relations:
+        return []
+    rows = await connection.fetch("SELECT version_num FROM alembic_version")
+    return [row["version_num"] for row in rows]

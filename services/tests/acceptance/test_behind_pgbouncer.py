@@ -1,0 +1,236 @@
+"""Everything but perJob works through a PgBouncer in transaction mode, as its defaults are.
+
+All the commands that speak to Postgres are run through it, with more clients at once than it keeps
+servers for, and while it is killed; what is promised holds as it does without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+import asyncpg
+import pytest
+
+from shortlist.storage import looks, postgres
+from shortlist.urls import DatabaseUrl, Pooler
+from support.ledger import Ledger
+from support.pgbouncer import PgBouncer
+from support.stack import Stack, status_of
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from shortlist.embedded.servers import EmbeddedPostgres
+    from support.stack import Service
+
+CLIENTS = 10
+
+
+@pytest.fixture
+async def bouncer(tmp_path: Path, postgres_server: EmbeddedPostgres) -> AsyncIterator[PgBouncer]:
+    bouncer = PgBouncer(tmp_path / "pgbouncer", postgres_server)
+    await bouncer.start()
+    yield bouncer
+    await bouncer.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+async def empty(postgres_server: EmbeddedPostgres) -> AsyncIterator[str]:
+    """The name of a database that has nothing in it yet."""
+    name = f"pooled_{time.monotonic_ns()}"
+    admin = await asyncpg.connect(postgres_server.url.replace("/shortlist?", "/postgres?"))
+    await admin.execute(f"CREATE DATABASE {name}")
+    yield name
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+def run(*arguments: str, database_url: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "shortlist", *arguments],
+        env={"PATH": os.environ["PATH"], "DATABASE_URL": database_url},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@asynccontextmanager
+async def everything(
+    tmp_path: Path, url: str, direct_url: str, redis_url: str, *, unguarded: str = ""
+) -> AsyncIterator[tuple[Stack, list[Service], list[Ledger]]]:
+    """Two ingests, a worker, maintenance and a dashboard; a client of each ingest."""
+    async with (
+        Stack(
+            tmp_path,
+            url,
+            redis_url,
+            connection_mode="perWrite",
+            service_seconds=0.05,
+            concurrency=50,
+        ) as stack,
+        AsyncExitStack() as clients,
+    ):
+        ingests = [await stack.start("ingest", wait=False, unguarded=unguarded) for _ in range(2)]
+        for role in ("worker", "maintenance", "dashboard"):
+            await stack.start(role, wait=False)
+        await stack.ready()
+        ledgers = [
+            await clients.enter_async_context(Ledger(one.url, direct_url)) for one in ingests
+        ]
+        yield stack, ingests, ledgers
+
+
+async def submitted(ledgers: list[Ledger], ingests: list[Service], count: int) -> None:
+    """From many clients at once, each of which also reads; nothing but 202 and 200."""
+
+    async def read(ingest: Service) -> None:
+        for _ in range(count):
+            status = await status_of(f"{ingest.url}/leaderboard")
+            assert status == 200, f"refused: a leaderboard was answered {status}"
+
+    await asyncio.gather(
+        *(ledger.submit(count, at_once=CLIENTS) for ledger in ledgers),
+        *(read(ingest) for ingest in ingests for _ in range(2)),
+    )
+    answers = [dict(ledger.answers) for ledger in ledgers]
+    assert all(set(a) == {202} for a in answers), f"refused: {answers}"
+
+
+@pytest.mark.slow
+async def test_behind_pgbouncer(
+    tmp_path: Path,
+    bouncer: PgBouncer,
+    empty: str,
+    postgres_server: EmbeddedPostgres,
+    redis_url: str,
+) -> None:
+    url, direct_url = bouncer.url(empty), postgres_server.url.replace("/shortlist?", f"/{empty}?")
+    for said in ("empty -> ", "Up to date"):
+        done = run("migrate", database_url=url)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(said)
+    async with everything(tmp_path, url, direct_url, redis_url) as (_, ingests, ledgers):
+        await submitted(ledgers, ingests, 150)
+        await until(lambda: _all_scored(ledgers), what="all are scored")
+        for how in (signal.SIGKILL, signal.SIGTERM):
+            await _broken_under_load(bouncer, ledgers, how)
+        for ledger in ledgers:
+            await ledger.settle()
+            await ledger.assert_nothing_is_half_done()
+    done = run("requeue", "--all-failed", database_url=url)
+    assert (done.returncode, done.stdout) == (0, "Requeued 0 applications.\n"), done.stderr
+    assert "unsupported startup parameter" not in bouncer.log
+
+
+async def _all_scored(ledgers: list[Ledger]) -> bool:
+    return await ledgers[0].scored() >= sum(len(ledger.accepted) for ledger in ledgers)
+
+
+async def _broken_under_load(
+    bouncer: PgBouncer, ledgers: list[Ledger], how: signal.Signals
+) -> None:
+    async with AsyncExitStack() as loads:
+        for ledger in ledgers:
+            await loads.enter_async_context(ledger.load(per_second=20))
+        await bouncer.stop(how)
+        await asyncio.sleep(1)  # the length of the outage, not a wait for something
+        await bouncer.start()
+        before = await ledgers[0].scored()
+        await ledgers[0].until_scored(before + 40)
+    for ledger in ledgers:
+        assert set(ledger.answers) <= {202, 503}, f"odd answers: {ledger.answers}"
+
+
+async def test_off_switch_prepared_statements_behind_a_pooler_refuse_requests(
+    tmp_path: Path, bouncer: PgBouncer, database_url: str, redis_url: str
+) -> None:
+    name = database_url.partition("?")[0].rpartition("/")[2]
+    with pytest.raises(AssertionError, match=r"^refused: "):
+        async with everything(
+            tmp_path, bouncer.url(name), database_url, redis_url, unguarded="nothing_prepared"
+        ) as (_, ingests, ledgers):
+            await submitted(ledgers, ingests, 150)
+
+
+async def test_a_time_out_holds_behind_a_pooler_and_in_no_other_session(
+    bouncer: PgBouncer, database_url: str
+) -> None:
+    name = database_url.partition("?")[0].rpartition("/")[2]
+    hurried = await postgres.connect(
+        bouncer.url(name), application_name="hurried", settings={"statement_timeout": "100"}
+    )
+    patient = await postgres.connect(bouncer.url(name), application_name="patient")
+    with pytest.raises(asyncpg.QueryCanceledError):
+        await hurried.fetch("SELECT pg_sleep(5)")
+    assert await hurried.fetchval("SHOW statement_timeout") == "100ms"
+    async with hurried.transaction():
+        assert await hurried.fetchval("SHOW statement_timeout") == "100ms"
+    # One session served both: what the one set must not have stayed.
+    assert await patient.fetchval("SHOW statement_timeout") == "0"
+    assert await patient.fetchval("SELECT 1 FROM (SELECT pg_sleep(0.2)) s") == 1
+    for connection in (hurried, patient):
+        await postgres.close_quickly(connection)
+
+
+async def test_a_cancelled_statement_behind_a_pooler_leaves_nothing_behind(
+    bouncer: PgBouncer, database_url: str, db: postgres.Connection
+) -> None:
+    name = database_url.partition("?")[0].rpartition("/")[2]
+    connection = await postgres.connect(bouncer.url(name), application_name="cancelled")
+    insert = "INSERT INTO pipelines (name) SELECT 'late' FROM (SELECT pg_sleep(0.5)) s"
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await connection.execute(insert)
+    assert connection.is_closed()
+
+    async def is_over() -> bool:
+        return not await db.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND query = $2 "
+            "AND state <> 'idle'",
+            name,
+            insert,
+        )
+
+    await until(is_over, what="Postgres has ended it")
+    assert await db.fetchval("SELECT count(*) FROM pipelines WHERE name = 'late'") == 0
+
+
+async def test_the_budget_behind_a_pooler_is_what_the_pooler_lets_in(
+    bouncer: PgBouncer, database_url: str
+) -> None:
+    name = database_url.partition("?")[0].rpartition("/")[2]
+    url = DatabaseUrl(bouncer.url(name)).behind(Pooler(client_connections=70))
+    connection = await postgres.connect(url, application_name="shortlist-worker somebody")
+    look = await looks.look_at_connections(connection)
+    await postgres.close_quickly(connection)
+    assert (look.budget(10), look.open_by_worker) == (60, {})
+
+
+def test_a_worker_in_per_job_is_refused_behind_a_pooler(bouncer: PgBouncer) -> None:
+    for arguments in (("worker",), ("worker", "--connection-mode", "perJob")):
+        done = subprocess.run(
+            [sys.executable, "-m", "shortlist", *arguments],
+            env={
+                "PATH": os.environ["PATH"],
+                "DATABASE_URL": bouncer.url("shortlist"),
+                "REDIS_URL": "redis://127.0.0.1:1",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 2
+        assert "perWrite" in done.stderr
+        assert len(done.stderr.splitlines()) == 1

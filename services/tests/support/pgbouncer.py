@@ -1,0 +1,93 @@
+"""The real PgBouncer, as its package brings it: its defaults, and transaction mode."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from shortlist.embedded.programs import as_ordinary_user
+from support import reaper
+from support.stack import free_port
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shortlist.embedded.servers import EmbeddedPostgres
+
+_PROGRAM = "pgbouncer"
+
+_CONFIGURATION = """
+[databases]
+* = host={host} port=5432
+
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+pool_mode = transaction
+auth_type = scram-sha-256
+auth_file = {users}
+"""
+
+
+@dataclass
+class PgBouncer:
+    """One PgBouncer before a Postgres of the test's; the same port after a restart."""
+
+    directory: Path
+    server: EmbeddedPostgres
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    def url(self, database: str) -> str:
+        """A database through it, as a provider would hand it out."""
+        password = quote(self.server.password, safe="")
+        return f"postgres://shortlist:{password}@127.0.0.1:{self.port}/{database}?pgbouncer=true"
+
+    @property
+    def log(self) -> str:
+        """All that it said."""
+        return self._log.read_text(encoding="utf-8")
+
+    @property
+    def _log(self) -> Path:
+        return self.directory / "pgbouncer.log"
+
+    async def start(self) -> None:
+        """Start it and wait until it listens."""
+        self._spawn()
+        await until(self._listens, what=f"PgBouncer listens: {self.log[-500:]}")
+
+    def _spawn(self) -> None:
+        self.directory.mkdir(exist_ok=True)
+        users, configuration = self.directory / "users", self.directory / "pgbouncer.ini"
+        users.write_text(f'"shortlist" "{self.server.password}"\n', encoding="utf-8")
+        configuration.write_text(
+            _CONFIGURATION.format(host=self.server.socket_directory, port=self.port, users=users),
+            encoding="utf-8",
+        )
+        command = as_ordinary_user([_PROGRAM, str(configuration)])  # it refuses root, too
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        reaper.entrust(self.process)
+
+    async def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End it; every connection through it breaks."""
+        assert self.process is not None
+        self.process.send_signal(how)
+        await asyncio.to_thread(self.process.wait)
+
+    async def _listens(self) -> bool:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except OSError:
+            return False
+        writer.close()
+        return True
