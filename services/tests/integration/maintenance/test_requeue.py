@@ -144,4 +144,4 @@ async def test_without_postgres_it_says_so(
 ) -> None:
     settings = make_settings(database_url="postgresql://x@/y?host=/nowhere")
     assert await requeue.run(settings, ids=[], pipeline=None, reason=None) == 1
-    assert "Postgres at DATABASE_URL cannot be reached" in capsys.readouterr().err
+    assert "Postgres at DATABASE_URL cannot be used" in capsys.readouterr().err
