@@ -14,9 +14,11 @@ depends_on = None
 ABANDONMENTS = """
 -- Attempts of an application that were neither finished nor ended (the one under way included),
 -- since it was last requeued or last ended in an error: what its workers left open when they died.
-CREATE FUNCTION abandonments(of_id uuid, OUT total integer, OUT alone integer)
+-- And when the first of them began.
+CREATE FUNCTION abandonments(
+    of_id uuid, OUT total integer, OUT alone integer, OUT since timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT count(*)::integer, (count(*) FILTER (WHERE n.alone))::integer
+    SELECT count(*)::integer, (count(*) FILTER (WHERE n.alone))::integer, min(n.claimed_at)
     FROM attempts n
     WHERE n.application_id = of_id AND n.outcome IS NULL AND n.attempt > greatest(
         (SELECT max(q.attempt) FROM audit_log q

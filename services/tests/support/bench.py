@@ -62,12 +62,17 @@ class Bench:
         )
 
     async def submit(self, count: int = 1, payload: str = "payload") -> list[ApplicationId]:
+        ids = await self.accept(count, payload)
+        await self.line.publish([Entry(one) for one in ids])
+        return ids
+
+    async def accept(self, count: int, payload: str) -> list[ApplicationId]:
+        """Without publishing them."""
         group = [
             NewApplication(ApplicationId(uuid7s.uuid7()), DEFAULT, f"candidate {n}", payload)
             for n in range(count)
         ]
         await applications.accept(self.db, group)
-        await self.line.publish([Entry(a.id) for a in group])
         return [a.id for a in group]
 
     @asynccontextmanager

@@ -1,51 +1,38 @@
-"""What Kubernetes does to a worker that hangs or grows: liveness probes and a limit on memory."""
+"""What a container's limit does to a worker that grows."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections import Counter
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from support.stack import status_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from support.stack import Service
 
-_PERIOD_SECONDS = 0.3
-_PROBE_TIMEOUT_SECONDS = 1.5
-_FAILURES = 3
+_LOOK_SECONDS = 0.05
 
 
 @asynccontextmanager
-async def kubelet(workers: list[Service], *, limit_bytes: int = 2**62) -> AsyncIterator[None]:
-    """For the length of a block, kill what does not answer (any more) or is too big."""
-    tasks = [asyncio.create_task(_keep(worker, limit_bytes)) for worker in workers]
+async def memory_limited(workers: list[Service], limit_bytes: int) -> AsyncIterator[None]:
+    """For the length of a block, kill what has more memory than that."""
+    keeper = asyncio.create_task(_keep(workers, limit_bytes))
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
 
 
-async def _keep(worker: Service, limit_bytes: int) -> None:
-    failures: Counter[int] = Counter()  # by process id: a successor starts anew
+async def _keep(workers: list[Service], limit_bytes: int) -> None:
     while True:
-        await asyncio.sleep(_PERIOD_SECONDS)
-        pid = worker.process.pid
-        if resident_bytes(pid) > limit_bytes:
-            worker.kill()
-        elif await status_of(f"{worker.url}/healthz", _PROBE_TIMEOUT_SECONDS) == 200:
-            failures[pid] = 0
-        elif pid in failures:  # else it never answered: it is starting
-            failures[pid] += 1
-            if failures[pid] >= _FAILURES and pid == worker.process.pid:
+        for worker in workers:
+            if resident_bytes(worker.process.pid) > limit_bytes:
                 worker.kill()
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 def resident_bytes(pid: int) -> int:

@@ -239,6 +239,8 @@ class Stack:
         self.directory = directory
         self.database_url = database_url
         self.services: list[Service] = []
+        self.expected_deaths = {-signal.SIGKILL}
+        """Exit codes that are the test's doing; minus the signal's number."""
         self._environment = {
             "PATH": os.environ["PATH"],
             "DATABASE_URL": database_url,
@@ -287,7 +289,7 @@ class Stack:
 
     def assert_no_crash(self) -> None:
         """Kills are the tests' doing; whatever else ends a process by itself is a bug."""
-        crashed = [s for s in self.services if any(d != -signal.SIGKILL for d in s.deaths)]
+        crashed = [s for s in self.services if set(s.deaths) - self.expected_deaths]
         assert not crashed, "crashed: " + "\n".join(f"{s.name}: {s.tail()}" for s in crashed)
 
     async def __aenter__(self) -> Self:

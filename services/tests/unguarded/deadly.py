@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -25,10 +26,9 @@ def crash() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def loop() -> NoReturn:
-    """Never yields to the event loop."""
-    while True:
-        pass
+def loop() -> None:
+    """Never ends, and keeps the interpreter's lock: a match that backtracks (2^64 ways)."""
+    re.match(r"(a+)+$", "a" * 64 + "b")
 
 
 def memory() -> NoReturn:

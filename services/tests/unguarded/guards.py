@@ -78,9 +78,15 @@ def _deadly_payloads() -> None:
 
 
 GUARDS["deadly_payloads"] = _deadly_payloads
+GUARDS["hangs_soon"] = lambda: replace("shortlist.worker.watchdog:HANGING_SECONDS", 3.0)
+"""Not a guard: the watchdog, sooner than in 20 s."""
+GUARDS["watchdog"] = lambda: replace(
+    "shortlist.worker.watchdog:faulthandler.dump_traceback_later", lambda *_, **__: None
+)
 GUARDS["isolation"] = lambda: replace("shortlist.storage.claims:SUSPECT_AFTER", None)
 GUARDS["conviction_alone"] = lambda: replace(
-    "shortlist.domain.sweep:is_convicted", lambda *, abandoned, alone: abandoned - alone >= 4
+    "shortlist.domain.sweep:is_convicted",
+    lambda *, abandoned, alone, others_end: abandoned - alone >= 4 + 0 * others_end,
 )
 GUARDS["proof_of_life"] = lambda: replace("shortlist.worker.runner:is_proved", lambda _: True)
 

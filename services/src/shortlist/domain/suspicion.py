@@ -7,7 +7,8 @@ worker vanishes too, it was this application, or the world outside: a node that 
 ``kill -9``, a release. So that the world outside convicts nobody, a suspect is given only to a
 worker that has proved that workers live: it has lived through two thirds of the time since the
 suspect was last claimed. While all workers are killed again and again, none has, and no suspect is
-tried. Nothing here reads a clock; all times come from Postgres.
+tried. Nor is one convicted early while nothing else is scored. Nothing here reads a clock; all
+times come from Postgres.
 """
 
 from __future__ import annotations
@@ -22,18 +23,23 @@ SUSPECT_AFTER = 2
 """Abandoned so often, it is scored alone. Once is a lost node; twice in a row is a hint."""
 
 CONVICTED_AFTER = 4
-"""Abandoned so often in all, it fails. Where one score in sixty loses its worker (a node that lives
-an hour, scores of a minute), an innocent one fails in one of 13 million; with three, of 216 000."""
+"""Abandoned so often in all, it fails, when others were scored meanwhile. Where one score in sixty
+loses its worker (a node that lives an hour, scores of a minute), an innocent one fails in one of 13
+million; with three, of 216 000."""
 
 CONVICTED_AFTER_ALONE = 2
 """And at least so often alone: what died in company is never called poisonous."""
+
+CONVICTED_WITHOUT_OTHERS_AFTER = 25
+"""The same when nothing else was scored meanwhile: then it may be the world that kills workers. A
+poisonous one that is alone in its pipeline harms nothing else, and the next score convicts it."""
 
 PROOF_SHARE = 2 / 3
 """Of the time since the last claim, how much a worker must have lived through. Where all workers
 live for the same time, as under regular kills, what was claimed in the first half of one's life is
 not claimed in the next one's: that would take twice the rest of the first, and of the start."""
 
-LONGEST_PROOF_SECONDS = 30.0
+LONGEST_PROOF_SECONDS = 15.0
 """A worker that has lived so long has proved enough, however long ago the last claim was."""
 
 POSTPONED_SECONDS = 1.0
@@ -56,9 +62,16 @@ def is_suspect(abandoned: int) -> bool:
     return abandoned >= SUSPECT_AFTER
 
 
-def is_convicted(*, abandoned: int, alone: int) -> bool:
-    """Whether it fails: abandoned so often in all (``alone`` of them alone)."""
-    return abandoned >= CONVICTED_AFTER and alone >= CONVICTED_AFTER_ALONE
+def is_convicted(*, abandoned: int, alone: int, others_end: bool) -> bool:
+    """Whether it fails.
+
+    Args:
+        abandoned: attempts that were left open, in all.
+        alone: those of them whose worker held nothing else.
+        others_end: another application of the pipeline was scored since the first of them.
+    """
+    enough = CONVICTED_AFTER if others_end else CONVICTED_WITHOUT_OTHERS_AFTER
+    return abandoned >= enough and alone >= CONVICTED_AFTER_ALONE
 
 
 def is_proved(suspect: Suspect) -> bool:

@@ -78,6 +78,8 @@ class Seen:
     """Attempts that are open or were left open, since it was last requeued or ended in an error."""
     alone: int = 0
     """Those of them whose worker held nothing else."""
+    others_end: bool = False
+    """Another application was scored meanwhile; looked up where it matters."""
     traceparent: str | None = None
 
 
@@ -156,7 +158,8 @@ def judge(
         return "fine"
     if not urgent and (suspected_seconds is None or suspected_seconds < GRACE_SECONDS):
         return "suspect"
-    return "poisoned" if is_convicted(abandoned=seen.abandoned, alone=seen.alone) else "lost"
+    poisoned = is_convicted(abandoned=seen.abandoned, alone=seen.alone, others_end=seen.others_end)
+    return "poisoned" if poisoned else "lost"
 
 
 @dataclass(slots=True)

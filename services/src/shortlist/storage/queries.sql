@@ -259,6 +259,8 @@ SELECT (SELECT count(*) FROM scanned) AS scanned,
 -- `held`: a live worker may still write. `open`: the latest claim was neither finished nor ended.
 -- `known`: its worker may live. `scheduled`: a retry brings it back by itself. `abandoned`: claims
 -- that are open or were left open by their workers; `alone`: those of them whose worker held nothing else.
+-- `others_end`, looked up for what was abandoned $3 times: since then another one was scored, among its
+-- neighbours by id and the newest.
 WITH looked AS MATERIALIZED (
     SELECT unnest($2::uuid[]) AS id
 ), registered AS MATERIALIZED (
@@ -270,7 +272,16 @@ SELECT i.id, a.traceparent, coalesce(t.attempt, 0) AS attempt, t.worker_id,
        lock_key(i.id) IN (SELECT key FROM held_locks)
            OR coalesce(t.outcome IS NULL AND w.leased, false) AS held,
        EXISTS (SELECT FROM retries e WHERE e.application_id = i.id) AS scheduled,
-       coalesce(b.total, 0) AS abandoned, coalesce(b.alone, 0) AS alone
+       coalesce(b.total, 0) AS abandoned, coalesce(b.alone, 0) AS alone,
+       CASE WHEN b.total >= $3::integer THEN EXISTS (
+           SELECT FROM (
+               (SELECT id, pipeline FROM applications WHERE id > i.id ORDER BY id LIMIT 500)
+               UNION ALL (SELECT id, pipeline FROM applications WHERE id < i.id ORDER BY id DESC LIMIT 500)
+               UNION ALL (SELECT id, pipeline FROM applications ORDER BY id DESC LIMIT 500)
+           ) o
+           WHERE o.pipeline = $1 AND EXISTS (SELECT FROM results r
+               WHERE r.application_id = o.id AND r.status = 'scored' AND r.finished_at > b.since OFFSET 0)
+       ) ELSE false END AS others_end
 FROM looked i
 CROSS JOIN LATERAL (
     SELECT traceparent FROM applications WHERE id = i.id AND pipeline = $1 OFFSET 0
@@ -280,7 +291,7 @@ LEFT JOIN LATERAL (
     WHERE application_id = i.id ORDER BY attempt DESC LIMIT 1
 ) t ON true
 LEFT JOIN registered w ON w.id = t.worker_id
-LEFT JOIN LATERAL (SELECT total, alone FROM abandonments(i.id) WHERE t.attempt IS NOT NULL) b ON true
+LEFT JOIN LATERAL (SELECT * FROM abandonments(i.id) WHERE t.attempt IS NOT NULL) b ON true
 WHERE NOT EXISTS (SELECT FROM results r WHERE r.application_id = i.id OFFSET 0)
 ORDER BY i.id
 

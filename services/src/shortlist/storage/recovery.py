@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shortlist.domain.application import ApplicationId, PipelineName
+from shortlist.domain.suspicion import CONVICTED_AFTER
 from shortlist.domain.sweep import NOTHING, Seen
 from shortlist.storage.sql import SQL
 
@@ -74,9 +75,10 @@ async def look(
             known=row["known"],
             abandoned=row["abandoned"],
             alone=row["alone"],
+            others_end=row["others_end"],
             traceparent=row["traceparent"],
         )
-        for row in await connection.fetch(SQL["look"], pipeline, ids)
+        for row in await connection.fetch(SQL["look"], pipeline, ids, CONVICTED_AFTER)
     ]
 
 

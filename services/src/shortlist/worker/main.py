@@ -27,6 +27,7 @@ from shortlist.storage import pipelines, postgres, redis
 from shortlist.storage.limiter import RateLimits
 from shortlist.storage.line import Line
 from shortlist.storage.pool import ConnectionPool
+from shortlist.worker import watchdog
 from shortlist.worker.control import BEAT_SECONDS, OWN_CONNECTIONS, Control
 from shortlist.worker.gate import Gate
 from shortlist.worker.holding import ConnectionHolder, Identity, LeaseHolder, persistently
@@ -66,7 +67,8 @@ async def run(settings: WorkerSettings) -> int:
         loop.add_signal_handler(signal_number, _on_signal, stop, stop_now)
     worker = Worker(settings)
     try:
-        return await worker.run(stop, stop_now)
+        async with watchdog.ended_when_hanging():
+            return await worker.run(stop, stop_now)
     finally:
         stop_tracing()
 

@@ -79,7 +79,7 @@ class Runner:
         self._policy = policy
         self._score_timeout_seconds = score_timeout_seconds
         self._tasks: dict[asyncio.Task[None], Delivery] = {}
-        self._ids: set[ApplicationId] = set()
+        self._ids: dict[ApplicationId, Delivery] = {}
         self._scoring: dict[ApplicationId, _Scoring] = {}
         self._draining = False
         self._solitude = Solitude(state)
@@ -98,7 +98,7 @@ class Runner:
         if delivery.application_id in self._ids:
             self._outbox.acknowledge(delivery)
             return
-        self._ids.add(delivery.application_id)
+        self._ids[delivery.application_id] = delivery
         task = asyncio.create_task(self._run(delivery))
         self._tasks[task] = delivery
         task.add_done_callback(self._done)
@@ -119,7 +119,7 @@ class Runner:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         delivery = self._tasks.pop(task)
-        self._ids.discard(delivery.application_id)
+        self._forget(delivery)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("runner_failed", exc_info=error, application=str(delivery.application_id))
 
@@ -329,8 +329,14 @@ class Runner:
             return True
         assert_never(why)
 
+    def _forget(self, delivery: Delivery) -> None:
+        """Another delivery of the same application is no double any more."""
+        if self._ids.get(delivery.application_id) is delivery:
+            del self._ids[delivery.application_id]
+
     async def _give_back(self, delivery: Delivery) -> None:
         """Put it before all newcomers; if Redis is away, maintenance finds it."""
+        self._forget(delivery)  # our own puller may be the next that is given it
         entry = Entry(delivery.application_id, delivery.traceparent)
         try:
             await self._line.republish([entry], by="drain", first=True)

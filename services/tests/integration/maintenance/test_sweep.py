@@ -164,10 +164,11 @@ async def abandoned(shop: Shop, one: ApplicationId, deaths: str) -> None:
 async def test_an_application_that_kills_its_workers_alone_fails_with_a_reason(
     shop: Shop, sweep: Sweep, desk: Desk
 ) -> None:
-    poison, neighbour, unlucky = await shop.accept(3)
+    poison, neighbour, unlucky, scored = await shop.accept(4)
     await abandoned(shop, poison, "ccaa")
     await abandoned(shop, neighbour, "c" * 99)
     await abandoned(shop, unlucky, "ca")
+    await shop.finish(scored)
     await sweep.run()
     views = await applications.views(shop.db, [poison])
     assert views[poison].status == "failed"
@@ -176,17 +177,45 @@ async def test_an_application_that_kills_its_workers_alone_fails_with_a_reason(
     )
     assert await shop.in_again() == [neighbour, unlucky]
     assert sweep.suspects == {neighbour, unlucky}
-    audit = await shop.db.fetchrow("SELECT event, actor, attempt FROM audit_log")
-    assert audit is not None
-    assert tuple(audit) == ("failed", desk.actor, 4)
+    audit = await shop.db.fetch(
+        "SELECT event, actor, attempt FROM audit_log WHERE application_id = $1", poison
+    )
+    assert [tuple(row) for row in audit] == [("failed", desk.actor, 4)]
+
+
+async def test_while_nothing_else_is_scored_nothing_is_called_poisonous(
+    shop: Shop, sweep: Sweep
+) -> None:
+    scored, one = await shop.accept(2)
+    await shop.finish(scored)  # before
+    await abandoned(shop, one, "cc" + "a" * 20)
+    await sweep.run()
+    assert await shop.in_again() == [one]
+
+
+@pytest.mark.parametrize("places", [-150, 150, 700])
+async def test_a_score_is_seen_beside_the_suspect_and_at_the_lines_head(
+    shop: Shop, places: int
+) -> None:
+    ids = await shop.accept(1_600)
+    one = ids[200]
+    await abandoned(shop, one, "ccaa")
+    (before,) = await recovery.look(shop.db, DEFAULT_PIPELINE, [one])
+    await shop.finish(ids[200 + places])
+    (after,) = await recovery.look(shop.db, DEFAULT_PIPELINE, [one])
+    assert (before.others_end, after.others_end) == (False, places != 700)
+    await shop.finish(ids[-1])
+    (at_last,) = await recovery.look(shop.db, DEFAULT_PIPELINE, [one])
+    assert at_last.others_end
 
 
 async def test_deaths_are_counted_anew_after_a_requeue_and_after_an_error(
     shop: Shop, sweep: Sweep
 ) -> None:
-    requeued, errored = await shop.accept(2)
+    requeued, errored, scored = await shop.accept(3)
     await abandoned(shop, requeued, "ccaa")
     await abandoned(shop, errored, "cca")
+    await shop.finish(scored)
     await sweep.run()
     assert await requeue.requeue(shop.db, [requeued], "test") == {requeued}
     await shop.db.execute(

@@ -28,18 +28,23 @@ def test_what_was_abandoned_twice_is_a_suspect(abandoned: int, *, suspect: bool)
 
 
 @pytest.mark.parametrize(
-    ("abandoned", "alone", "convicted"),
+    ("abandoned", "alone", "others_end", "convicted"),
     [
-        (3, 2, False),
-        (4, 1, False),
-        (4, 2, True),
-        (99, 0, False),  # in company, however often
-        (3, 3, False),  # a worker of one slot is always alone
-        (4, 4, True),
+        (3, 2, True, False),
+        (4, 1, True, False),
+        (4, 2, True, True),
+        (99, 0, True, False),  # in company, however often
+        (3, 3, True, False),  # a worker of one slot is always alone
+        (4, 4, True, True),
+        (24, 22, False, False),  # nothing else is scored: is it the world that kills workers?
+        (25, 23, False, True),
+        (99, 1, False, False),
     ],
 )
-def test_only_deaths_alone_convict(abandoned: int, alone: int, *, convicted: bool) -> None:
-    assert is_convicted(abandoned=abandoned, alone=alone) is convicted
+def test_only_deaths_alone_convict(
+    abandoned: int, alone: int, *, others_end: bool, convicted: bool
+) -> None:
+    assert is_convicted(abandoned=abandoned, alone=alone, others_end=others_end) is convicted
 
 
 def test_the_reason_tells_what_happened() -> None:

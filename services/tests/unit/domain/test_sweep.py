@@ -95,12 +95,14 @@ def test_there_is_no_grace_when_its_holder_is_known_to_be_dead() -> None:
 
 
 def test_an_application_that_kills_its_workers_when_they_are_alone_is_given_up() -> None:
-    assert judged(seen(attempt=4, abandoned=4, alone=2), urgent=True) == "poisoned"
-    assert judged(seen(attempt=4, abandoned=4, alone=1), urgent=True) == "lost"
+    one = seen(attempt=4, abandoned=4, alone=2, others_end=True)
+    assert judged(one, urgent=True) == "poisoned"
+    assert judged(replace(one, alone=1), urgent=True) == "lost"
+    assert judged(replace(one, others_end=False), urgent=True) == "lost"
 
 
 def test_what_was_abandoned_in_company_is_lost_and_never_poisoned() -> None:
-    assert judged(seen(attempt=99, abandoned=99), urgent=True) == "lost"
+    assert judged(seen(attempt=99, abandoned=99, others_end=True), urgent=True) == "lost"
 
 
 @pytest.mark.parametrize(
