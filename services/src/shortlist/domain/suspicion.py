@@ -4,11 +4,11 @@ A worker that vanishes leaves behind what it held, in company. One of these may 
 the others are innocent, and cost nothing but another attempt. What was left behind twice is a
 suspect: it is scored alone, by a worker that holds nothing else until it has ended. When that
 worker vanishes too, it was this application, or the world outside: a node that is lost, a
-``kill -9``, a release. So that the world outside convicts nobody, a suspect is given only to a
-worker that has proved that workers live: it has lived through two thirds of the time since the
-suspect was last claimed. While all workers are killed again and again, none has, and no suspect is
-tried. Nor is one convicted early while nothing else is scored. Nothing here reads a clock; all
-times come from Postgres.
+``kill -9``, a release. So that the world outside convicts nothing, what died alone is given again
+only to a worker that has proved that workers live: it has lived through two thirds of the time
+since the suspect was last claimed. While all workers are killed again and again, none has, and no
+suspect is tried twice. Nor is one convicted early while nothing else is scored. Nothing here reads
+a clock; all times come from Postgres.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ class Suspect:
     """An application that must be claimed alone, and what its would-be claimer needs to know."""
 
     application_id: ApplicationId
+    alone: int
+    """How often it was abandoned alone."""
     since_claim_seconds: float
     """Since it was last claimed."""
     worker_age_seconds: float
@@ -77,10 +79,13 @@ def is_convicted(*, abandoned: int, alone: int, others_end: bool) -> bool:
 def is_proved(suspect: Suspect) -> bool:
     """Whether the worker that asks has lived long enough to be given a suspect.
 
-    A negative age is a clock that was set back: it says nothing, and must keep nothing waiting.
+    Not needed by what never was alone: one death alone convicts nothing, and innocent ones must not
+    wait behind the poisonous one. A negative age is a clock that was set back: it says nothing, and
+    must keep nothing waiting.
     """
     proof_seconds = min(LONGEST_PROOF_SECONDS, PROOF_SHARE * suspect.since_claim_seconds)
-    return suspect.worker_age_seconds < 0 or suspect.worker_age_seconds >= proof_seconds
+    needless = not suspect.alone or suspect.worker_age_seconds < 0
+    return needless or suspect.worker_age_seconds >= proof_seconds
 
 
 def why_convicted(*, abandoned: int, alone: int) -> str:

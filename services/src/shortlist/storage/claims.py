@@ -81,7 +81,7 @@ def _claim(row: Record) -> Claim:
 
 
 def _suspect(row: Record) -> Suspect:
-    return Suspect(row["id"], row["since_claim_seconds"], row["worker_age_seconds"])
+    return Suspect(row["id"], row["alone"], row["since_claim_seconds"], row["worker_age_seconds"])
 
 
 async def postpone(

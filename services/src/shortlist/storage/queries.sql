@@ -95,18 +95,18 @@ ORDER BY r.score DESC, a.id
 -- their verdicts do not count and the sweep finds the work, as with any other claim that is lost. A
 -- verdict's commit waits, and what was written before it is on the disk with it.
 -- $3: the worker holds nothing else, and will not until this has ended; it is written with the attempt.
--- What was abandoned $4 times is not claimed but returned with no attempt, with the seconds since it was
--- last claimed, and since this worker enrolled; null: no number of times is too many.
+-- What was abandoned $4 times is not claimed but returned with no attempt, with how often it was abandoned
+-- alone, and the seconds since it was last claimed, and since this worker enrolled. $4 null: nothing is.
 WITH free AS MATERIALIZED (
-    SELECT a.id, coalesce(t.attempt, 0) + 1 AS attempt, t.claimed_at,
-           CASE WHEN t.attempt >= $4::integer
-                THEN (SELECT total >= $4::integer FROM abandonments(a.id)) ELSE false END AS suspected
+    SELECT a.id, coalesce(t.attempt, 0) + 1 AS attempt, t.claimed_at, b.alone,
+           coalesce(b.total >= $4::integer, false) AS suspected
     FROM unnest($1::uuid[]) AS i (id)
     CROSS JOIN LATERAL (SELECT id FROM applications WHERE id = i.id OFFSET 0) a
     LEFT JOIN LATERAL (
         SELECT attempt, outcome, worker_id, claimed_at FROM attempts
         WHERE application_id = a.id ORDER BY attempt DESC LIMIT 1
     ) t ON true
+    LEFT JOIN LATERAL (SELECT * FROM abandonments(a.id) WHERE t.attempt >= $4::integer) b ON true
     WHERE NOT EXISTS (SELECT FROM results r WHERE r.application_id = a.id OFFSET 0)
       AND NOT EXISTS (SELECT FROM retries e WHERE e.application_id = a.id AND e.due_at > now() OFFSET 0)
       AND NOT EXISTS (
@@ -121,12 +121,12 @@ WITH free AS MATERIALIZED (
     RETURNING application_id, attempt
 )
 SELECT a.id, c.attempt, a.candidate, a.payload, a.accepted_at, a.traceparent,
-       NULL::float8 AS since_claim_seconds, NULL::float8 AS worker_age_seconds,
+       NULL::integer AS alone, NULL::float8 AS since_claim_seconds, NULL::float8 AS worker_age_seconds,
        set_config('synchronous_commit', 'off', true)
 FROM claimed c
 CROSS JOIN LATERAL (SELECT * FROM applications WHERE id = c.application_id OFFSET 0) a
 UNION ALL
-SELECT f.id, NULL, NULL, NULL, NULL, NULL,
+SELECT f.id, NULL, NULL, NULL, NULL, NULL, f.alone,
        extract(epoch FROM clock_timestamp() - f.claimed_at)::float8,
        coalesce(
            (SELECT extract(epoch FROM clock_timestamp() - w.started_at)::float8 FROM workers w WHERE w.id = $2),

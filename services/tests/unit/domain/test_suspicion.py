@@ -17,9 +17,11 @@ from shortlist.domain.suspicion import (
     why_convicted,
 )
 
+ONE = ApplicationId(UUID(int=1))
+
 
 def proved(since_claim_seconds: float, worker_age_seconds: float) -> bool:
-    return is_proved(Suspect(ApplicationId(UUID(int=1)), since_claim_seconds, worker_age_seconds))
+    return is_proved(Suspect(ONE, 1, since_claim_seconds, worker_age_seconds))
 
 
 @pytest.mark.parametrize(("abandoned", "suspect"), [(0, False), (1, False), (2, True), (9, True)])
@@ -68,6 +70,10 @@ def test_a_worker_must_have_outlived_what_may_have_killed_the_last_one(
     assert proved(since, age) is is_old_enough
 
 
+def test_what_never_was_alone_need_not_wait_for_proof() -> None:
+    assert is_proved(Suspect(ONE, 0, 100.0, 0.0))
+
+
 @given(
     period=st.floats(1.0, LONGEST_PROOF_SECONDS),
     start=st.floats(0.5, 3.0),
@@ -86,7 +92,7 @@ def test_regular_kills_from_outside_convict_nothing(
         born, killed = cycle * (period + start), cycle * (period + start) + period
         now = born + first
         while now < killed:
-            if len(claims) < 2 or proved(now - claims[-1], now - born):
+            if len(claims) < 3 or proved(now - claims[-1], now - born):
                 if now + score < killed:
                     return  # scored
                 claims.append(now)
