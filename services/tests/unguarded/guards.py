@@ -86,7 +86,7 @@ GUARDS["watchdog"] = lambda: replace(
 GUARDS["isolation"] = lambda: replace("shortlist.storage.claims:SUSPECT_AFTER", None)
 GUARDS["conviction_alone"] = lambda: replace(
     "shortlist.domain.sweep:is_convicted",
-    lambda *, abandoned, alone, others_end: abandoned - alone >= 4 + 0 * others_end,
+    lambda *, abandoned, alone, others_end: abandoned - alone >= 3 + 0 * others_end,
 )
 GUARDS["proof_of_life"] = lambda: replace("shortlist.worker.runner:is_proved", lambda _: True)
 
@@ -130,3 +130,6 @@ GUARDS["asks_again_soon"] = _asks_again_soon
 GUARDS["refusals_are_everyones"] = _refusals_are_everyones
 GUARDS["one_asks_again"] = _one_asks_again
 GUARDS["backoff"] = _backoff
+GUARDS["others_end"] = lambda: replace(
+    "shortlist.domain.suspicion:CONVICTED_WITHOUT_OTHERS_AFTER", 4
+)

@@ -12,6 +12,7 @@ import pytest
 from shortlist.domain.scoring import Score
 from shortlist.storage import claims
 from shortlist.storage.line import Entry
+from shortlist.worker import runner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -137,16 +138,27 @@ async def test_of_two_suspects_one_is_postponed_without_an_attempt(bench: Bench,
     assert gate.neighbours == [0]
 
 
-async def test_a_young_worker_is_not_given_what_died_alone(bench: Bench, mode: str) -> None:
+async def what_died_alone_is_not_given_to_a_young_worker(bench: Bench, mode: str) -> None:
     gate = Gate()
+    gate.suspects.set()
     suspects = await submit_suspects(bench)
     await bench.db.execute("UPDATE attempts SET claimed_at = now() - interval '10 s', alone = true")
     async with bench.worker(gate, connection_mode=mode):
-        async with asyncio.timeout(10):
-            while await postponed(bench) != suspects:
-                await asyncio.sleep(0.01)
         await bench.until_line_is_empty()
+    assert await postponed(bench) == suspects, "it was not postponed"
     assert len(await attempts(bench, suspects[0])) == 2
+
+
+async def test_what_died_alone_is_not_given_to_a_young_worker(bench: Bench, mode: str) -> None:
+    await what_died_alone_is_not_given_to_a_young_worker(bench, mode)
+
+
+async def test_off_switch_without_proof_of_life_any_worker_is_given_it(
+    bench: Bench, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "is_proved", lambda _: True)
+    with pytest.raises(AssertionError, match="not postponed"):
+        await what_died_alone_is_not_given_to_a_young_worker(bench, mode)
 
 
 async def test_a_worker_that_stops_gives_back_the_suspect_that_waits(
