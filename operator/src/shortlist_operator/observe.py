@@ -33,17 +33,17 @@ class Observer:
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def line(self, pipeline: PipelineName) -> looks.LineLook:
-        """Read the line and the heartbeats; raises `REDIS_ERRORS`."""
+        """Read the line and the heartbeats."""
         async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
             return await looks.look_at_line(self.redis, pipeline)
 
     async def connections(self) -> looks.ConnectionsLook:
-        """Read the limits and who holds what; raises `CONNECTION_ERRORS`."""
+        """Read the limits and who holds what."""
         async with self._postgres() as connection:
             return await looks.look_at_connections(connection)
 
     async def make_known(self, pipeline: ScoringPipeline) -> None:
-        """Tell Postgres of a pipeline and its capacity; raises `POSTGRES_ERRORS`."""
+        """Tell Postgres of a pipeline and its capacity."""
         async with self._postgres() as connection:
             await pipelines.configure(connection, pipeline.name, pipeline.line.capacity)
 

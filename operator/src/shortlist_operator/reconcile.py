@@ -22,8 +22,7 @@ from shortlist.domain.fleet import StartTimes
 from shortlist.domain.pipeline import InvalidPipelineError, ScoringPipeline, parse_pipeline
 from shortlist.failpoints import guarded
 from shortlist.storage import heartbeats
-from shortlist.storage.postgres import CONNECTION_ERRORS, POSTGRES_ERRORS
-from shortlist.storage.redis import REDIS_ERRORS
+from shortlist.storage.faults import is_outage
 from shortlist_operator import desired, fleet, metrics
 from shortlist_operator.kube import KubeError
 from shortlist_operator.own import OwnDeployment, may_size
@@ -92,13 +91,8 @@ class PipelineLoop:
                     interval = await self._tick(resource)
             except KubeError as error:
                 self._failed_at_kubernetes(error)
-            except REDIS_ERRORS as error:
-                metrics.TICK_FAILURES.labels(self._name, "redis").inc()
-                log.warning("redis_unavailable", pipeline=self._name, error=_said(error))
-            except Exception as error:
-                metrics.TICK_FAILURES.labels(self._name, "bug").inc()
-                log.exception("tick_failed", pipeline=self._name)
-                await self._tell_of_failure(resource, error)
+            except Exception as error:  # noqa: BLE001 (`is_outage` decides)
+                await self._failed(resource, error)
             self._budget.looked(self._name)
             self.last_tick = time.monotonic()
             await asyncio.sleep(max(0.05, interval - (time.monotonic() - started)))
@@ -151,6 +145,15 @@ class PipelineLoop:
         metrics.TICK_FAILURES.labels(self._name, "kubernetes").inc()
         log.warning("kubernetes_unavailable", pipeline=self._name, error=str(error))
 
+    async def _failed(self, resource: Json | None, error: Exception) -> None:
+        if is_outage(error):  # only Redis is asked for anything that a tick cannot do without
+            metrics.TICK_FAILURES.labels(self._name, "redis").inc()
+            log.warning("redis_unavailable", pipeline=self._name, error=_said(error))
+            return
+        metrics.TICK_FAILURES.labels(self._name, "bug").inc()
+        log.error("tick_failed", pipeline=self._name, exc_info=error)
+        await self._tell_of_failure(resource, error)
+
     async def _tell_of_failure(self, resource: Json | None, error: Exception) -> None:
         if resource is None:
             return
@@ -166,11 +169,15 @@ class PipelineLoop:
         line, connections, errors = None, None, {}
         try:
             line = self._last_line = await self._observer.line(self._name)
-        except REDIS_ERRORS as error:
+        except Exception as error:
+            if not is_outage(error):
+                raise
             errors["redis"] = f"The line cannot be read: {_said(error)}"
         try:
             connections = await self._observer.connections()
-        except CONNECTION_ERRORS as error:
+        except Exception as error:
+            if not is_outage(error):
+                raise
             errors["postgres"] = f"Postgres cannot be read: {_said(error)}"
         look = self._last_line
         open_by_worker = connections.open_by_worker if connections is not None else {}
@@ -250,7 +257,10 @@ class PipelineLoop:
             return
         try:
             await self._observer.make_known(pipeline)
-        except POSTGRES_ERRORS as error:  # away, or its schema is not there yet: the next tick
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            # Away, or its schema is not there yet: the next tick.
             log.warning("postgres_unavailable", pipeline=self._name, error=_said(error))
         else:
             self._known_capacity = pipeline.line.capacity

@@ -40,6 +40,7 @@ VARIABLES = {"$namespace": "prod", "$pipeline": ".*", "$__rate_interval": "1m"}
 
 RARE = {
     "shortlist_attempts_ended_total",
+    "shortlist_faults_total",
     "shortlist_fenced_total",
     "shortlist_poisonous_total",
     "shortlist_refused_total",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist.storage.postgres import CONNECTION_ERRORS
+from shortlist.storage.faults import is_outage
 from support.cluster import names
 from support.pipelines import interrupted
 
@@ -89,7 +89,9 @@ async def sampled(cluster: Cluster, pipeline: Pipeline) -> AsyncIterator[Samples
         while True:
             try:
                 await ask()
-            except CONNECTION_ERRORS:  # Postgres is being restarted
+            except Exception as error:
+                if not is_outage(error):  # Postgres is being restarted
+                    raise
                 await asyncio.sleep(SAMPLE_SECONDS)
 
     asking = asyncio.create_task(go_on_asking())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_Batch: TypeAlias = "list[tuple[Item, asyncio.Future[Result]]]"
 
 
 class Batcher(Generic[Item, Result]):
@@ -25,9 +26,15 @@ class Batcher(Generic[Item, Result]):
         *,
         overlap: int = 1,
         max_batch: int = 1000,
+        apart: Callable[[Exception], bool] = lambda _: False,
     ) -> None:
-        """``run`` returns one result per item, in order, or raises for all of them."""
+        """``run`` returns one result per item, in order, or raises for all of them.
+
+        ``apart``: whether an error may be one item's only. The batch is run again in halves then,
+        and theirs, until the error is that of the items it belongs to.
+        """
         self._run = run
+        self._apart = apart
         self._overlap = overlap
         self._max_batch = max_batch
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
@@ -79,20 +86,29 @@ class Batcher(Generic[Item, Result]):
             count = min(len(self._waiting), self._max_batch)
             batch = [self._waiting.popleft() for _ in range(count)]
             try:
-                results = await self._run([item for item, _ in batch])
-            except Exception as error:  # noqa: BLE001 (each caller gets it, whatever it is)
-                _fail(batch, error)
+                await self._run_batch(batch)
             except BaseException:
                 for _, future in batch:
                     future.cancel()
                 raise
-            else:
-                for (_, future), result in zip(batch, results, strict=True):
-                    if not future.done():
-                        future.set_result(result)
+
+    async def _run_batch(self, batch: _Batch[Item, Result]) -> None:
+        try:
+            results = await self._run([item for item, _ in batch])
+        except Exception as error:  # noqa: BLE001 (each caller gets it, whatever it is)
+            if len(batch) == 1 or not self._apart(error):
+                _fail(batch, error)
+                return
+            middle = len(batch) // 2
+            await self._run_batch(batch[:middle])
+            await self._run_batch(batch[middle:])
+        else:
+            for (_, future), result in zip(batch, results, strict=True):
+                if not future.done():
+                    future.set_result(result)
 
 
-def _fail(batch: list[tuple[Item, asyncio.Future[Result]]], error: Exception) -> None:
+def _fail(batch: _Batch[Item, Result], error: Exception) -> None:
     for _, future in batch:
         if not future.done():
             future.set_exception(error)

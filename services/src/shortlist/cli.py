@@ -208,7 +208,7 @@ def migrate(
     """Bring the database's schema up to date."""
     settings = _settings("migrate", database_url=database_url)
     migrations = import_module("shortlist.storage.migrate")
-    unreachable = import_module("shortlist.storage.postgres").POSTGRES_ERRORS
+    is_outage = import_module("shortlist.storage.faults").is_outage
     cannot = f"Postgres at {settings.owner_variable} cannot be migrated"
     deadline = time.monotonic() + wait_seconds
     while True:
@@ -217,7 +217,9 @@ def migrate(
             break
         except migrations.UnfitDatabaseError as error:
             fail(f"{cannot}: {error}.")
-        except unreachable as error:
+        except Exception as error:
+            if not is_outage(error):
+                raise
             if time.monotonic() > deadline:
                 fail(f"{cannot}: {_reason(error)}")
         time.sleep(_MIGRATE_AGAIN_SECONDS)

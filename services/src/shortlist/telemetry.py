@@ -80,6 +80,10 @@ SUBMIT_TO_SCORED_SECONDS = Histogram(
     buckets=LATENCY_BUCKETS,
 )  # fmt: skip
 
+FAULTS = Counter(
+    "shortlist_faults", "Steps that a server did not do, by whose trouble it was.",
+    ["step", "fault"],
+)  # fmt: skip
 LEADING = Gauge("shortlist_maintenance_leading", "1 while this process leads maintenance.")
 REPUBLISHED = Counter(
     "shortlist_republished", "Applications put back in the line.", ["pipeline", "why"]

@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from shortlist.dashboard import view
-from shortlist.storage.postgres import CONNECTION_ERRORS
+from shortlist.storage.faults import is_outage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +72,9 @@ def build_app(reader: Reader, more_routes: Sequence[BaseRoute] = ()) -> Starlett
 async def _page(request: Request) -> Response:
     try:
         page = await _read(request)
-    except CONNECTION_ERRORS as error:
+    except Exception as error:
+        if not is_outage(error):
+            raise
         _log.warning("postgres_unavailable", error=repr(error))
         return _html("unavailable.html", 503, retry_after_seconds=RETRY_AFTER_SECONDS)
     return _html("recent.html", 200, page=page)
@@ -81,7 +83,9 @@ async def _page(request: Request) -> Response:
 async def _recent(request: Request) -> Response:
     try:
         page = await _read(request)
-    except CONNECTION_ERRORS:
+    except Exception as error:
+        if not is_outage(error):
+            raise
         return _json(_UNAVAILABLE, 503)
     return _json(page, 200)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from shortlist.storage import applications, heartbeats, pipelines
 from shortlist.storage.line import Line
-from shortlist.storage.redis import REDIS_ERRORS
+from shortlist.storage.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,9 +65,10 @@ class Reader:
         self._redis = redis
         self._reading: asyncio.Task[Snapshot] | None = None
         self._started = float("-inf")
+        self._trouble = Trouble("reading the figures", "redis")
 
     async def snapshot(self) -> Snapshot:
-        """The newest snapshot. Raises `storage.postgres.CONNECTION_ERRORS` without Postgres."""
+        """The newest snapshot. Raises what Postgres says when it does not answer."""
         if self._reading is None or self._is_old(self._reading):
             self._started = time.monotonic()
             self._reading = asyncio.create_task(self._read())
@@ -84,9 +85,12 @@ class Reader:
     async def _figures(self, names: Iterable[PipelineName]) -> Figures | None:
         try:
             async with asyncio.timeout(FIGURES_TIMEOUT_SECONDS):
-                return _sum([await self._figures_of(name) for name in names])
-        except REDIS_ERRORS:
+                figures = _sum([await self._figures_of(name) for name in names])
+        except Exception as error:  # noqa: BLE001 (the rows are shown without the figures)
+            self._trouble.met(error)
             return None
+        self._trouble.over()
+        return figures
 
     async def _figures_of(self, pipeline: PipelineName) -> Figures:
         depth = await Line(self._redis, pipeline).depth()
@@ -104,12 +108,8 @@ class Reader:
 async def _read_truth(
     connection: Connection,
 ) -> tuple[list[ApplicationView], list[PipelineName]]:
-    try:
-        recent = await applications.recent(connection, RECENT_LIMIT)
-        return recent, list(await pipelines.capacities(connection))
-    except (TimeoutError, asyncio.CancelledError):
-        connection.terminate()  # it may be in the middle of a reply: of no use to the next
-        raise
+    recent = await applications.recent(connection, RECENT_LIMIT)
+    return recent, list(await pipelines.capacities(connection))
 
 
 def _sum(parts: list[Figures]) -> Figures:

@@ -70,7 +70,7 @@ class Scaler:
         return [name for name, pipeline in self._pipelines.items() if pipeline.is_asleep]
 
     async def tick(self) -> None:
-        """Act on what the observer saw. Raises `REDIS_ERRORS`; the next tick goes on."""
+        """Act on what the observer saw. Raises what Redis refuses with; the next tick goes on."""
         pipelines = self._pipelines.values()
         for pipeline in pipelines:
             pipeline.see()

@@ -12,10 +12,11 @@ import time
 from typing import TYPE_CHECKING
 
 from shortlist.failpoints import failpoint, guarded
-from shortlist.ingest.errors import unavailable
+from shortlist.ingest.errors import invalid, unavailable
 from shortlist.ingest.timely import Asked, Timely
 from shortlist.storage import applications
 from shortlist.storage.applications import Accepted, AcceptOutcome
+from shortlist.storage.faults import Fault, fault_of
 from shortlist.telemetry import ACCEPT_SECONDS, ACCEPTED, GROUP_SIZE, REFUSED
 
 if TYPE_CHECKING:
@@ -83,7 +84,13 @@ class Accepter:
     ) -> list[AcceptOutcome]:
         group = [w.item for w in waiting]
         await failpoint("ingest.before_commit")
-        outcomes = await self._insert(group, deadline)
+        try:
+            outcomes = await self._insert(group, deadline)
+        except Exception as error:
+            if len(group) > 1 or fault_of(error) is not Fault.ITEM:
+                raise  # each of the group is tried alone, before any of them is blamed
+            REFUSED.labels("invalid").inc()
+            raise invalid("Postgres refuses this application. Nothing was accepted.") from error
         await failpoint("ingest.after_commit")
         accepted = [a for a, o in zip(group, outcomes, strict=True) if isinstance(o, Accepted)]
         _measure(waiting, accepted)

@@ -6,12 +6,12 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-import structlog
-
 from shortlist.ingest.errors import unavailable
 from shortlist.storage import postgres
+from shortlist.storage.faults import Answer, Fault
 from shortlist.storage.pool import ConnectionPool, PoolClosedError
-from shortlist.storage.postgres import CONNECTION_ERRORS, POSTGRES_ERRORS, ServerClock
+from shortlist.storage.postgres import ServerClock
+from shortlist.storage.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,10 +26,6 @@ _RETRY_SECONDS = 0.05
 
 _GONE_MILLISECONDS = "100"
 """How soon Postgres notices, in the middle of a statement, that we have hung up."""
-
-_REFUSALS: tuple[type[BaseException], ...] = (*POSTGRES_ERRORS, PoolClosedError)
-
-_log = structlog.get_logger(__name__)
 
 
 class Database:
@@ -66,20 +62,35 @@ class Database:
         return await self.run(work, None if timeout is None else time.monotonic() + timeout)
 
     async def run(self, work: Callable[[Connection], Awaitable[T]], deadline: float | None) -> T:
-        """Do some work; 503 when it is not done by ``deadline`` (monotonic seconds)."""
-        while True:
-            left = None if deadline is None else deadline - time.monotonic()
-            try:
-                async with asyncio.timeout(left):
-                    return await self._attempt(work)
-            except CONNECTION_ERRORS as error:
-                if deadline is not None and time.monotonic() + _RETRY_SECONDS >= deadline:
-                    _log.warning("postgres_unavailable", doing=self._name, error=repr(error))
+        """Do some work; 503 when it is not done by ``deadline`` (monotonic seconds).
+
+        What is the work's own trouble, or a bug, is raised as it is, and so is an `Answer`.
+        """
+        trouble = Trouble(self._name, "postgres")
+        try:
+            while True:
+                left = None if deadline is None else deadline - time.monotonic()
+                try:
+                    async with asyncio.timeout(left):
+                        return await self._attempt(work)
+                except Answer:
+                    raise
+                except PoolClosedError as error:  # this process ends
                     raise unavailable() from error
-                await asyncio.sleep(_RETRY_SECONDS)
-            except _REFUSALS as error:
-                _log.exception("postgres_refused", doing=self._name)
-                raise unavailable() from error
+                except Exception as error:  # noqa: BLE001 (`fault_of` decides)
+                    await self._again(trouble, error, deadline)
+        finally:
+            trouble.over()
+
+    async def _again(self, trouble: Trouble, error: Exception, deadline: float | None) -> None:
+        """Wait before the next try; raises when none would help, or none is left."""
+        fault = trouble.met(error)
+        if fault in {Fault.ITEM, Fault.BUG}:
+            raise error
+        late = deadline is not None and time.monotonic() + _RETRY_SECONDS >= deadline
+        if late or fault is Fault.EVERYONE:
+            raise unavailable() from error
+        await asyncio.sleep(_RETRY_SECONDS)
 
     async def close(self) -> None:
         """Close the connections; those in use as they come back."""

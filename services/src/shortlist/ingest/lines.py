@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 import structlog
 from uuid_utils.compat import uuid7
 
-from shortlist.ingest.errors import ApiError, invalid
+from shortlist.ingest.errors import invalid
 from shortlist.ingest.gauge import LineGauge
 from shortlist.ingest.timely import Asked, Timely
 from shortlist.storage import applications, pipelines
+from shortlist.storage.faults import said
 from shortlist.storage.line import Depth, Line
-from shortlist.storage.redis import REDIS_REFUSALS
+from shortlist.storage.trouble import Trouble
 from shortlist.telemetry import LINE_DELIVERED, LINE_WAITING
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Lines:
             self._learn_anew, timeout_seconds=None if timeout is None else timeout * _SHARE
         )
         self._learnt_at = -math.inf
+        self._trouble = Trouble("measuring the line", "redis")
 
     def known(self, pipeline: str) -> LineGauge | None:
         """The gauge of a pipeline, if it is known already."""
@@ -83,8 +85,8 @@ class Lines:
         while True:
             try:
                 await self.look()
-            except ApiError as error:  # Postgres is away; what is known stays
-                _log.warning("pipelines_unknown", error=str(error))
+            except Exception as error:  # noqa: BLE001 (what is known stays; the next look is soon)
+                _log.warning("pipelines_unknown", error=said(error))
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def look(self) -> None:
@@ -118,9 +120,11 @@ class Lines:
         asked_after = gauge.tells
         try:
             depth = await line.depth()
-        except REDIS_REFUSALS:
+        except Exception as error:  # noqa: BLE001 (counted in Postgres then)
+            self._trouble.met(error)
             gauge.distrust(time.monotonic())
         else:
+            self._trouble.over()
             if gauge.tells == asked_after:
                 gauge.tell(depth.total, time.monotonic())
             _export(name, depth)

@@ -117,7 +117,7 @@ class Ingest:
         )
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close)
-            with suppress(ApiError, TimeoutError):  # not there: requests get 503 until it is
+            with suppress(Exception):  # not there yet, and said: requests get 503 until it is
                 async with asyncio.timeout(_FIRST_LOOK_SECONDS):
                     await self.lines.look()
             server = await stack.enter_async_context(

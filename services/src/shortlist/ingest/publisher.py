@@ -14,7 +14,7 @@ import structlog
 
 from shortlist.failpoints import failpoint
 from shortlist.storage.line import Entry
-from shortlist.storage.redis import REDIS_REFUSALS
+from shortlist.storage.trouble import Trouble
 from shortlist.telemetry import PUBLISH_FAILURES
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Publisher:
         self._lines = lines
         self._waiting: list[NewApplication] = []
         self._task: asyncio.Task[None] | None = None
+        self._trouble = Trouble("publishing", "redis")
 
     def publish(self, accepted: Sequence[NewApplication]) -> None:
         """Publish soon, or never; returns at once."""
@@ -74,9 +75,11 @@ class Publisher:
             try:
                 entries = [Entry(a.id, a.traceparent) for a in some]
                 depth = await self._lines.line(pipeline).publish(entries)
-            except REDIS_REFUSALS as error:
+            except Exception as error:  # noqa: BLE001 (the rows are there: the sweep finds them)
+                self._trouble.met(error)
                 self._drop(some + self._take(), repr(error))
             else:
+                self._trouble.over()
                 gauge = self._lines.gauge(pipeline)
                 gauge.published([a.id for a in some], depth.total, time.monotonic())
 

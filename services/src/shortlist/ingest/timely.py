@@ -4,6 +4,7 @@ Time-outs that follow each other add up; so every asker brings the moment at whi
 began, and each limit counts from there: how long it may wait for a batch, and how long its batch
 may run.
 A batch that fails answers those who wait behind it too: none of them starts another time-out.
+One that is refused for the data of some of it is tried apart: the others are answered as ever.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from shortlist.batching import Batcher
 from shortlist.ingest.errors import ApiError, unavailable
+from shortlist.storage.faults import may_be_of_one
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,6 +32,13 @@ _LEAST_SHARE = 1 / 3
 
 _LOOK_SECONDS = 0.05
 """Between two looks for askers that have waited too long."""
+
+
+_UNAVAILABLE = 503
+
+
+def _may_be_of_one(error: Exception) -> bool:
+    return not isinstance(error, ApiError) and may_be_of_one(error)
 
 
 class Asked(NamedTuple, Generic[Item]):
@@ -57,7 +66,7 @@ class Timely(Generic[Item, Result]):
         self._run = run
         self._timeout_seconds = timeout_seconds
         self._on_refused = on_refused
-        self._batcher = Batcher(self._run_in_time, overlap=overlap)
+        self._batcher = Batcher(self._run_in_time, overlap=overlap, apart=_may_be_of_one)
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -80,6 +89,8 @@ class Timely(Generic[Item, Result]):
         try:
             return await self._run(asked, self._deadline(min(one.since for one in asked)))
         except ApiError as error:
+            if error.status != _UNAVAILABLE:
+                raise  # it is this one's own
             # Those behind have waited as long: none of them shall wait for another time-out.
             self._on_refused(len(asked) + self._batcher.fail_waiting(error))
             raise

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from shortlist.ingest import sse
-from shortlist.ingest.errors import ApiError
 from shortlist.ingest.http import NO_STORE, Stream, Verbatim
 from shortlist.ingest.statuses import ApplicationStatus
 
@@ -92,7 +91,7 @@ class Watching:
             told = self._announcements.connected
             try:
                 newer = await self._reader.view(view.id)
-            except ApiError:  # Postgres is away
+            except Exception:  # noqa: BLE001 (it was said; the stream goes on when it can be read)
                 told = False
             else:
                 if newer is not None and newer.status != view.status:

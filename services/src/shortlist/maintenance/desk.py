@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from shortlist.failpoints import failpoint
-from shortlist.storage import leases, postgres
+from shortlist.storage import leases
 from shortlist.storage.leases import NotLeadingError
 from shortlist.storage.line import Line
-from shortlist.storage.redis import REDIS_ERRORS
+from shortlist.storage.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -97,25 +97,17 @@ class Desk:
         A turn may return how many seconds to sleep instead of the period. Raises
         `NotLeadingError`, and nothing else.
         """
-        trouble, task = "", asyncio.current_task()
+        trouble, task = Trouble(f"maintaining: {agent}", "server"), asyncio.current_task()
         while True:
             self._turns[agent] = time.monotonic()
             pause: float | None = None
             try:
                 pause = await turn()
-                if trouble:
-                    log.info("agent_recovered", agent=agent)
-                trouble = ""
+                trouble.over()
             except NotLeadingError:
                 raise
-            except (*postgres.CONNECTION_ERRORS, *REDIS_ERRORS) as error:
-                if trouble != type(error).__name__:  # once for each kind, not for each turn
-                    log.warning("agent_waits_for_a_server", agent=agent, error=repr(error))
-                trouble = type(error).__name__
-            except Exception as error:  # one bad turn must not stop all the others
-                if trouble != type(error).__name__:
-                    log.exception("agent_failed", agent=agent)
-                trouble = type(error).__name__
+            except Exception as error:  # noqa: BLE001 (one bad turn must not stop all the others)
+                trouble.met(error)
             if task is not None and task.cancelling():
                 # A cut connection makes a transaction end with an error of its own, which takes
                 # the place of the cancellation.

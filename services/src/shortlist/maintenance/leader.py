@@ -18,7 +18,9 @@ import structlog
 from shortlist import telemetry
 from shortlist.failpoints import guarded
 from shortlist.storage import leases, postgres
+from shortlist.storage.faults import breaks_connection
 from shortlist.storage.leases import Lease, NotLeadingError
+from shortlist.storage.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -72,6 +74,7 @@ class Candidate:
         self._connection: Connection | None = None
         self._lease_seconds = lease_seconds
         self._lead = lead
+        self._standing = Trouble("standing for leader", "postgres")
 
     async def run(self, stop: asyncio.Event) -> None:
         """Wait to lead, lead, and again, until told to stop."""
@@ -94,9 +97,10 @@ class Candidate:
         asked = time.monotonic()
         try:
             lease = await self._ask(take, self._lease_seconds)
-        except postgres.POSTGRES_ERRORS as error:
-            log.warning("postgres_unavailable", doing="standing for leader", error=repr(error))
+        except Exception as error:  # noqa: BLE001 (it stands again)
+            self._standing.met(error)
             return None
+        self._standing.over()
         return None if lease is None else Leadership(lease, asked + self._lease_seconds)
 
     async def _lead_until(self, stop: asyncio.Event, leadership: Leadership) -> None:
@@ -128,17 +132,19 @@ class Candidate:
         async def renew(connection: Connection) -> bool:
             return await leases.renew(connection, leadership.lease, self._lease_seconds)
 
+        trouble = Trouble("renewing the lease", "postgres")
         while True:
             await asyncio.sleep(self._lease_seconds / _RENEWALS_PER_LEASE)
             self.last_turn = asked = time.monotonic()
             try:
                 if await self._ask(renew, leadership.valid_until - asked):
                     leadership.valid_until = asked + self._lease_seconds
+                    trouble.over()
                 elif guarded("leader_fence"):
                     log.warning("leadership_lost", term=leadership.lease.term)
                     return
-            except postgres.POSTGRES_ERRORS as error:
-                log.warning("postgres_unavailable", doing="renewing the lease", error=repr(error))
+            except Exception as error:  # noqa: BLE001 (it tries again while the lease lasts)
+                trouble.met(error)
                 if time.monotonic() >= leadership.valid_until and guarded("leader_fence"):
                     return
                 await asyncio.sleep(_RECONNECT_SECONDS)
@@ -149,8 +155,8 @@ class Candidate:
 
         try:
             await self._ask(give_up, 1.0)
-        except postgres.POSTGRES_ERRORS as error:
-            log.warning("postgres_unavailable", doing="giving the lease up", error=repr(error))
+        except Exception as error:  # noqa: BLE001 (it runs out by itself)
+            Trouble("giving the lease up", "postgres").met(error)
 
     async def _ask(self, operation: Callable[[Connection], Awaitable[T]], seconds: float) -> T:
         """Ask Postgres on the connection that is kept for this; cut it when that takes longer."""
@@ -168,6 +174,8 @@ class Candidate:
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
             raise
+        if (error := asking.exception()) is not None and breaks_connection(error):
+            connection.terminate()  # it may be the wrong one by now: only a new one finds that out
         answer = asking.result()
         self.last_contact = time.monotonic()
         return answer

@@ -12,6 +12,7 @@ from shortlist.domain.application import ApplicationId
 from shortlist.domain.sweep import NOTHING
 from shortlist.storage import applications, postgres, requeue
 from shortlist.storage.faults import Fault, fault_of
+from shortlist.storage.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +100,7 @@ def _parsed(ids: Sequence[str]) -> list[ApplicationId]:
 def _actor() -> str:
     """Who ran the command, for the audit log."""
     try:
-        return f"requeue:{getpass.getuser()}"
+        return clean(f"requeue:{getpass.getuser()}")
     except (OSError, KeyError):  # a container's user without a name
         return "requeue"
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import asyncpg
 
 from shortlist.domain.application import (
     ANONYMOUS,
@@ -16,6 +13,7 @@ from shortlist.domain.application import (
     PipelineName,
     Status,
 )
+from shortlist.storage.faults import Answer, has_state
 from shortlist.storage.sql import SQL
 
 if TYPE_CHECKING:
@@ -24,6 +22,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from shortlist.storage.postgres import Connection
+
+_UNIQUE_VIOLATION = "23505"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class KeyReused:
 AcceptOutcome = Accepted | Repeated | KeyReused
 
 
-class LateError(Exception):
+class LateError(Answer):
     """Postgres came to it after the deadline. Nothing was inserted."""
 
 
@@ -88,9 +88,22 @@ async def accept(
 
 
 async def _insert(connection: Connection, columns: list[Any]) -> None:
-    with suppress(asyncpg.UniqueViolationError):  # an earlier try was committed after all
-        if await connection.execute(SQL["accept"], *columns) == "INSERT 0 0":
+    try:
+        tag = await connection.execute(SQL["accept"], *columns)
+    except Exception as error:
+        if not await _was_committed(connection, columns[0], error):
+            raise
+    else:
+        if tag == "INSERT 0 0":
             raise LateError
+
+
+async def _was_committed(connection: Connection, ids: Sequence[UUID], error: Exception) -> bool:
+    """Whether it was refused because an earlier try was committed after all, all of it."""
+    if not has_state(error, _UNIQUE_VIOLATION):
+        return False
+    there = await connection.fetchval("SELECT count(*) FROM applications WHERE id = ANY($1)", ids)
+    return bool(there == len(ids))
 
 
 async def _insert_keyed(
@@ -98,8 +111,10 @@ async def _insert_keyed(
 ) -> list[AcceptOutcome]:
     try:
         inserted = {row["id"] for row in await connection.fetch(SQL["accept_keyed"], *columns)}
-    except asyncpg.UniqueViolationError:  # an earlier try was committed after all
+    except Exception as error:
         inserted = {a.id for a in group if a.idempotency_key is None}
+        if not await _was_committed(connection, list(inserted), error):
+            raise
     if any(a.idempotency_key is None and a.id not in inserted for a in group):
         raise LateError
     lost = [a.idempotency_key for a in group if a.id not in inserted]

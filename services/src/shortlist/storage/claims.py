@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from shortlist.domain.application import ApplicationId, Claim, PipelineName, Verdict, WorkerId
 from shortlist.domain.suspicion import SUSPECT_AFTER, Suspect
 from shortlist.failpoints import guarded
-from shortlist.storage import postgres
+from shortlist.storage import postgres, text
 from shortlist.storage.sql import SQL
 
 if TYPE_CHECKING:
@@ -99,17 +99,25 @@ async def _update_a_hot_row(connection: Connection, worker_id: WorkerId, times: 
     )
 
 
+class StillLockedError(OSError):
+    """Postgres has not noticed yet that the connection of the claim is gone: try again."""
+
+
 async def reclaim(connection: Connection, claim: Claim, worker_id: WorkerId) -> bool:
     """Hold a claim again, on a new connection after the old one broke (``perJob``).
 
-    False when it is somebody else's by now, or finished.
+    False when it is somebody else's by now, or finished; `StillLockedError` while that is not
+    known, as the lock is not free and nobody has claimed after us.
     """
-    if not await postgres.try_lock(connection, claim.application_id):
-        return False
-    if not guarded("fence") or await owns(connection, claim, worker_id):
-        return True
-    await postgres.unlock(connection, claim.application_id)
-    return False
+    locked = await postgres.try_lock(connection, claim.application_id)
+    if not guarded("fence"):
+        return locked
+    owned = await owns(connection, claim, worker_id)
+    if owned and not locked:
+        raise StillLockedError
+    if locked and not owned:
+        await postgres.unlock(connection, claim.application_id)
+    return owned
 
 
 async def owns(connection: Connection, claim: Claim, worker_id: WorkerId) -> bool:
@@ -135,12 +143,35 @@ async def complete(
         [v.attempt for v in verdicts],
         [v.status for v in verdicts],
         [v.score for v in verdicts],
-        [v.reason for v in verdicts],
+        [v.reason and text.clean(v.reason) for v in verdicts],
         [v.detail or None for v in verdicts],
     ]
     query = SQL["complete" if guarded("fence") else "complete_unfenced"]
     rows = await connection.fetch(query, *columns, pipeline, worker_id)
     return {row["application_id"] for row in rows}
+
+
+async def fail(
+    connection: Connection,
+    application_id: ApplicationId,
+    *,
+    pipeline: PipelineName,
+    worker_id: WorkerId,
+    reason: str,
+) -> bool:
+    """Write that an application that cannot be claimed has failed; False: somebody has claimed it.
+
+    For the one whose claim Postgres refuses for its data: no attempt of it will ever begin.
+    """
+    attempt = await connection.fetchval(
+        "SELECT coalesce(max(attempt), 0) FROM attempts WHERE application_id = $1", application_id
+    )
+    actor = f"worker:{worker_id}"
+    return bool(
+        await connection.fetchval(
+            SQL["fail"], application_id, attempt, pipeline, text.clean(reason), actor
+        )
+    )
 
 
 async def ended(connection: Connection, application_id: ApplicationId, outcome: str) -> int:
@@ -171,7 +202,7 @@ async def end_attempt(
             claim.attempt,
             worker_id,
             outcome,
-            detail[:2000],
+            text.clean(detail)[:2000],
             pipeline,
             retry_seconds,
         )

@@ -10,11 +10,9 @@ import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-import structlog
-
 from shortlist.storage import keys
-from shortlist.storage.redis import REDIS_REFUSALS
 from shortlist.storage.redis_pool import is_left
+from shortlist.storage.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Iterator
@@ -32,8 +30,6 @@ _RECONNECT_SECONDS = 0.5
 
 _OWN_CHANNEL = keys.events("-")
 """Nobody announces here: a subscription must not be empty."""
-
-_log = structlog.get_logger(__name__)
 
 
 _ANNOUNCE = """
@@ -60,6 +56,7 @@ class Announcements:
         self._watchers: dict[str, set[asyncio.Event]] = {}
         self._wanted: dict[str, bool] = {}  # channel → subscribe (or unsubscribe), not yet said
         self._something_wanted = asyncio.Event()
+        self._trouble = Trouble("watching", "redis")
         self.connected = False
         """Whether announcements arrive; when not, watchers had better poll."""
 
@@ -96,12 +93,12 @@ class Announcements:
             _wake(watchers)
 
     async def run(self) -> None:
-        """Stay subscribed, for ever; never raises `REDIS_REFUSALS`."""
+        """Stay subscribed, for ever; whatever Redis does."""
         while True:
             try:
                 await self._subscribe()
-            except* REDIS_REFUSALS as error:
-                _log.warning("redis_unavailable", doing="watching", error=repr(error.exceptions[0]))
+            except* Exception as errors:  # noqa: BLE001 (the next turn subscribes anew)
+                self._trouble.met(errors.exceptions[0])
             finally:
                 self.connected = False
                 self.wake_all()
@@ -127,6 +124,7 @@ class Announcements:
                 await subscription.ping()
                 continue
             self.connected = True
+            self._trouble.over()
             _wake(self._watchers.get(message["channel"] or "", ()))
 
     async def _write(self, subscription: PubSub) -> None:

@@ -110,6 +110,10 @@ _REDIS_TYPES: tuple[tuple[type[Exception], Fault], ...] = (
 _IN_A_SCRIPT = re.compile(r": -([A-Z]+) ")
 
 
+class Answer(Exception):  # noqa: N818 (not an error)
+    """How it is, raised by an operation that was done: nobody's trouble, never tried again."""
+
+
 def fault_of(error: BaseException) -> Fault:
     """Whose trouble an error is, however it reached us: driver, client, server or network."""
     if isinstance(error, asyncpg.PostgresError):
@@ -127,13 +131,47 @@ def fault_of(error: BaseException) -> Fault:
     return Fault.BUG
 
 
+def said(error: BaseException) -> str:
+    """What an error says, with its name: a reason that a person can act on."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether a server does not work for us now: its own trouble, or one that everyone meets."""
+    return fault_of(error) in {Fault.SERVER, Fault.EVERYONE}
+
+
+def is_answer(error: BaseException) -> bool:
+    """Whether a server answered, with an error: the connection itself is well."""
+    if isinstance(error, asyncpg.PostgresError):
+        return not isinstance(error, asyncpg.PostgresConnectionError)
+    return isinstance(error, redis.exceptions.ResponseError)
+
+
+def has_state(error: BaseException, *states: str) -> bool:
+    """Whether Postgres refused with one of these SQLSTATEs."""
+    return isinstance(error, asyncpg.PostgresError) and error.sqlstate in states
+
+
+def is_missing(error: BaseException) -> bool:
+    """Whether Redis says that a stream or its group is not there: it lost its memory, or is new."""
+    return isinstance(error, redis.exceptions.ResponseError) and str(error).startswith(
+        ("NOGROUP", "no such key", "ERR no such key", "UNBLOCKED")
+    )
+
+
+def may_be_of_one(error: BaseException) -> bool:
+    """Whether the error of a batch may be the trouble of one of its items: try them apart."""
+    return fault_of(error) in {Fault.ITEM, Fault.BUG}
+
+
 def breaks_connection(error: BaseException) -> bool:
     """Whether the connection on which it happened must not be used again.
 
     Any error but the item's own: a server that refuses may be the wrong one by now (demoted,
     restored, behind a name that points elsewhere), and only a new connection finds that out.
     """
-    return fault_of(error) is not Fault.ITEM
+    return not isinstance(error, Answer) and fault_of(error) is not Fault.ITEM
 
 
 def _of_postgres(error: asyncpg.PostgresError) -> Fault:

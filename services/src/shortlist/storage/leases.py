@@ -21,9 +21,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import asyncpg
-
 from shortlist.failpoints import guarded
+from shortlist.storage.faults import Answer, has_state
 from shortlist.storage.sql import SQL
 
 if TYPE_CHECKING:
@@ -35,10 +34,12 @@ if TYPE_CHECKING:
 _TAKEOVER_TIMEOUT_MILLISECONDS = 1000
 """How long a takeover waits for a former leader's transactions, before it ends them."""
 
+_LOCK_NOT_AVAILABLE = "55P03"
+
 _FENCE = "hashtext('shortlist.lease'), hashtext($1)"
 
 
-class NotLeadingError(RuntimeError):
+class NotLeadingError(Answer):
     """Somebody else leads, or nobody: stop what a leader does."""
 
 
@@ -62,13 +63,15 @@ async def take(connection: Connection, name: str, holder: UUID, seconds: float) 
     if running:
         return None
     try:
-        async with connection.transaction():
+        async with connection.transaction(isolation="read_committed"):
             await connection.fetchval(
                 "SELECT set_config('lock_timeout', $1, true)", str(_TAKEOVER_TIMEOUT_MILLISECONDS)
             )
             await connection.fetchval(f"SELECT pg_advisory_xact_lock({_FENCE})", name)
             term = await connection.fetchval(SQL["take_lease"], name, holder, seconds)
-    except asyncpg.LockNotAvailableError:
+    except Exception as error:
+        if not has_state(error, _LOCK_NOT_AVAILABLE):
+            raise
         await connection.fetch(SQL["end_former_leaders"], name)
         return None
     return None if term is None else Lease(name, holder, int(term))
@@ -87,7 +90,7 @@ async def leading(connection: Connection, lease: Lease) -> AsyncIterator[None]:
 
     Keep it short: a takeover waits for its end.
     """
-    async with connection.transaction():
+    async with connection.transaction(isolation="read_committed"):
         # Two statements: the second one's snapshot is newer than the lock.
         await connection.fetchval(f"SELECT pg_advisory_xact_lock_shared({_FENCE})", lease.name)
         ours = await connection.fetchval(SQL["assert_lease"], lease.name, lease.holder, lease.term)

@@ -45,7 +45,7 @@ _LONGEST_PAUSE_MILLISECONDS = int(LONGEST_PAUSE_SECONDS * 1000)
 async def pause(redis: Redis, pipeline: PipelineName, seconds: float) -> None:
     """Have all of a pipeline's workers start no score for so long; never shortens a pause.
 
-    At most `LONGEST_PAUSE_SECONDS` count. May raise `storage.redis.REDIS_ERRORS`.
+    At most `LONGEST_PAUSE_SECONDS` count.
     """
     milliseconds = int(min(seconds, LONGEST_PAUSE_SECONDS) * 1000)
     if milliseconds > 0:
@@ -54,7 +54,7 @@ async def pause(redis: Redis, pipeline: PipelineName, seconds: float) -> None:
 
 
 async def paused_for(redis: Redis, pipeline: PipelineName) -> float:
-    """Seconds until scores may start; 0 when they may now. May raise `REDIS_ERRORS`."""
+    """Seconds until scores may start; 0 when they may now."""
     milliseconds = int(await redis.pttl(keys.limiter(pipeline)))
     return milliseconds / 1000 if 0 < milliseconds <= _LONGEST_PAUSE_MILLISECONDS else 0.0
 
@@ -125,12 +125,12 @@ class RateLimits:
     async def reserve(self, longest_seconds: float) -> float:
         """Seconds until the caller may make one request.
 
-        Reserved only when they are no more than ``longest_seconds``. May raise `REDIS_REFUSALS`.
+        Reserved only when they are no more than ``longest_seconds``.
         """
         return await self._take(longest_seconds, (self._requests, 1), (self._tokens, 0))
 
     async def charge(self, tokens: int) -> None:
-        """Take what a reply cost, input and output tokens. May raise `REDIS_REFUSALS`."""
+        """Take what a reply cost, input and output tokens."""
         if self._tokens is not None:
             await self._take(_HOWEVER_LONG_SECONDS, (self._tokens, tokens))
 

@@ -7,7 +7,6 @@ else. Nothing here is the truth: entries may be lost or doubled, and the claim i
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
@@ -15,10 +14,12 @@ from uuid import UUID
 from shortlist.domain.application import ApplicationId, PipelineName
 from shortlist.domain.sweep import Position, Waiting
 from shortlist.storage import keys
-from shortlist.storage.redis import Redis, ResponseError
+from shortlist.storage.faults import is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Sequence
+
+    from shortlist.storage.redis import Redis
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ spends a fraction of the time on it, and that time is the front door's."""
 
 
 class Line:
-    """The line of one pipeline. Every call may raise `storage.redis.REDIS_ERRORS`."""
+    """The line of one pipeline. `storage.faults` says whose trouble an error is."""
 
     def __init__(self, redis: Redis, pipeline: PipelineName) -> None:
         """``redis``'s time-out must be longer than the longest ``block_seconds`` of `pull`."""
@@ -106,10 +107,7 @@ class Line:
                 raise reply
 
     async def publish(self, entries: Sequence[Entry]) -> Depth:
-        """Add newly accepted applications in one round trip; tells the depth after it.
-
-        May raise `ResponseError`, too: a script's errors do not keep their kind.
-        """
+        """Add newly accepted applications in one round trip; tells the depth after it."""
         streams = self.line, self.again, keys.submissions(self.pipeline)
         fields = keys.GROUP, keys.ENTRY_ID, keys.ENTRY_TRACEPARENT
         packed = " ".join([f"{e.application_id},{e.traceparent or ''}" for e in entries])
@@ -144,8 +142,8 @@ class Line:
             reply = await self._redis.xreadgroup(
                 keys.GROUP, consumer, dict.fromkeys(streams, ">"), count=count, block=block
             )
-        except ResponseError as error:
-            if not str(error).startswith(("NOGROUP", "UNBLOCKED")):
+        except Exception as error:
+            if not is_missing(error):
                 raise
             await self.ensure_group()  # Redis lost its memory
             return []
@@ -161,7 +159,9 @@ class Line:
         for stream in (self.again, self.line):
             try:
                 reply = await self._redis.xreadgroup(keys.GROUP, consumer, {stream: "0"})
-            except ResponseError:  # no group: Redis lost its memory
+            except Exception as error:
+                if not is_missing(error):
+                    raise
                 await self.ensure_group()
                 continue
             for _, entries in cast("list[Any]", reply or []):
@@ -211,7 +211,9 @@ class Line:
         """Everybody who ever read a stream and was not dropped."""
         try:
             infos = await self._redis.xinfo_consumers(stream, keys.GROUP)
-        except ResponseError:  # no such stream, no such group
+        except Exception as error:
+            if not is_missing(error):
+                raise
             return []
         return [Consumer(i["name"], int(i["pending"]), int(i["idle"]) / 1000) for i in infos]
 
@@ -232,7 +234,9 @@ class Line:
                 stream, keys.GROUP, min="-", max="+", count=count,
                 consumername=consumer, idle=int(idle_seconds * 1000) or None,
             )  # fmt: skip
-        except ResponseError:
+        except Exception as error:
+            if not is_missing(error):
+                raise
             return []
         entry_ids = [str(info["message_id"]) for info in infos]
         async with self._redis.pipeline(transaction=False) as pipe:
@@ -248,7 +252,9 @@ class Line:
         """The newest entry id that any consumer was given; None without a group."""
         try:
             groups = await self._redis.xinfo_groups(stream)
-        except ResponseError:  # no such key
+        except Exception as error:
+            if not is_missing(error):
+                raise
             return None
         return next((g["last-delivered-id"] for g in groups if g["name"] == keys.GROUP), None)
 
@@ -266,13 +272,16 @@ class Line:
     async def forget_consumer(self, stream: str, consumer: str) -> int:
         """Drop a dead consumer and its entries (how many): Postgres knows what it held."""
         forgotten = 0
-        with suppress(ResponseError):  # no such stream, no such group
+        try:
             while pending := await self._redis.xpending_range(
                 stream, keys.GROUP, min="-", max="+", count=1000, consumername=consumer
             ):
                 await self.forget({stream: [str(item["message_id"]) for item in pending]})
                 forgotten += len(pending)
             await self._redis.xgroup_delconsumer(stream, keys.GROUP, consumer)
+        except Exception as error:
+            if not is_missing(error):
+                raise
         return forgotten
 
     def _ask_depth(self, pipe: Any) -> None:
@@ -301,7 +310,7 @@ def _delivery(stream: str, entry_id: str, fields: dict[str, str]) -> Delivery:
 def _depth(replies: list[Any]) -> Depth:
     """Read XLEN, XPENDING pairs; a group that is not there yet has delivered nothing."""
     for reply in replies:
-        if isinstance(reply, Exception) and not isinstance(reply, ResponseError):
+        if isinstance(reply, Exception) and not is_missing(reply):
             raise reply
     lengths = sum(reply for reply in replies[::2] if isinstance(reply, int))
     delivered = sum(reply["pending"] for reply in replies[1::2] if isinstance(reply, dict))

@@ -58,7 +58,7 @@ class ConnectionsLook:
 
 
 async def look_at_line(redis: Redis, pipeline: PipelineName) -> LineLook:
-    """Read the line and its workers; raises `REDIS_ERRORS`."""
+    """Read the line and its workers."""
     line = Line(redis, pipeline)
     depth, submissions = await line.depth(), await line.submissions()
     head = await line.head(line.line)
@@ -77,7 +77,7 @@ async def look_at_line(redis: Redis, pipeline: PipelineName) -> LineLook:
 
 
 async def look_at_connections(connection: Connection) -> ConnectionsLook:
-    """Read the limits and who holds what; raises `CONNECTION_ERRORS`.
+    """Read the limits and who holds what.
 
     Behind a pooler its clients are what is limited, and Postgres cannot count them.
     """

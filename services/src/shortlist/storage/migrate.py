@@ -71,8 +71,8 @@ async def migrate_as_told(settings: MigrateSettings, revision: str = "head") -> 
 async def migrate(url: DatabaseUrl | str, revision: str = "head") -> tuple[str, str]:
     """Upgrade to a revision; returns the one before (``""``: an empty database) and after.
 
-    Raises `UnfitDatabaseError` for a database that cannot be ours, and `POSTGRES_ERRORS` when
-    Postgres is away, has no such database, or refuses us.
+    Raises `UnfitDatabaseError` for a database that cannot be ours, and what it says when Postgres
+    is away, has no such database, or refuses us.
     """
     connection = await connect(url, application_name="shortlist-migrate")
     try:

@@ -12,7 +12,8 @@ from collections import deque
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from shortlist.storage.postgres import CONNECTION_ERRORS, Connection, close_quickly
+from shortlist.storage.faults import breaks_connection
+from shortlist.storage.postgres import Connection, close_quickly
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -61,15 +62,19 @@ class ConnectionPool:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """Lend a connection for the length of a block."""
+        """Lend a connection for the length of a block; an error that breaks it closes it."""
         connection = await self.acquire()
         try:
             yield connection
+        except BaseException as error:
+            if breaks_connection(error):
+                connection.terminate()
+            raise
         finally:
             await self.release(connection)
 
     async def acquire(self) -> Connection:
-        """Wait for a connection; opening one may raise `CONNECTION_ERRORS`."""
+        """Wait for a connection; opening one may fail."""
         while True:
             if self._closed:
                 raise PoolClosedError
@@ -90,6 +95,10 @@ class ConnectionPool:
             self._wake_one()
         else:
             await self._discard(connection)
+
+    async def discard(self, connection: Connection) -> None:
+        """Take a lent connection back that must not be used again; waits until it is closed."""
+        await self._discard(connection)
 
     async def close(self) -> None:
         """Close what is idle now and what is lent when it comes back."""
@@ -136,6 +145,3 @@ class ConnectionPool:
             if not waiter.done():
                 waiter.set_result(None)
                 return
-
-
-__all__ = ["CONNECTION_ERRORS", "ConnectionPool", "PoolClosedError"]

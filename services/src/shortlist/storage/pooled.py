@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from shortlist.storage.faults import is_answer
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
@@ -65,11 +67,10 @@ class PooledConnection(asyncpg.Connection):  # type: ignore[misc]
             await self.execute("BEGIN;")
             result = await run(*args, **more)
             await self.execute("COMMIT;")
-        except asyncpg.PostgresError:
-            if self.is_in_transaction():
+        except BaseException as error:
+            if not is_answer(error):
+                self.terminate()
+            elif self.is_in_transaction():
                 await self.execute("ROLLBACK;")
-            raise
-        except BaseException:
-            self.terminate()
             raise
         return result

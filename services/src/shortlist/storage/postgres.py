@@ -1,4 +1,4 @@
-"""Connections to Postgres: how they are opened, and which errors mean that it is not there."""
+"""Connections to Postgres: how they are opened, locked and closed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 
+from shortlist.storage import text
+from shortlist.storage.faults import Fault, fault_of
 from shortlist.storage.pooled import PooledConnection
 from shortlist.urls import DatabaseUrl
 
@@ -24,21 +26,12 @@ if TYPE_CHECKING:
 else:
     Connection = asyncpg.Connection
 
-CONNECTION_ERRORS: tuple[type[BaseException], ...] = (
-    OSError,  # includes ConnectionError and TimeoutError
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,  # admin_shutdown, crash_shutdown, cannot_connect_now …
-    asyncpg.TooManyConnectionsError,
-    asyncpg.InterfaceError,  # the connection was closed under us
-    asyncpg.InternalClientError,
-)
-"""What a driver raises when Postgres is away, stopping, starting, full, or cut us off."""
-
-POSTGRES_ERRORS: tuple[type[BaseException], ...] = (*CONNECTION_ERRORS, asyncpg.PostgresError)
-"""The same, and whatever else Postgres may refuse with: a full disk, a missing table …"""
-
 _ALWAYS = {"jit": "off"}
 """Every query here is short; compiling it would cost more."""
+
+_ISOLATION = "read committed"
+"""Each statement relies on it, whatever the database's own default is: one takes a lock, and the
+next one sees what its former holder wrote."""
 
 _DEATH_IS_NOTICED = {
     # A worker's host that vanishes without a FIN: its claims are free after about 2 s.
@@ -56,7 +49,7 @@ async def connect(
     timeout_seconds: float = 2.0,
     settings: Mapping[str, str] | None = None,
 ) -> Connection:
-    """Open one connection, or raise one of `CONNECTION_ERRORS` within ``timeout_seconds``.
+    """Open one connection, or raise within ``timeout_seconds`` (`storage.faults` says why).
 
     ``settings`` hold for the session, or, behind a pooler, for each transaction. Here alone is
     known what a pooler accepts, how a URL becomes a connection, and what is prepared.
@@ -66,12 +59,16 @@ async def connect(
     names = {"application_name": application_name[:63], "timezone": "UTC", **url.startup}
     async with asyncio.timeout(timeout_seconds):
         if url.pooler is None:
-            connection = await _open(url, server_settings={**names, **_DEATH_IS_NOTICED, **session})
+            isolation = {"default_transaction_isolation": _ISOLATION}
+            connection = await _open(
+                url, server_settings={**names, **_DEATH_IS_NOTICED, **isolation, **session}
+            )
         else:
-            connection = await _open_pooled(url, names, session, url.pooler)
+            isolation = {"transaction_isolation": _ISOLATION}
+            connection = await _open_pooled(url, names, isolation | session, url.pooler)
         try:
             await connection.set_type_codec(
-                "jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog"
+                "jsonb", encoder=text.as_json, decoder=json.loads, schema="pg_catalog"
             )
         except BaseException:
             connection.terminate()
@@ -98,7 +95,7 @@ async def _open(url: DatabaseUrl, **more: Any) -> Any:
     try:
         return await asyncpg.connect(**url.arguments(), **more)
     except ValueError as error:
-        if isinstance(error, asyncpg.InterfaceError):
+        if fault_of(error) is not Fault.BUG:  # the driver's own
             raise
         # Of the URL all was read before: this is PGPORT or the like.
         raise asyncpg.ClientConfigurationError(f"a PG* variable is not valid: {error}") from None
@@ -153,5 +150,5 @@ async def close_quickly(connection: Connection, timeout_seconds: float = 1.0) ->
         return
     try:
         await connection.close(timeout=timeout_seconds)
-    except (*CONNECTION_ERRORS, asyncpg.PostgresError):
+    except Exception:  # noqa: BLE001 (it is to be closed, whatever it says)
         connection.terminate()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from shortlist.domain.application import ApplicationId, PipelineName
 from shortlist.domain.suspicion import CONVICTED_AFTER
 from shortlist.domain.sweep import NOTHING, Seen
+from shortlist.storage import text
 from shortlist.storage.sql import SQL
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ async def fail(
     connection: Connection, seen: Seen, pipeline: PipelineName, *, reason: str, actor: str
 ) -> bool:
     """Write that an application has failed; False when somebody got hold of it meanwhile."""
+    reason = text.clean(reason)
     return bool(
         await connection.fetchval(SQL["fail"], seen.id, seen.attempt, pipeline, reason, actor)
     )

@@ -23,9 +23,8 @@ from redis.asyncio.sentinel import (
     SentinelManagedConnection,
     SentinelManagedSSLConnection,
 )
-from redis.exceptions import ResponseError
 
-from shortlist.storage.faults import breaks_connection
+from shortlist.storage.faults import breaks_connection, is_answer
 from shortlist.storage.watch import Sight, watch_of
 
 if TYPE_CHECKING:
@@ -41,11 +40,12 @@ class _Marking(AbstractConnection):
     """A connection that is closed, as it comes back to its pool, after an error reply."""
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
-        """Read one reply; raises `ResponseError` for an error reply."""
+        """Read one reply; raises what an error reply says."""
         try:
             return await super().read_response(*arguments, **options)
-        except ResponseError as error:
-            if breaks_connection(error) and not str(error).startswith(_ANSWERS):
+        except Exception as error:
+            is_reply = is_answer(error) and not str(error).startswith(_ANSWERS)
+            if is_reply and breaks_connection(error):
                 _mark(self)
             raise
 

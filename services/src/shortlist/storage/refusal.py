@@ -38,7 +38,7 @@ class Refusal:
 
 
 async def refuse(redis: Redis, pipeline: PipelineName, refusal: Refusal) -> None:
-    """Have all workers of a pipeline wait. May raise `storage.redis.REDIS_REFUSALS`."""
+    """Have all workers of a pipeline wait."""
     text = f"{refusal.ask_again_seconds:g} {refusal.why[:_REASON_CHARACTERS]}"
     milliseconds = _milliseconds(refusal.ask_again_seconds)
     async with redis.pipeline(transaction=False) as pipe:
@@ -50,7 +50,7 @@ async def refuse(redis: Redis, pipeline: PipelineName, refusal: Refusal) -> None
 async def may_ask(
     redis: Redis, pipeline: PipelineName, worker_id: WorkerId, ask_again_seconds: float
 ) -> bool:
-    """Whether this worker is the one to ask again. May raise `storage.redis.REDIS_REFUSALS`."""
+    """Whether this worker is the one to ask again."""
     bounds = str(_milliseconds(ask_again_seconds)), str(_milliseconds(LONGEST_PAUSE_SECONDS))
     return bool(await redis.eval(_MAY_ASK, 1, keys.probe(pipeline), str(worker_id), *bounds))
 
@@ -61,12 +61,12 @@ async def did_not_ask(redis: Redis, pipeline: PipelineName) -> None:
 
 
 async def lift(redis: Redis, pipeline: PipelineName) -> None:
-    """Nothing is refused any more. May raise `storage.redis.REDIS_REFUSALS`."""
+    """Nothing is refused any more."""
     await redis.delete(keys.refusal(pipeline), keys.probe(pipeline))
 
 
 async def current(redis: Redis, pipeline: PipelineName) -> Refusal | None:
-    """What is refused now; None when nothing is. May raise `REDIS_REFUSALS`."""
+    """What is refused now; None when nothing is."""
     text = await redis.get(keys.refusal(pipeline))
     if text is None:
         return None

@@ -20,11 +20,15 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import asyncpg
+from shortlist.storage.faults import has_state
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from shortlist.storage.postgres import Connection
     from shortlist.urls import DatabaseUrl
+
+_INSUFFICIENT_PRIVILEGE = "42501"
 
 _ITERATIONS = 4096  # Postgres's own default, scram_iterations
 _SCHEMA_VERSION_TABLE = "alembic_version"
@@ -78,9 +82,9 @@ async def _ensure_role(connection: Connection, login: Login) -> None:
     try:
         async with connection.transaction():
             await connection.execute(statement)
-    except asyncpg.InsufficientPrivilegeError:
-        if not exists:  # one that is there may be another administrator's: its password stays
-            raise
+    except Exception as error:
+        if not exists or not has_state(error, _INSUFFICIENT_PRIVILEGE):
+            raise  # one that is there may be another administrator's: its password stays
 
 
 async def _grant(

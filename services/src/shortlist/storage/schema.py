@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import asyncpg
+from shortlist.storage.faults import has_state
 
 if TYPE_CHECKING:
     from shortlist.storage.postgres import Connection
+
+_UNDEFINED_TABLE = "42P01"
 
 NEEDED = "0002"
 """The newest revision in ``migrations/versions``; a test compares."""
@@ -22,7 +24,9 @@ async def revision(connection: Connection) -> str:
     """The revision that Postgres is at; empty when nothing was ever migrated."""
     try:
         return await connection.fetchval("SELECT version_num FROM alembic_version") or ""
-    except asyncpg.UndefinedTableError:
+    except Exception as error:
+        if not has_state(error, _UNDEFINED_TABLE):
+            raise
         return ""
 
 

@@ -19,7 +19,7 @@ from shortlist import telemetry
 from shortlist.domain.connections import claims_for, slots_for
 from shortlist.failpoints import guarded
 from shortlist.storage import heartbeats, postgres, workers
-from shortlist.storage.redis import REDIS_ERRORS
+from shortlist.storage.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -86,7 +86,7 @@ class Control:
         return time.monotonic() - self._reported_at < _SILENT_SECONDS
 
     async def enrol(self) -> None:
-        """Be known to Postgres; raises `CONNECTION_ERRORS` when it is away."""
+        """Be known to Postgres; raises what it says when it does not do it."""
         self._is_known = False
         stale, self._connection = self._connection, None
         if stale is not None:
@@ -100,13 +100,15 @@ class Control:
 
     async def stay_enrolled(self) -> None:
         """Each second: renew, or be known anew after a break. Runs until cancelled."""
+        trouble = Trouble("staying enrolled", "postgres")
         while True:
             await asyncio.sleep(BEAT_SECONDS)
             try:
                 async with asyncio.timeout(workers.LEASE_SECONDS - BEAT_SECONDS):
                     await self._renew()
-            except postgres.CONNECTION_ERRORS as error:
-                log.warning("postgres_unavailable", doing="staying enrolled", error=repr(error))
+                trouble.over()
+            except Exception as error:  # noqa: BLE001 (the next turn tries again, on another one)
+                trouble.met(error)
                 if self._connection is not None:
                     self._connection.terminate()
 
@@ -121,12 +123,14 @@ class Control:
 
     async def keep_beating(self) -> None:
         """Each second: report, read the orders, obey. Runs until cancelled."""
+        trouble = Trouble("beating", "redis")
         while True:
             self.last_turn = time.monotonic()
             try:
                 await self.beat()
-            except REDIS_ERRORS as error:
-                log.warning("redis_unavailable", doing="beating", error=repr(error))
+                trouble.over()
+            except Exception as error:  # noqa: BLE001 (the next beat tries again)
+                trouble.met(error)
             await asyncio.sleep(BEAT_SECONDS)
 
     async def beat(self) -> None:
@@ -171,15 +175,15 @@ class Control:
         try:
             async with asyncio.timeout(2):
                 await heartbeats.leave(self._redis, self._state.pipeline, self._state.worker_id)
-        except REDIS_ERRORS as error:
-            log.warning("redis_unavailable", doing="leaving", error=repr(error))
+        except Exception as error:  # noqa: BLE001 (the silence says the same later)
+            Trouble("leaving", "redis").met(error)
         if self._connection is None:
             return
         try:
             async with asyncio.timeout(2):
                 await workers.leave(self._connection, self._state.worker_id)
-        except postgres.CONNECTION_ERRORS as error:
-            log.warning("postgres_unavailable", doing="leaving", error=repr(error))
+        except Exception as error:  # noqa: BLE001 (the silence says the same later)
+            Trouble("leaving", "postgres").met(error)
         await postgres.close_quickly(self._connection)
 
     def _observe(self) -> None:

@@ -19,8 +19,8 @@ import structlog
 from shortlist import telemetry
 from shortlist.domain.scoring import LEAST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
 from shortlist.storage import limiter, refusal
-from shortlist.storage.redis import REDIS_REFUSALS
 from shortlist.storage.refusal import Refusal
+from shortlist.storage.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -53,6 +53,7 @@ class Gate:
         self._refusal: Refusal | None = None
         self._ask_again_at = 0.0
         self._is_asking = False
+        self._trouble = Trouble("telling of the model", "redis")
 
     @property
     def refused(self) -> str | None:
@@ -65,7 +66,7 @@ class Gate:
         return max(0.0, self._paused_until - time.monotonic())
 
     async def look(self) -> None:
-        """Hear what other workers were told. May raise `storage.redis.REDIS_REFUSALS`."""
+        """Hear what other workers were told."""
         before = self._changes
         paused_seconds = await limiter.paused_for(self._redis, self._pipeline)
         refused = await refusal.current(self._redis, self._pipeline)
@@ -132,10 +133,12 @@ class Gate:
 
     async def _is_chosen(self, seconds: float) -> bool:
         try:
-            return await refusal.may_ask(self._redis, self._pipeline, self._worker_id, seconds)
-        except REDIS_REFUSALS as error:  # then each worker asks for itself
-            log.warning("redis_unavailable", doing="asking the model again", error=repr(error))
+            chosen = await refusal.may_ask(self._redis, self._pipeline, self._worker_id, seconds)
+        except Exception as error:  # noqa: BLE001 (then each worker asks for itself)
+            self._trouble.met(error)
             return True
+        self._trouble.over()
+        return chosen
 
     def _become(self, refused: Refusal | None) -> None:
         if refused is not None and self._refusal is None:
@@ -153,6 +156,7 @@ class Gate:
         self._changes += 1
         try:
             await message
-        except REDIS_REFUSALS as error:
-            log.warning("redis_unavailable", doing="telling of the model", error=repr(error))
+            self._trouble.over()
+        except Exception as error:  # noqa: BLE001 (the others find out from the model)
+            self._trouble.met(error)
         self._changes += 1

@@ -10,7 +10,6 @@ applications at once in one statement; the worker's lease is the claim's life.
 from __future__ import annotations
 
 import asyncio
-import random
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +23,8 @@ from shortlist.domain.application import Claim
 from shortlist.domain.suspicion import Suspect
 from shortlist.failpoints import guarded
 from shortlist.storage import claims, postgres
+from shortlist.storage.faults import Answer, Fault, breaks_connection, fault_of, may_be_of_one, said
+from shortlist.storage.trouble import persistently
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-_RECONNECT_CEILING_SECONDS = 1.0
+CLAIMING, RECLAIMING = "claiming", "taking a claim again"
+COMPLETING, ENDING, COUNTING = "completing", "ending an attempt", "counting errors"
+WRITING_STEPS = frozenset({CLAIMING, RECLAIMING, COMPLETING, ENDING, COUNTING})
+"""Without these a worker is of no use: it is not ready while one of them fails."""
 
 Company = Literal["others", "none", "none_for_a_suspect"]
 """What else a worker holds while it holds a claim: other claims, none by its nature (it scores one
@@ -49,7 +53,7 @@ _FLAGS: dict[Company, dict[str, bool]] = {
 }
 
 
-class ClaimLostError(Exception):
+class ClaimLostError(Answer):
     """Somebody else scores it by now, or it is finished: write nothing, acknowledge, forget."""
 
 
@@ -60,6 +64,10 @@ class SuspectError(Exception):
         """Keep what is known of it."""
         super().__init__(suspect.application_id)
         self.suspect = suspect
+
+
+class ClaimRefusedError(Exception):
+    """Postgres refuses the claim of this application for its data, tried alone."""
 
 
 class Hold(Protocol):
@@ -89,12 +97,17 @@ class Holder(Protocol):
         """Claim for the length of a block; the block gets None when the claim is refused.
 
         ``on_loss`` is called when the claim is lost while it is held: stop scoring. A suspect
-        raises `SuspectError`, unless it is for one that this worker is alone.
+        raises `SuspectError`, unless it is for one that this worker is alone. `ClaimRefusedError`
+        when no attempt of this application can begin.
         """
         ...
 
     async def postpone(self, application_id: ApplicationId, seconds: float) -> None:
         """Have it put back in the line after a while, without an attempt."""
+        ...
+
+    async def fail(self, application_id: ApplicationId, reason: str) -> bool:
+        """Write that one whose claim was refused has failed; False: somebody has claimed it."""
         ...
 
 
@@ -104,27 +117,6 @@ class Identity:
 
     worker_id: WorkerId
     pipeline: PipelineName
-
-
-async def persistently(
-    operation: Callable[[], Awaitable[T]],
-    what: str,
-    *,
-    errors: tuple[type[BaseException], ...] = postgres.CONNECTION_ERRORS,
-) -> T:
-    """Do it until Postgres answers; full jitter between the tries. Cancel to give up.
-
-    Only for operations that may be done twice. ``errors``: what is worth another try.
-    """
-    failures = 0
-    while True:
-        try:
-            return await operation()
-        except errors as error:
-            failures += 1
-            log.warning("postgres_unavailable", doing=what, error=repr(error), failures=failures)
-            ceiling = min(_RECONNECT_CEILING_SECONDS, 0.05 * 2 ** min(failures, 10))
-            await asyncio.sleep(random.uniform(0, ceiling))  # noqa: S311 (spreads load)
 
 
 class HeldOnConnection:
@@ -159,7 +151,7 @@ class HeldOnConnection:
         async def read(connection: Connection) -> int:
             return await claims.ended(connection, self.claim.application_id, outcome)
 
-        return await self.on_held_connection(read)
+        return await self.on_held_connection(read, COUNTING)
 
     async def end(self, outcome: str, detail: str, retry_seconds: float | None) -> None:
         """End the attempt on the connection that holds the claim."""
@@ -175,7 +167,7 @@ class HeldOnConnection:
                 retry_seconds=retry_seconds,
             )
 
-        if not await self.on_held_connection(write):
+        if not await self.on_held_connection(write, ENDING):
             raise ClaimLostError
 
     async def release(self) -> None:
@@ -190,27 +182,34 @@ class HeldOnConnection:
         try:
             if not connection.is_closed():
                 await postgres.unlock(connection, self.claim.application_id)
-        except postgres.CONNECTION_ERRORS:
-            connection.terminate()  # the lock goes with it
+        except Exception as error:  # noqa: BLE001 (whatever it is, the lock goes with it)
+            log.warning("postgres_unavailable", doing="releasing a claim", error=repr(error))
+            connection.terminate()
         finally:
             await self._pool.release(connection)
 
-    async def on_held_connection(self, operation: Callable[[Connection], Awaitable[T]]) -> T:
-        """Run it where the claim lives; when that breaks, where it lives next.
+    async def on_held_connection(
+        self, operation: Callable[[Connection], Awaitable[T]], step: str
+    ) -> T:
+        """Run it where the claim lives; when that breaks or refuses, where it lives next.
 
         `ClaimLostError` when it lives nowhere any more.
         """
-        while True:
+
+        async def run() -> T:
             if self._resuming is not None:
                 await asyncio.shield(self._resuming)
-            if self._lost or self._connection is None:
+            connection = self._connection
+            if self._lost or connection is None:
                 raise ClaimLostError
             try:
-                return await operation(self._connection)
-            except postgres.CONNECTION_ERRORS as error:
-                log.warning("connection_lost_while_writing", error=repr(error))
-                self._connection.terminate()
-                self._connection_broke(self._connection)
+                return await operation(connection)
+            except Exception as error:
+                if breaks_connection(error) and connection is self._connection:
+                    self._connection_broke(connection)
+                raise
+
+        return await persistently(run, step)
 
     def _connection_broke(self, _: Any) -> None:
         if self._connection is None or self._resuming is not None or self._lost:
@@ -230,7 +229,8 @@ class HeldOnConnection:
         """Hold the claim again; False when it is not ours any more."""
         broken, self._connection = self._connection, None
         if broken is not None:
-            await self._pool.release(broken)
+            broken.remove_termination_listener(self._connection_broke)
+            await self._pool.discard(broken)  # its lock is free when the next one asks for it
         if not guarded("resume"):
             return False
 
@@ -248,7 +248,7 @@ class HeldOnConnection:
             self._connection = connection
             return True
 
-        return await persistently(reclaim, "taking a claim again")
+        return await persistently(reclaim, RECLAIMING)
 
 
 class ConnectionHolder:
@@ -258,7 +258,7 @@ class ConnectionHolder:
         """``pool`` has a connection for every application in flight."""
         self.pool = pool
         self.identity = identity
-        self.completing = Batcher(self._complete_all, overlap=2)
+        self.completing = Batcher(self._complete_all, overlap=2, apart=may_be_of_one)
 
     @asynccontextmanager
     async def hold(
@@ -266,7 +266,7 @@ class ConnectionHolder:
     ) -> AsyncIterator[HeldOnConnection | None]:
         """Claim for the length of a block."""
 
-        async def claim() -> tuple[Connection, Claim] | None:
+        async def claim() -> tuple[Connection, Claim] | Suspect | None:
             connection = await self.pool.acquire()
             try:
                 claimed = await claims.claim_held(
@@ -279,12 +279,12 @@ class ConnectionHolder:
             if isinstance(claimed, Claim):
                 return connection, claimed
             await self.pool.release(connection)
-            if claimed is not None:
-                raise SuspectError(claimed)
-            return None
+            return claimed
 
         with telemetry.database_span("claim"):
-            got = await persistently(claim, "claiming")
+            got = await _unless_refused(persistently(claim, CLAIMING))
+        if isinstance(got, Suspect):
+            raise SuspectError(got)
         if got is None:
             yield None
             return
@@ -296,12 +296,11 @@ class ConnectionHolder:
 
     async def postpone(self, application_id: ApplicationId, seconds: float) -> None:
         """Have it put back in the line after a while."""
+        await _postpone(self.pool, self.identity, application_id, seconds)
 
-        async def write() -> None:
-            async with self.pool.connection() as connection:
-                await claims.postpone(connection, application_id, self.identity.pipeline, seconds)
-
-        await persistently(write, "postponing")
+    async def fail(self, application_id: ApplicationId, reason: str) -> bool:
+        """Write that one whose claim was refused has failed."""
+        return await _fail(self.pool, self.identity, application_id, reason)
 
     async def _complete_all(self, writes: list[tuple[HeldOnConnection, Verdict]]) -> list[bool]:
         """One transaction, on the connection of the first of them that still has one.
@@ -312,7 +311,7 @@ class ConnectionHolder:
         write = partial(_write, self.identity, verdicts)
         for held, _ in writes:
             with suppress(ClaimLostError):
-                return await held.on_held_connection(write)
+                return await held.on_held_connection(write, COMPLETING)
         return [False] * len(writes)
 
 
@@ -335,7 +334,7 @@ class HeldByLease:
         async def read(connection: Connection) -> int:
             return await claims.ended(connection, self.claim.application_id, outcome)
 
-        return await self._holder.on_some_connection(read, "counting errors")
+        return await self._holder.on_some_connection(read, COUNTING)
 
     async def end(self, outcome: str, detail: str, retry_seconds: float | None) -> None:
         """End the attempt."""
@@ -351,7 +350,7 @@ class HeldByLease:
                 retry_seconds=retry_seconds,
             )
 
-        if not await self._holder.on_some_connection(write, "ending an attempt"):
+        if not await self._holder.on_some_connection(write, ENDING):
             raise ClaimLostError
 
 
@@ -362,8 +361,11 @@ class LeaseHolder:
         """``pool`` needs one connection at least; two let claiming and completing overlap."""
         self._pool = pool
         self.identity = identity
-        self._claiming = {c: Batcher(partial(self._claim_all, c)) for c in get_args(Company)}
-        self.completing = Batcher(self._complete_all)
+        self._claiming = {
+            company: Batcher(partial(self._claim_all, company), apart=may_be_of_one)
+            for company in get_args(Company)
+        }
+        self.completing = Batcher(self._complete_all, apart=may_be_of_one)
 
     @asynccontextmanager
     async def hold(
@@ -372,29 +374,24 @@ class LeaseHolder:
         """Claim for the length of a block."""
         del on_loss  # a lease that ran out is noticed by the fence, when the verdict is written
         with telemetry.database_span("claim"):
-            claim = await self._claiming[company].submit(application_id)
+            claim = await _unless_refused(self._claiming[company].submit(application_id))
         if isinstance(claim, Suspect):
             raise SuspectError(claim)
         yield None if claim is None else HeldByLease(self, claim)
 
     async def postpone(self, application_id: ApplicationId, seconds: float) -> None:
         """Have it put back in the line after a while."""
+        await _postpone(self._pool, self.identity, application_id, seconds)
 
-        async def write(connection: Connection) -> None:
-            await claims.postpone(connection, application_id, self.identity.pipeline, seconds)
-
-        await self.on_some_connection(write, "postponing")
+    async def fail(self, application_id: ApplicationId, reason: str) -> bool:
+        """Write that one whose claim was refused has failed."""
+        return await _fail(self._pool, self.identity, application_id, reason)
 
     async def on_some_connection(
-        self, operation: Callable[[Connection], Awaitable[T]], what: str
+        self, operation: Callable[[Connection], Awaitable[T]], step: str
     ) -> T:
-        """Run it until Postgres answers."""
-
-        async def run() -> T:
-            async with self._pool.connection() as connection:
-                return await operation(connection)
-
-        return await persistently(run, what)
+        """Run it until Postgres does it."""
+        return await _on_some_connection(self._pool, operation, step)
 
     async def _claim_all(
         self, company: Company, ids: list[ApplicationId]
@@ -404,13 +401,13 @@ class LeaseHolder:
                 connection, ids, self.identity.worker_id, **_FLAGS[company]
             )
 
-        claimed = {c.application_id: c for c in await self.on_some_connection(claim, "claiming")}
+        claimed = {c.application_id: c for c in await self.on_some_connection(claim, CLAIMING)}
         # popped, so that an id that was delivered twice is scored once
         return [claimed.pop(application_id, None) for application_id in ids]
 
     async def _complete_all(self, verdicts: list[Verdict]) -> list[bool]:
         write = partial(_write, self.identity, verdicts)
-        return await self.on_some_connection(write, "completing")
+        return await self.on_some_connection(write, COMPLETING)
 
 
 async def _write(identity: Identity, verdicts: list[Verdict], connection: Connection) -> list[bool]:
@@ -419,3 +416,46 @@ async def _write(identity: Identity, verdicts: list[Verdict], connection: Connec
         connection, verdicts, pipeline=identity.pipeline, worker_id=identity.worker_id
     )
     return [verdict.application_id in counted for verdict in verdicts]
+
+
+async def _on_some_connection(
+    pool: ConnectionPool, operation: Callable[[Connection], Awaitable[T]], step: str
+) -> T:
+    async def run() -> T:
+        async with pool.connection() as connection:
+            return await operation(connection)
+
+    return await persistently(run, step)
+
+
+async def _unless_refused(claiming: Awaitable[T]) -> T:
+    try:
+        return await claiming
+    except Exception as error:
+        if fault_of(error) is Fault.ITEM:
+            raise ClaimRefusedError(f"Postgres refuses the claim: {said(error)}") from error
+        raise
+
+
+async def _postpone(
+    pool: ConnectionPool, identity: Identity, application_id: ApplicationId, seconds: float
+) -> None:
+    async def write(connection: Connection) -> None:
+        await claims.postpone(connection, application_id, identity.pipeline, seconds)
+
+    await _on_some_connection(pool, write, "postponing")
+
+
+async def _fail(
+    pool: ConnectionPool, identity: Identity, application_id: ApplicationId, reason: str
+) -> bool:
+    async def write(connection: Connection) -> bool:
+        return await claims.fail(
+            connection,
+            application_id,
+            pipeline=identity.pipeline,
+            worker_id=identity.worker_id,
+            reason=reason,
+        )
+
+    return await _on_some_connection(pool, write, "failing what cannot be claimed")

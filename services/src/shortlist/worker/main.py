@@ -27,10 +27,11 @@ from shortlist.storage import pipelines, postgres, redis
 from shortlist.storage.limiter import RateLimits
 from shortlist.storage.line import Line
 from shortlist.storage.pool import ConnectionPool
+from shortlist.storage.trouble import open_troubles, persistently
 from shortlist.worker import watchdog
 from shortlist.worker.control import BEAT_SECONDS, OWN_CONNECTIONS, Control
 from shortlist.worker.gate import Gate
-from shortlist.worker.holding import ConnectionHolder, Identity, LeaseHolder, persistently
+from shortlist.worker.holding import WRITING_STEPS, ConnectionHolder, Identity, LeaseHolder
 from shortlist.worker.outbox import Outbox
 from shortlist.worker.puller import BLOCK_SECONDS, Puller
 from shortlist.worker.runner import Runner
@@ -161,9 +162,7 @@ class Worker:
 
     async def _serve_line(self, stop: asyncio.Event) -> None:
         # A missing schema is worth another try: on Kubernetes everything starts at once.
-        enrolling = asyncio.create_task(
-            persistently(self._enrol, "enrolling", errors=postgres.POSTGRES_ERRORS)
-        )
+        enrolling = asyncio.create_task(persistently(self._enrol, "enrolling"))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({enrolling, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not enrolling.done():
@@ -228,14 +227,17 @@ class Worker:
     async def _readiness(self) -> probes.Health:
         """Ready while both servers take what it writes, until it is told to stop."""
         enrolled, reports = self._control.enrolled, self._control.reports
+        troubles = open_troubles()
+        can_write = WRITING_STEPS.isdisjoint(troubles)
         return probes.Health(
-            ok=enrolled and reports and not self._state.stopping,
+            ok=enrolled and reports and can_write and not self._state.stopping,
             detail={
                 "worker": str(self._state.worker_id),
                 "draining": not self._state.may_pull,
                 "postgres": enrolled,
                 "redis": reports,
                 "refused": self._gate.refused,  # a restart would not help, so it is ready
+                "troubles": troubles,
             },
         )
 

@@ -10,17 +10,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import structlog
-
 from shortlist.storage import events
-from shortlist.storage.redis import REDIS_REFUSALS
+from shortlist.storage.trouble import Trouble
 
 if TYPE_CHECKING:
     from shortlist.domain.application import ApplicationId, Status
     from shortlist.storage.line import Delivery, Line
     from shortlist.storage.redis import Redis
-
-log = structlog.get_logger(__name__)
 
 
 class Outbox:
@@ -33,6 +29,7 @@ class Outbox:
         self._acknowledged: list[Delivery] = []
         self._changes: list[tuple[ApplicationId, Status]] = []
         self._sending: asyncio.Task[None] | None = None
+        self._trouble = Trouble("acknowledging", "redis")
         self.unacknowledged = False
         """An acknowledgement was dropped: the worker's own pending entries need a look."""
 
@@ -63,8 +60,9 @@ class Outbox:
                 try:
                     await self._line.acknowledge(acknowledged)
                     await events.announce(self._redis, changes)
-                except REDIS_REFUSALS as error:
+                    self._trouble.over()
+                except Exception as error:  # noqa: BLE001 (nothing is lost with it)
                     self.unacknowledged = True
-                    log.warning("redis_unavailable", doing="acknowledging", error=repr(error))
+                    self._trouble.met(error)
         finally:
             self._sending = None

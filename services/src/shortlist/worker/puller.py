@@ -7,13 +7,10 @@ were sent or acknowledged) are found again among its own pending entries.
 from __future__ import annotations
 
 import asyncio
-import random
 from typing import TYPE_CHECKING
 
-import structlog
-
 from shortlist.failpoints import failpoint
-from shortlist.storage.redis import REDIS_ERRORS
+from shortlist.storage.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,12 +21,9 @@ if TYPE_CHECKING:
     from shortlist.worker.slots import Slots
     from shortlist.worker.state import WorkerState
 
-log = structlog.get_logger(__name__)
-
 BLOCK_SECONDS = 1.0
 _MAX_PULL = 500
 _IDLE_SECONDS = 0.2
-_BACKOFF_SECONDS = 0.5
 
 
 class Puller:
@@ -57,13 +51,14 @@ class Puller:
 
     async def run(self) -> None:
         """Pull until the worker stops; survives anything that Redis does."""
+        trouble = Trouble("pulling", "redis")
         while not self._state.stopping:
             try:
                 await self._turn()
-            except REDIS_ERRORS as error:
-                log.warning("redis_unavailable", doing="pulling", error=repr(error))
+                trouble.over()
+            except Exception as error:  # noqa: BLE001 (the next turn tries again)
                 self._look_back = True
-                await asyncio.sleep(random.uniform(0, _BACKOFF_SECONDS))  # noqa: S311
+                await trouble.wait(trouble.met(error))
 
     async def _turn(self) -> None:
         free = await self._slots.wait_free()

@@ -24,9 +24,10 @@ from shortlist.domain.scoring import (
 )
 from shortlist.domain.suspicion import POSTPONED_SECONDS, is_proved
 from shortlist.failpoints import failpoint
+from shortlist.storage.faults import Fault, fault_of, said
 from shortlist.storage.line import Entry
-from shortlist.storage.redis import REDIS_ERRORS
-from shortlist.worker.holding import ClaimLostError, SuspectError
+from shortlist.storage.trouble import Trouble
+from shortlist.worker.holding import ClaimLostError, ClaimRefusedError, SuspectError
 from shortlist.worker.solitude import Solitude
 
 if TYPE_CHECKING:
@@ -190,21 +191,57 @@ class Runner:
         scoring = _Scoring()
         released = False
         holding = self._holder.hold(delivery.application_id, scoring.lose, company)
-        async with holding as hold:
-            if hold is not None:  # else it is finished, or a live worker has it
-                self._scoring[delivery.application_id] = scoring
-                try:
-                    released = await self._score_once(hold, scoring)
-                finally:
-                    del self._scoring[delivery.application_id]
+        try:
+            async with holding as hold:
+                if hold is not None:  # else it is finished, or a live worker has it
+                    self._scoring[delivery.application_id] = scoring
+                    try:
+                        released = await self._score_once(hold, scoring)
+                    finally:
+                        del self._scoring[delivery.application_id]
+        except ClaimRefusedError as refusal:
+            await self._refused(delivery.application_id, str(refusal))
         if released:  # and not held any more: whoever reads the entry must be able to claim
             await self._give_back(delivery)
         else:
             self._outbox.acknowledge(delivery)
             await failpoint("worker.after_acknowledge")
 
+    async def _refused(self, application_id: ApplicationId, reason: str) -> None:
+        """Fail what cannot be claimed: there is no attempt that could end."""
+        log.warning("failed", application=str(application_id), reason=reason)
+        if await self._holder.fail(application_id, reason):
+            telemetry.COMPLETED.labels(self._state.pipeline, "failed").inc()
+            self._outbox.announce(application_id, "failed")
+
     async def _score_once(self, hold: Hold, scoring: _Scoring) -> bool:
-        """Whether the attempt was released, for somebody else to make the next one."""
+        """Whether the attempt was released. Whatever goes wrong, the attempt has ended after it."""
+        try:
+            return await self._attempt(hold, scoring)
+        except ClaimLostError:
+            self._fenced(hold)
+        except Exception as error:  # whatever it is, nothing may stay "scoring"
+            log.exception("attempt_broke", application=str(hold.claim.application_id))
+            await self._end_broken(hold, error)
+        return False
+
+    async def _end_broken(self, hold: Hold, error: Exception) -> None:
+        """End an attempt whose task fails: by its own trouble for good, else to be tried again."""
+        reason = said(error)
+        try:
+            if fault_of(error) is Fault.ITEM:
+                await self._act(hold, GiveUp(), "errored", f"refused for its data: {reason}")
+            else:
+                await self._count_error(hold, TemporaryScoringError(reason))
+        except ClaimLostError:
+            self._fenced(hold)
+
+    def _fenced(self, hold: Hold) -> None:
+        telemetry.FENCED.labels(self._state.pipeline).inc()
+        log.info("claim_lost", application=str(hold.claim.application_id))
+
+    async def _attempt(self, hold: Hold, scoring: _Scoring) -> bool:
+        """Whether the attempt was released."""
         try:
             await failpoint("worker.after_claim")
             self._outbox.announce(hold.claim.application_id, "scoring")
@@ -212,9 +249,6 @@ class Runner:
             await failpoint("worker.after_complete")
         except Interrupted as interruption:
             return await self._interrupted(hold, interruption.why)
-        except ClaimLostError:
-            telemetry.FENCED.labels(self._state.pipeline).inc()
-            log.info("claim_lost", application=str(hold.claim.application_id))
         return False
 
     async def _score_and_complete(self, hold: Hold, scoring: _Scoring) -> None:
@@ -251,6 +285,19 @@ class Runner:
             telemetry.SCORE_SECONDS.labels(self._state.pipeline).observe(seconds)
 
     async def _complete(self, hold: Hold, verdict: Verdict) -> None:
+        """Write a verdict; one that is refused for its data becomes a failure that says so."""
+        try:
+            await self._write(hold, verdict)
+        except Exception as error:
+            if verdict.status == "failed" or fault_of(error) is not Fault.ITEM:
+                raise
+            reason = f"Postgres refuses the score: {said(error)}"
+            log.warning("failed", application=str(verdict.application_id), reason=reason)
+            await self._write(
+                hold, Verdict(verdict.application_id, verdict.attempt, "failed", None, reason)
+            )
+
+    async def _write(self, hold: Hold, verdict: Verdict) -> None:
         with telemetry.database_span("complete"):
             await hold.complete(verdict)
         latency = time.time() - hold.claim.accepted_at.timestamp()
@@ -338,11 +385,14 @@ class Runner:
         """Put it before all newcomers; if Redis is away, maintenance finds it."""
         self._forget(delivery)  # our own puller may be the next that is given it
         entry = Entry(delivery.application_id, delivery.traceparent)
+        trouble = Trouble("giving back", "redis")
         try:
             await self._line.republish([entry], by="drain", first=True)
-        except REDIS_ERRORS as error:
-            log.warning("redis_unavailable", doing="giving back", error=repr(error))
+        except Exception as error:  # noqa: BLE001 (it is found: Postgres knows that it was released)
+            trouble.met(error)
             return
+        finally:
+            trouble.over()
         self._outbox.acknowledge(delivery)
 
 

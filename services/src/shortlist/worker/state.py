@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from shortlist import telemetry
 from shortlist.storage.heartbeats import Heartbeat
+from shortlist.storage.text import clean
 
 if TYPE_CHECKING:
     from shortlist.domain.application import ConnectionMode, FinalStatus, PipelineName, WorkerId
@@ -69,7 +70,7 @@ class WorkerState:
             at=now,
             started_at=self.started_at,
             ready_at=self.ready_at,
-            host=socket.gethostname(),
+            host=clean(socket.gethostname()),
             pid=os.getpid(),
             mode=self.mode,
             concurrency=self.concurrency,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shortlist.storage import postgres
+from shortlist.storage.faults import is_outage
 from shortlist.storage.pool import ConnectionPool
 
 if TYPE_CHECKING:
@@ -101,8 +102,9 @@ async def test_a_broken_connection_is_replaced(
     pool = make_pool(1)
     connection = await pool.acquire()
     await db.execute("SELECT pg_terminate_backend($1)", connection.get_server_pid())
-    with pytest.raises(postgres.CONNECTION_ERRORS):
+    with pytest.raises(Exception) as broken:  # noqa: PT011 (`is_outage` says which)
         await connection.fetchval("SELECT 1")
+    assert is_outage(broken.value)
     await pool.release(connection)
     async with pool.connection() as replaced:
         assert await replaced.fetchval("SELECT 1") == 1

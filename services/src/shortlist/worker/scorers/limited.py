@@ -7,17 +7,13 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-import structlog
-
 from shortlist.domain.scoring import LONGEST_PACE_SECONDS, Score, Scorer, ScoringError, Throttled
-from shortlist.storage.redis import REDIS_REFUSALS
+from shortlist.storage.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from shortlist.storage.limiter import RateLimits
-
-log = structlog.get_logger(__name__)
 
 _ASK_AGAIN_SECONDS = 1.0
 """After Redis did not answer: one that hangs costs a few scores its time-out, not all of them."""
@@ -37,7 +33,7 @@ class LimitedScorer:
         self._scorer = scorer
         self._limits = limits
         self._asking = asyncio.Lock()  # one connection is enough, and the client has few
-        self._is_away = False
+        self._trouble = Trouble("keeping to the limits", "redis")
         self._ask_after = 0.0
 
     async def score(self, payload: str) -> Score:
@@ -73,14 +69,9 @@ class LimitedScorer:
                 return None
             try:
                 answer = await question()
-            except REDIS_REFUSALS as error:
-                self._missed(error)
+            except Exception as error:  # noqa: BLE001 (no application fails for a limit's sake)
+                self._trouble.met(error)
+                self._ask_after = time.monotonic() + _ASK_AGAIN_SECONDS
                 return None
-            self._is_away = False
+            self._trouble.over()
             return answer
-
-    def _missed(self, error: BaseException) -> None:
-        if not self._is_away:
-            log.warning("redis_unavailable", doing="keeping to the limits", error=repr(error))
-        self._is_away = True
-        self._ask_after = time.monotonic() + _ASK_AGAIN_SECONDS
