@@ -15,8 +15,9 @@ ABANDONMENTS = """
 -- Attempts of an application that were neither finished nor ended (the one under way included),
 -- since it was last requeued or last ended in an error: what its workers left open when they died.
 -- And when the first of them began.
-CREATE FUNCTION abandonments(
-    of_id uuid, OUT total integer, OUT alone integer, OUT since timestamptz)
+-- One row; a set, so that the planner makes it part of the query that asks.
+CREATE FUNCTION abandonments(of_id uuid)
+RETURNS TABLE (total integer, alone integer, since timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT count(*)::integer, (count(*) FILTER (WHERE n.alone))::integer, min(n.claimed_at)
     FROM attempts n

@@ -106,7 +106,7 @@ WITH free AS MATERIALIZED (
         SELECT attempt, outcome, worker_id, claimed_at FROM attempts
         WHERE application_id = a.id ORDER BY attempt DESC LIMIT 1
     ) t ON true
-    LEFT JOIN LATERAL (SELECT * FROM abandonments(a.id) WHERE t.attempt >= $4::integer) b ON true
+    LEFT JOIN LATERAL (SELECT * FROM abandonments(a.id) WHERE t.attempt >= $4::integer OFFSET 0) b ON true
     WHERE NOT EXISTS (SELECT FROM results r WHERE r.application_id = a.id OFFSET 0)
       AND NOT EXISTS (SELECT FROM retries e WHERE e.application_id = a.id AND e.due_at > now() OFFSET 0)
       AND NOT EXISTS (
@@ -291,7 +291,7 @@ LEFT JOIN LATERAL (
     WHERE application_id = i.id ORDER BY attempt DESC LIMIT 1
 ) t ON true
 LEFT JOIN registered w ON w.id = t.worker_id
-LEFT JOIN LATERAL (SELECT * FROM abandonments(i.id) WHERE t.attempt IS NOT NULL) b ON true
+LEFT JOIN LATERAL (SELECT * FROM abandonments(i.id) WHERE t.attempt IS NOT NULL OFFSET 0) b ON true
 WHERE NOT EXISTS (SELECT FROM results r WHERE r.application_id = i.id OFFSET 0)
 ORDER BY i.id
 
