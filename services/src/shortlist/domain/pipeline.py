@@ -141,18 +141,22 @@ class ScoringPipeline:
         return min(allowed, self.connections.max_in_flight // self.worker.concurrency)
 
 
-def parse_pipeline(document: Any) -> ScoringPipeline:
-    """Read a document, or raise `InvalidPipelineError` with all that is wrong with it."""
+def parse_pipeline(document: Any, *, for_a_cluster: bool = True) -> ScoringPipeline:
+    """Read a document, or raise `InvalidPipelineError` with all that is wrong with it.
+
+    A cluster must be told what to run: by ``workerRef``, or by a template with an image. Where
+    workers are processes of this machine, neither means anything, and both may be left out.
+    """
     if not isinstance(document, Mapping):
         raise InvalidPipelineError([f"document: must be an object, is {type(document).__name__}"])
     reader = Reader(document, "", [])
-    pipeline = _pipeline(reader)
+    pipeline = _pipeline(reader, for_a_cluster=for_a_cluster)
     if reader.problems:
         raise InvalidPipelineError(reader.problems)
     return pipeline
 
 
-def _pipeline(root: Reader) -> ScoringPipeline:
+def _pipeline(root: Reader, *, for_a_cluster: bool) -> ScoringPipeline:
     root.choice("apiVersion", (API_VERSION,))
     root.choice("kind", (KIND,))
     root.ignore("status")
@@ -172,15 +176,20 @@ def _pipeline(root: Reader) -> ScoringPipeline:
     )
     spec.finish()
     if isinstance(root.value.get("spec"), Mapping):
-        _check_target(spec, pipeline)
+        _check_target(spec, pipeline, for_a_cluster=for_a_cluster)
     return pipeline
 
 
-def _check_target(spec: Reader, pipeline: ScoringPipeline) -> None:
-    has_template = pipeline.worker.template is not None
-    if spec.has("workerRef") and has_template:
+def _check_target(spec: Reader, pipeline: ScoringPipeline, *, for_a_cluster: bool) -> None:
+    template = pipeline.worker.template
+    if spec.has("workerRef") and template is not None:
         spec.problem("has both workerRef and worker.template; exactly one is needed")
-    elif not spec.has("workerRef") and not has_template:
+    elif not for_a_cluster:
+        return
+    elif template is not None:
+        path = f"{spec.path}.worker.template"
+        Reader(template, path, spec.problems).text("image", required=True)
+    elif not spec.has("workerRef"):
         spec.problem("has neither workerRef nor worker.template; exactly one is needed")
 
 
@@ -200,10 +209,6 @@ def _worker(reader: Reader) -> WorkerSpec:
         drain_timeout_seconds=reader.integer("drainTimeoutSeconds", 60, minimum=5, maximum=86_400),
         template=reader.mapping("template"),
     )
-    if worker.template is not None:
-        Reader(worker.template, f"{reader.path}.template", reader.problems).text(
-            "image", required=True
-        )
     reader.finish()
     return worker
 

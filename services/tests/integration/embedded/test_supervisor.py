@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shortlist.domain.application import DEFAULT_PIPELINE
-from shortlist.embedded import datadir
+from shortlist.embedded import datadir, machine
 from shortlist.embedded.pipelines import fitted, read_pipelines
 from shortlist.embedded.supervisor import Supervisor
 from shortlist.settings import Settings
@@ -33,7 +33,9 @@ async def supervised(
         socket.create_server(("127.0.0.1", 0)) as dashboard,
     ):
         read = read_pipelines([], settings)
-        pipelines = {name: fitted(pipeline, workers) for name, pipeline in read.items()}
+        pipelines = {
+            name: fitted(pipeline, workers, machine.look()) for name, pipeline in read.items()
+        }
         supervisor = Supervisor(data, settings, pipelines, told.append)
         wanted = {DEFAULT_PIPELINE: workers}
         try:
