@@ -13,16 +13,22 @@ import subprocess
 import sys
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
 
-from shortlist.storage import looks, postgres
+from shortlist.domain.application import PipelineName
+from shortlist.domain.pipeline import ScoringPipeline
+from shortlist.storage import looks, postgres, redis
+from shortlist.storage.pooled import PooledConnection
 from shortlist.urls import DatabaseUrl, Pooler
+from shortlist_operator.observe import Observer
 from support.ledger import Ledger
 from support.pgbouncer import PgBouncer
 from support.stack import Stack, status_of
+from support.up import running
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -163,24 +169,47 @@ async def test_off_switch_prepared_statements_behind_a_pooler_refuse_requests(
             await submitted(ledgers, ingests, 150)
 
 
+@asynccontextmanager
+async def two_clients(
+    bouncer: PgBouncer, database_url: str
+) -> AsyncIterator[tuple[postgres.Connection, postgres.Connection]]:
+    """One in a hurry, and one that is not."""
+    url = bouncer.url(database_url.partition("?")[0].rpartition("/")[2])
+    hurried = await postgres.connect(
+        url, application_name="hurried", settings={"statement_timeout": "100"}
+    )
+    patient = await postgres.connect(url, application_name="patient")
+    try:
+        yield hurried, patient
+    finally:
+        for connection in (hurried, patient):
+            await postgres.close_quickly(connection)
+
+
+async def time_out_holds(bouncer: PgBouncer, database_url: str) -> None:
+    async with two_clients(bouncer, database_url) as (hurried, patient):
+        with pytest.raises(asyncpg.QueryCanceledError):
+            await hurried.fetch("SELECT pg_sleep(1)")
+        assert await hurried.fetchval("SHOW statement_timeout") == "100ms"
+        async with hurried.transaction():
+            assert await hurried.fetchval("SHOW statement_timeout") == "100ms"
+        # One session served both: what the one set must not have stayed.
+        assert await patient.fetchval("SHOW statement_timeout") == "0"
+        assert await patient.fetchval("SELECT 1 FROM (SELECT pg_sleep(0.2)) s") == 1
+
+
 async def test_a_time_out_holds_behind_a_pooler_and_in_no_other_session(
     bouncer: PgBouncer, database_url: str
 ) -> None:
-    name = database_url.partition("?")[0].rpartition("/")[2]
-    hurried = await postgres.connect(
-        bouncer.url(name), application_name="hurried", settings={"statement_timeout": "100"}
-    )
-    patient = await postgres.connect(bouncer.url(name), application_name="patient")
-    with pytest.raises(asyncpg.QueryCanceledError):
-        await hurried.fetch("SELECT pg_sleep(5)")
-    assert await hurried.fetchval("SHOW statement_timeout") == "100ms"
-    async with hurried.transaction():
-        assert await hurried.fetchval("SHOW statement_timeout") == "100ms"
-    # One session served both: what the one set must not have stayed.
-    assert await patient.fetchval("SHOW statement_timeout") == "0"
-    assert await patient.fetchval("SELECT 1 FROM (SELECT pg_sleep(0.2)) s") == 1
-    for connection in (hurried, patient):
-        await postgres.close_quickly(connection)
+    await time_out_holds(bouncer, database_url)
+
+
+async def test_off_switch_settings_that_no_transaction_begins_with_do_not_hold(
+    bouncer: PgBouncer, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PooledConnection, "begin_with", lambda *_: None)
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        await time_out_holds(bouncer, database_url)
 
 
 async def test_a_cancelled_statement_behind_a_pooler_leaves_nothing_behind(
@@ -215,6 +244,42 @@ async def test_the_budget_behind_a_pooler_is_what_the_pooler_lets_in(
     look = await looks.look_at_connections(connection)
     await postgres.close_quickly(connection)
     assert (look.budget(10), look.open_by_worker) == (60, {})
+
+
+async def test_the_operator_looks_and_writes_through_a_pooler(
+    bouncer: PgBouncer, database_url: str, redis_url: str, db: postgres.Connection
+) -> None:
+    """With a second client between its statements, which gets the sessions that it had."""
+    url = bouncer.url(database_url.partition("?")[0].rpartition("/")[2])
+    one, two = (Observer(DatabaseUrl(url), redis.connect(redis_url)) for _ in range(2))
+    for number in range(5):
+        for observer in (one, two):
+            name = PipelineName(f"p{number}")
+            await observer.make_known(replace(ScoringPipeline(), name=name))
+            assert (await observer.connections()).budget(20) == 80
+    assert await db.fetchval("SELECT count(*) FROM pipelines WHERE name ~ '^p[0-9]$'") == 5
+    await one.close()
+    await two.close()
+
+
+@pytest.mark.slow
+async def test_up_works_through_a_pooler_and_refuses_per_job_there(
+    tmp_path: Path, bouncer: PgBouncer, empty: str, redis_url: str
+) -> None:
+    servers = {"DATABASE_URL": bouncer.url(empty), "REDIS_URL": redis_url}
+    with running(tmp_path, **servers) as up:  # type: ignore[arg-type]
+        assert await up.ended() == 2
+        assert "use perWrite" in up.output
+    with running(tmp_path, SHORTLIST_CONNECTION_MODE="perWrite", **servers) as up:  # type: ignore[arg-type]
+        async with Ledger(
+            await up.ready(), bouncer.server.url.replace("/shortlist?", f"/{empty}?")
+        ) as ledger:
+            assert ", through a pooler, by DATABASE_URL." in up.output
+            await ledger.submit(40, at_once=CLIENTS)
+            assert set(ledger.answers) == {202}
+            await ledger.settle()
+        up.interrupt()
+        assert await up.ended() == 0
 
 
 def test_a_worker_in_per_job_is_refused_behind_a_pooler(bouncer: PgBouncer) -> None:

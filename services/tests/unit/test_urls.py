@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -12,12 +13,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shortlist.settings import BadSettingsError, Settings, load
-from shortlist.urls import BadUrlError, DatabaseUrl, RedisUrl, ServerUrl, without_credentials
+from shortlist.urls import (
+    BadUrlError,
+    DatabaseUrl,
+    RedisUrl,
+    ServerUrl,
+    database,
+    redis,
+    without_credentials,
+)
 from shortlist.urls.parts import ENCODE
 from support.passwords import AWKWARD, fragments
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PLACES: dict[str, type[ServerUrl]] = {
     "postgresql://app:{}@db.example:5432/shortlist": DatabaseUrl,
@@ -228,3 +234,9 @@ def test_an_empty_url_is_none() -> None:
     with pytest.raises(BadSettingsError, match=r"^DATABASE_URL and REDIS_URL not set: no server"):
         load(Settings, {"database_url": "", "redis_url": " "}, (("database_url",), ("redis_url",)))
     assert ENCODE not in str(DatabaseUrl(""))
+
+
+def test_the_page_of_servers_has_every_parameter() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "servers.md").read_text(encoding="utf-8")
+    known = {*database._PASSED, *database._WITHOUT_MEANING, *database._ONLY_SO, *redis._TLS}
+    assert sorted(name for name in known if f"`{name}`" not in page) == []

@@ -2,7 +2,7 @@
 
 Each parameter is known here, and one of four things: passed to the driver, met in another way,
 without a meaning here (other clients' pools, time-outs that Shortlist has its own of), or refused
-in a sentence. ``docs/operations.md`` has the table.
+in a sentence. ``docs/servers.md`` has the table.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ ENCODE = (
 )
 
 UNKNOWN_PARAMETER = (
-    f"has a parameter that is not known (docs/operations.md lists those that are); {ENCODE}"
+    f"has a parameter that is not known (docs/servers.md lists those that are); {ENCODE}"
 )
 """It is not named: it may be the rest of a password."""
 

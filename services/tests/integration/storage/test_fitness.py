@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from shortlist import cli
-from shortlist.storage import schema
+from shortlist.storage import migrate, schema
 from support.urls import as_user
 
 if TYPE_CHECKING:
@@ -92,6 +92,21 @@ def test_a_database_that_cannot_be_ours_is_refused_in_a_sentence(
         assert words in said
         assert GUEST.password not in said
         assert asyncio.run(ask(url)) == before
+
+
+def test_off_switch_without_a_look_first_another_project_s_database_is_changed(
+    postgres_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(*_: object) -> None:
+        """In place of the look."""
+
+    monkeypatch.setattr(migrate, "refuse_unfit", nothing)
+    options, made, _, _ = UNFIT["another project's"]
+    with a_database(postgres_server, options) as url:
+        before = asyncio.run(ask(url, made))
+        with pytest.raises(AssertionError):
+            refused(url)
+        assert asyncio.run(ask(url)) != before
 
 
 def test_what_an_extension_brought_is_no_other_project(postgres_server: EmbeddedPostgres) -> None:
