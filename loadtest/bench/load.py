@@ -67,7 +67,7 @@ def percentile(ordered: list[float], share: float) -> float:
 
 def request_bytes(method: str, path: str, body: str | None) -> bytes:
     """One request as it goes over the wire."""
-    head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\n"
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n"
     if body is None:
         return f"{head}\r\n".encode()
     content = body.encode()

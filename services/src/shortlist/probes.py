@@ -22,6 +22,7 @@ from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from shortlist.domain.addresses import is_loopback
+from shortlist.http import local
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
@@ -173,6 +174,9 @@ async def serve(
     Raises `CannotListenError` when the port is taken. At the end of the block requests may finish
     for ``settings.drain_timeout_seconds``.
     """
+    listener = _listener(settings)
+    if local.listens_on_loopback(listener):
+        app = local.LocalOnly(app, local.LocalNames(settings.allowed_hosts))
     config = uvicorn.Config(
         app,
         http=protocol,  # type: ignore[arg-type] # called as the class is, never subclassed
@@ -185,7 +189,6 @@ async def serve(
         timeout_keep_alive=keep_alive_seconds,
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout_seconds)),
     )
-    listener = _listener(settings)
     server = HttpServer(_Server(config), listener)
     await server.start()
     _tell(listener)

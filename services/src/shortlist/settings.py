@@ -23,15 +23,12 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from shortlist.domain.application import ConnectionMode
+from shortlist.domain.application import PIPELINE_NAME_PATTERN, ConnectionMode
 from shortlist.urls import DatabaseUrl, Pooler, RedisUrl
 from shortlist.urls.database import POOLER_CLIENTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-
-PIPELINE_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
-"""A DNS label, as Kubernetes wants names; the same check stands in the database."""
 
 Name = Annotated[str, StringConstraints(pattern=PIPELINE_NAME_PATTERN)]
 
@@ -80,6 +77,13 @@ class CommonSettings(BaseSettings):
         ge=3,
         description="A listening socket that was inherited, to serve on instead of host and port.",
     )
+    allowed_hosts: str = Field(
+        "",
+        description=(
+            "Names, split by commas, by which a listener on loopback may be called beside "
+            "localhost and its addresses; others get 403."
+        ),
+    )
     drain_timeout_seconds: float = Field(
         60.0, ge=0, description="How long a stopping process may finish what it holds."
     )
@@ -96,6 +100,13 @@ class CommonSettings(BaseSettings):
     )
     trace_sample_ratio: float = Field(
         1.0, ge=0, le=1, description="Share of traces recorded when nobody upstream decided."
+    )
+    trust_traceparent: bool = Field(
+        False,
+        description=(
+            "Record all that a client's traceparent says is recorded, not only the share: for use "
+            "behind a proxy or mesh that sets it."
+        ),
     )
 
     @field_validator("host")

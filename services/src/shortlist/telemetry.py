@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import random
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
@@ -259,6 +260,8 @@ class _Tracing:
     """Whether this process records spans, and with what."""
 
     tracer: trace.Tracer | None = None
+    client_ratio: float | None = None
+    """Share of clients' traces that is recorded; None: as the clients say."""
 
 
 _NO_SPAN: contextlib.AbstractContextManager[trace.Span] = contextlib.nullcontext(trace.INVALID_SPAN)
@@ -277,6 +280,7 @@ def configure_tracing(settings: CommonSettings, process: str) -> Callable[[], No
         return lambda: None
     provider = _provider(settings.otlp_endpoint, settings.trace_sample_ratio, process)
     _Tracing.tracer = provider.get_tracer("shortlist")
+    _Tracing.client_ratio = None if settings.trust_traceparent else settings.trace_sample_ratio
     return functools.partial(_stop_tracing, provider)
 
 
@@ -337,6 +341,8 @@ def request_span(
     """The server's span of one HTTP request; ``traceparent`` is the request's header.
 
     ``route`` is the template (``/status/{id}``). The caller sets ``http.response.status_code``.
+    The span continues the client's trace; whether it is recorded is ours to say, unless clients are
+    trusted: any of them could have everything recorded.
     """
     if _Tracing.tracer is None:  # first of all: this is on the hottest path
         return _NO_SPAN
@@ -344,8 +350,19 @@ def request_span(
         f"{method} {route}",
         SpanKind.SERVER,
         {"http.request.method": method, "http.route": route},
-        context=_context_of(traceparent),
+        context=_context_of(_sampled_by_us(traceparent)),
     )
+
+
+def _sampled_by_us(traceparent: str | None) -> str | None:
+    """A client's traceparent, of which it may have our share recorded; malformed ones stay so."""
+    ratio = _Tracing.client_ratio
+    parts = (traceparent or "").split("-")
+    if ratio is None or len(parts) < len(("version", "trace", "parent", "flags")):
+        return traceparent
+    if random.random() >= ratio:  # noqa: S311 (no secret)
+        parts[3] = "00"
+    return "-".join(parts)
 
 
 def send_span(pipeline: str, application_id: UUID) -> contextlib.AbstractContextManager[trace.Span]:

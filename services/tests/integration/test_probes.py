@@ -93,3 +93,48 @@ async def test_a_request_under_way_finishes_when_the_server_stops() -> None:
         finish.set()
         assert (await answer).text == "done"
         await stopping
+
+
+async def test_those_who_ask_while_a_check_runs_share_its_answer() -> None:
+    checks = 0
+    go_on = asyncio.Event()
+
+    async def slow() -> probes.Health:
+        nonlocal checks
+        checks += 1
+        await go_on.wait()
+        return probes.Health(ok=False)
+
+    app = probes.probe_app(readiness=slow)
+    async with (
+        probes.serve(app, settings()) as server,
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client,
+    ):
+        asking = [asyncio.create_task(client.get("/readyz")) for _ in range(20)]
+        while not checks:
+            await asyncio.sleep(0)
+        assert (await client.get("/healthz")).status_code == 200
+        go_on.set()
+        replies = await asyncio.gather(*asking)
+    assert {(r.status_code, r.headers["retry-after"]) for r in replies} == {(503, "1")}
+    assert checks < 20
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_a_listener_on_loopback_is_called_by_names_of_this_machine_only(host: str) -> None:
+    app = probes.probe_app(readiness=probes.always_ok)
+    chosen = settings().model_copy(update={"host": host})
+    async with probes.serve(app, chosen) as server:
+        url = f"http://{f'[{host}]' if ':' in host else host}:{server.port}/healthz"
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            assert (await client.get(url)).status_code == 200
+            refused = await client.get(url, headers={"Host": "evil.example"})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (403, "FORBIDDEN")
+
+
+async def test_a_listener_of_all_addresses_is_called_by_any_name() -> None:
+    app = probes.probe_app(readiness=probes.always_ok)
+    chosen = settings().model_copy(update={"host": "0.0.0.0"})
+    async with probes.serve(app, chosen) as server, httpx2.AsyncClient(trust_env=False) as client:
+        url = f"http://127.0.0.1:{server.port}/healthz"
+        assert (await client.get(url, headers={"Host": "apply.example"})).status_code == 200

@@ -157,7 +157,7 @@ def test_a_cancellation_is_no_error(collector: Collector) -> None:
 
 def test_a_clients_own_trace_goes_on(collector: Collector) -> None:
     with (
-        tracing(collector, trace_sample_ratio=0),
+        tracing(collector, trace_sample_ratio=0, trust_traceparent=True),
         telemetry.request_span("POST", "/job", f"00-{0xABC:032x}-{0xDEF:016x}-01"),
     ):
         pass
@@ -213,3 +213,39 @@ def test_a_collector_that_is_not_there_holds_nobody_up(
     stop()
     assert time.monotonic() - started < 30  # bounded by 3 s; the rest is for a busy machine
     caplog.clear()
+
+
+UPSTREAM = "00-00000000000000000000000000000abc-0000000000000def-{}"
+
+
+@pytest.mark.parametrize(
+    ("flags", "ratio", "trusted", "recorded"),
+    [
+        ("01", 0, False, 0),  # a client cannot have everything recorded
+        ("01", 0, True, 20),
+        ("01", 1, False, 20),
+        ("00", 1, False, 0),
+        ("00", 1, True, 0),
+    ],
+)
+def test_what_a_client_wants_recorded_counts_as_far_as_clients_are_trusted(
+    collector: Collector, flags: str, ratio: float, recorded: int, *, trusted: bool
+) -> None:
+    with tracing(collector, trace_sample_ratio=ratio, trust_traceparent=trusted):
+        for _ in range(20):
+            with telemetry.request_span("POST", "/applications", UPSTREAM.format(flags)):
+                pass
+    assert len(collector.spans) == recorded
+    assert {span.trace_id for span in collector.spans} <= {f"{0xABC:032x}"}  # it is continued
+
+
+def test_off_switch_without_our_own_dice_a_client_has_everything_recorded(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telemetry, "_sampled_by_us", lambda traceparent: traceparent)
+    with (
+        tracing(collector, trace_sample_ratio=0),
+        telemetry.request_span("POST", "/applications", UPSTREAM.format("01")),
+    ):
+        pass
+    assert len(collector.spans) == 1

@@ -77,7 +77,7 @@ async def read_reply(reader: asyncio.StreamReader, *, has_body: bool) -> Reply:
 def request(start: str, body: bytes = b"", *headers: str, length: int | str | None = None) -> bytes:
     """A request as it stands on the wire; ``length`` other than the body's is a lie."""
     declared = len(body) if length is None else length
-    lines = [f"{start} HTTP/1.1", "Host: shortlist", f"Content-Length: {declared}", *headers]
+    lines = [f"{start} HTTP/1.1", "Host: localhost", f"Content-Length: {declared}", *headers]
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
 
@@ -124,6 +124,7 @@ def _bodies() -> list[Bad]:
         "surrogate as UTF-8 bytes": b'{"candidate": "\xed\xa0\x80", "payload": "p"}',
         "byte that is not UTF-8": b'{"candidate": "Ren\xe9", "payload": "p"}',
         "overlong UTF-8": b'{"candidate": "\xc0\xaf", "payload": "p"}',
+        "byte that is not UTF-8, unknown field": b'{"candidate":"a","payload":"p","x":"\xff"}',
         "UTF-16": _json().decode().encode("utf-16"),
         "UTF-8 with a byte order mark": b"\xef\xbb\xbf" + _json(),
         "60 000 brackets": nested,
@@ -149,7 +150,7 @@ def _jobs() -> list[Bad]:
 
 def _chunked(*chunks: bytes) -> bytes:
     head = (
-        f"{APPLICATIONS} HTTP/1.1\r\nHost: shortlist\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        f"{APPLICATIONS} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     )
     return head + b"".join(chunks)
 
@@ -243,9 +244,20 @@ def _protocol() -> list[Bad]:
         "a TLS handshake": bytes.fromhex("16030100f8010000f40303") + bytes(237),
         "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         "HTTP/9.9": b"GET /leaderboard HTTP/9.9\r\n\r\n",
-        "a method that is none": b"FETCH /leaderboard HTTP/1.1\r\nHost: x\r\n\r\n",
-        "a path with NUL": b"GET /applications/\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
-        "CONNECT": b"CONNECT example.com:443 HTTP/1.1\r\nHost: x\r\n\r\n",
+        "a method that is none": b"FETCH /leaderboard HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "a path with NUL": b"GET /applications/\x00 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "HTTP/2.0 on the line": b"GET /leaderboard HTTP/2.0\r\nHost: localhost\r\n\r\n",
+        "a method of RTSP": b"DESCRIBE /leaderboard RTSP/1.0\r\n\r\n",
+        "no Host": b"GET /leaderboard HTTP/1.1\r\n\r\n",
+        "two Hosts": b"GET /leaderboard HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
+        "a Host that is none": b"GET /leaderboard HTTP/1.1\r\nHost: a b\r\n\r\n",
+        "on loopback, a Host of another machine": (
+            b"GET /leaderboard HTTP/1.1\r\nHost: evil.example\r\n\r\n"
+        ),
+        "on loopback, from another site's page": request(
+            APPLICATIONS, _json(), "Origin: https://evil.example", "Sec-Fetch-Site: cross-site"
+        ),
+        "CONNECT": b"CONNECT example.com:443 HTTP/1.1\r\nHost: localhost\r\n\r\n",
         "nothing at all": b"",
     }
     return [

@@ -67,6 +67,39 @@ GUARDS: dict[str, Callable[[], object]] = {
 """By name: applies the patch in the process that is starting."""
 
 
+def _each_looks_anew() -> None:
+    """Who names a pipeline that is not known waits for a lock, and then looks for it."""
+    import asyncio  # noqa: PLC0415
+    import time  # noqa: PLC0415
+
+    lock = asyncio.Lock()
+
+    async def submit(lines: Any, pipeline: str, since: float | None = None) -> Any:
+        del since
+        if pipeline not in lines._gauges:
+            async with lock:
+                await lines._learn(time.monotonic() + lines._database.timeout_seconds)
+        return lines._gauges[pipeline]
+
+    replace("shortlist.ingest.lines:Lines.find", submit)
+
+
+def _deadline_of_the_batch() -> None:
+    """Each batch begins a time-out of its own, and nobody waits too long for one."""
+    import time  # noqa: PLC0415
+
+    async def run(timely: Any, asked: Any) -> Any:
+        return await timely._run(asked, time.monotonic() + 1.5)
+
+    replace("shortlist.ingest.timely:Timely._run_in_time", run)
+    replace("shortlist.ingest.timely:Timely._look_later", lambda *_: None)
+
+
+GUARDS["one_look_for_all"] = _each_looks_anew
+GUARDS["deadline_of_the_request"] = _deadline_of_the_batch
+GUARDS["page_deadline"] = lambda: replace("shortlist.ingest.pages:_ANSWER_SECONDS", 10.0)
+
+
 def _deadly_payloads() -> None:
     from deadly import deadly  # noqa: PLC0415 (found by PYTHONPATH, in the process that starts)
 

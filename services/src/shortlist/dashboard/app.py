@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from shortlist.dashboard import view
+from shortlist.security_headers import SECURITY_HEADERS
 from shortlist.storage.faults import is_outage
 
 if TYPE_CHECKING:
@@ -27,19 +28,6 @@ if TYPE_CHECKING:
     from shortlist.dashboard.reader import Reader
 
 RETRY_AFTER_SECONDS = 2
-
-SECURITY_HEADERS = {
-    # Nothing but our own files, no frames, no forms, and no string may become markup in a script.
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-        "require-trusted-types-for 'script'; trusted-types 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
 
 _UNAVAILABLE = {
     "error": {"message": "Postgres does not answer.", "code": "UNAVAILABLE", "details": None}

@@ -17,6 +17,9 @@ Status = Literal["pending", "scoring", "scored", "failed"]
 FinalStatus = Literal["scored", "failed"]
 ConnectionMode = Literal["perJob", "perWrite"]
 
+PIPELINE_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+"""A DNS label, as Kubernetes wants names; the same check stands in the database."""
+
 DEFAULT_PIPELINE = PipelineName("default")
 ANONYMOUS = "anonymous"
 """What is shown for a job of the job-server contract, which names no candidate."""

@@ -10,7 +10,8 @@ _TIMEOUT_SECONDS = 2.0
 
 async def http_status(host: str, port: int, path: str) -> int | None:
     """The status of a GET; None when there was no answer in time."""
-    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    name = f"[{host}]" if ":" in host else host
+    request = f"GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"
     with suppress(OSError, asyncio.IncompleteReadError, ValueError, IndexError):
         async with asyncio.timeout(_TIMEOUT_SECONDS):
             reader, writer = await asyncio.open_connection(host, port)

@@ -15,8 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
-from shortlist.ingest import openapi
-from shortlist.ingest.errors import CODES, error_body
+from shortlist.http.errors import CODES, error_body
+from shortlist.ingest import docs_page, openapi
 from shortlist.ingest.http import Endpoint
 
 if TYPE_CHECKING:
@@ -79,6 +79,11 @@ class FrontDoor:
         self.routes: Sequence[BaseRoute] = routes
         self._everything = _fastapi(routes, Endpoint("/{path}", pages.get))
 
+    @property
+    def all_routes(self) -> list[BaseRoute]:
+        """The table: `routes` and what describes them; the dashboard is asked for the rest."""
+        return self._everything.router.routes
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         await self._route(scope)(scope, receive, send)
@@ -120,13 +125,14 @@ def _fastapi(routes: Sequence[BaseRoute], otherwise: Endpoint) -> FastAPI:
         title="Shortlist",
         version=version("shortlist"),
         summary="Accepts applications in milliseconds, scores them behind a line, ranks them.",
+        docs_url=None,  # its page is a third party's script from the internet
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.router.routes.extend(routes)
+    app.openapi = lambda: openapi.document(app.title, app.version)  # type: ignore[method-assign]
+    app.router.routes.extend([*routes, *docs_page.routes(app.openapi)])
     app.router.default = otherwise
     app.add_exception_handler(HTTPException, _http_error)
-    app.openapi = lambda: openapi.document(app.title, app.version)  # type: ignore[method-assign]
     return app
 
 

@@ -10,11 +10,17 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from shortlist.domain.application import DEFAULT_PIPELINE
+from shortlist.domain.application import DEFAULT_PIPELINE, PIPELINE_NAME_PATTERN
 from shortlist.ingest.errors import ApiError, invalid
 
 CANDIDATE_LIMIT_CHARACTERS = 500
 KEY_LIMIT_CHARACTERS = 255
+
+_TEXT = {"pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"}
+"""For the document: no NUL, not only white space. `_check` does it here, and says which it was."""
+
+_NAME = {"pattern": PIPELINE_NAME_PATTERN}
+"""For the document: another name is no pipeline's."""
 
 
 class ApplicationBody(msgspec.Struct):
@@ -26,21 +32,33 @@ class ApplicationBody(msgspec.Struct):
             min_length=1,
             max_length=CANDIDATE_LIMIT_CHARACTERS,
             description="Who applies; shown on the leaderboard.",
+            extra_json_schema=_TEXT,
         ),
     ]
     payload: Annotated[
-        str, msgspec.Meta(min_length=1, description="What is scored; not only white space.")
+        str,
+        msgspec.Meta(
+            min_length=1,
+            description="What is scored; not only white space.",
+            extra_json_schema=_TEXT,
+        ),
     ]
-    pipeline: Annotated[str, msgspec.Meta(max_length=63, description="Whose line to wait in.")] = (
-        DEFAULT_PIPELINE
-    )
+    pipeline: Annotated[
+        str,
+        msgspec.Meta(max_length=63, description="Whose line to wait in.", extra_json_schema=_NAME),
+    ] = DEFAULT_PIPELINE
 
 
 class JobBody(msgspec.Struct):
     """``POST /job``."""
 
     payload: Annotated[
-        str, msgspec.Meta(min_length=1, description="What is worked on; not only white space.")
+        str,
+        msgspec.Meta(
+            min_length=1,
+            description="What is worked on; not only white space.",
+            extra_json_schema=_TEXT,
+        ),
     ]
 
 
@@ -51,6 +69,7 @@ def decode(decoder: msgspec.json.Decoder[Body], raw: bytes | bytearray) -> Body:
     """A body that may be stored; 400 with a reason for any other."""
     try:
         body = decoder.decode(raw)
+        _check_encoding(raw)
     except msgspec.ValidationError as error:
         raise invalid(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -59,6 +78,12 @@ def decode(decoder: msgspec.json.Decoder[Body], raw: bytes | bytearray) -> Body:
     for name in body.__struct_fields__:
         _check(name, getattr(body, name))
     return body
+
+
+def _check_encoding(raw: bytes | bytearray) -> None:
+    """Raises `UnicodeDecodeError`. The decoder looks only at what it keeps (RFC 8259, 8.1)."""
+    if not raw.isascii():
+        raw.decode()
 
 
 def _check(name: str, text: str) -> None:

@@ -1,6 +1,5 @@
-"""What a client is told when a call cannot be done: one shape for all of them.
+"""What a client is told when a call cannot be done, in the one shape (`shortlist.http.errors`).
 
-``{"error": {"message": str, "code": str, "details": any or null}}``, as the hiring contract has it.
 Messages never repeat what the client sent.
 """
 
@@ -9,10 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import msgspec
-
-RETRY_AFTER_UNAVAILABLE_SECONDS = 1
-"""Postgres mostly comes back within seconds, and a refused client costs little."""
+from shortlist.http.errors import RETRY_AFTER_UNAVAILABLE_SECONDS, error_body
 
 
 class ApiError(Exception):
@@ -37,11 +33,6 @@ class ApiError(Exception):
     def body(self) -> bytes:
         """The answer's JSON."""
         return error_body(str(self), self.code, self.details)
-
-
-def error_body(message: str, code: str, details: Any = None) -> bytes:
-    """The JSON of an error."""
-    return msgspec.json.encode({"error": {"message": message, "code": code, "details": details}})
 
 
 def retry_after(seconds: float) -> tuple[tuple[bytes, bytes], ...]:
@@ -69,17 +60,3 @@ def unavailable(message: str = "Postgres does not answer. Nothing was done.") ->
 def rate_limited(message: str, retry_after_seconds: float) -> ApiError:
     """429."""
     return ApiError(429, "RATE_LIMITED", message, headers=retry_after(retry_after_seconds))
-
-
-CODES = {
-    400: "VALIDATION_ERROR",
-    404: "NOT_FOUND",
-    405: "METHOD_NOT_ALLOWED",
-    408: "REQUEST_TIMEOUT",
-    413: "PAYLOAD_TOO_LARGE",
-    415: "UNSUPPORTED_MEDIA_TYPE",
-    431: "HEADERS_TOO_LARGE",
-    500: "INTERNAL_ERROR",
-    503: "UNAVAILABLE",
-}
-"""Codes of the answers that a framework or the protocol gives, by status."""

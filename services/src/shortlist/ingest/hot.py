@@ -18,6 +18,7 @@ from uuid_utils.compat import uuid7
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from shortlist.domain.application import ApplicationId, NewApplication
+from shortlist.http import local
 from shortlist.ingest import bodies, http
 from shortlist.ingest.errors import ApiError
 from shortlist.ingest.submissions import accepted_answer
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 
 _ROUTE = "/applications"
 _URL = _ROUTE.encode()
-_UNUSUAL = frozenset({b"idempotency-key", b"content-encoding", b"transfer-encoding", b"expect"})
+_UNUSUAL = local.TELLS_OF_A_BROWSER | {
+    b"idempotency-key", b"content-encoding", b"transfer-encoding", b"expect",
+}  # fmt: skip
 _ACCEPTED = accepted_answer(ApplicationId(UUID(int=0)))
 _ANY_ID = str(UUID(int=0)).encode()
 """Stands in `_ACCEPTED` for the one that was accepted."""
@@ -43,8 +46,11 @@ _ANY_ID = str(UUID(int=0)).encode()
 class HotPost:
     """``POST /applications``, where no client's rate is limited and no trace is recorded."""
 
-    def __init__(self, accepter: Accepter, lines: Lines, *, body_limit_bytes: int) -> None:
-        """A body over ``body_limit_bytes`` is not plain."""
+    def __init__(
+        self, accepter: Accepter, lines: Lines, names: local.LocalNames, *, body_limit_bytes: int
+    ) -> None:
+        """A body over ``body_limit_bytes`` is not plain, nor is another Host than ``names``."""
+        self._names = names
         self._accepter = accepter
         self._lines = lines
         self._body_limit_bytes = body_limit_bytes
@@ -60,8 +66,17 @@ class HotPost:
             and _UNUSUAL.isdisjoint(headers)
             and protocol.parser.get_http_version() == "1.1"
             and protocol.parser.should_keep_alive()
+            and self._is_for_us(protocol, headers)
             and not protocol.flow.write_paused  # the client reads its answers
             and (protocol.cycle is None or protocol.cycle.response_complete)  # and waits for them
+        )
+
+    def _is_for_us(self, protocol: HttpToolsProtocol, headers: dict[bytes, bytes]) -> bool:
+        """Whether the Host is in order where it is looked at (`local.LocalOnly`)."""
+        return (
+            protocol.server is None
+            or not local.is_loopback(protocol.server[0])
+            or self._names.is_ours(headers.get(b"host", b""))
         )
 
     def take(self, protocol: HttpToolsProtocol, raw: bytearray) -> HotCycle | None:

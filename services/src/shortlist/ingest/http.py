@@ -17,7 +17,8 @@ from starlette.responses import StreamingResponse
 
 from shortlist import telemetry
 from shortlist.failpoints import guarded
-from shortlist.ingest.errors import ApiError, error_body, invalid
+from shortlist.http.errors import error_body
+from shortlist.ingest.errors import ApiError, invalid
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -185,7 +186,7 @@ def _length(answer: Verbatim, method: str) -> Headers:
 
 async def _stream(call: Call, answer: Stream, receive: Receive, send: Send) -> None:
     all_headers = [*answer.headers, *_quota_headers(call.quota())]
-    if call.scope["method"] == "HEAD":  # it ends with its head (RFC 9110, 9.3.2)
+    if _is_head(call):  # it ends with its head (RFC 9110, 9.3.2)
         start = {"type": "http.response.start", "status": answer.status, "headers": all_headers}
         await send(start)
         await send({"type": "http.response.body"})
@@ -193,6 +194,10 @@ async def _stream(call: Call, answer: Stream, receive: Receive, send: Send) -> N
     response = StreamingResponse(answer.chunks, answer.status)
     response.raw_headers = all_headers
     await response(call.scope, receive, send)
+
+
+def _is_head(call: Call) -> bool:
+    return bool(call.scope["method"] == "HEAD")
 
 
 def _quota_headers(quota: Quota | None) -> Headers:

@@ -11,6 +11,7 @@ import structlog
 
 from shortlist import probes, telemetry
 from shortlist.failpoints import guarded
+from shortlist.http.local import LocalNames
 from shortlist.ingest.accepter import Accepter
 from shortlist.ingest.app import FrontDoor
 from shortlist.ingest.database import Database
@@ -107,7 +108,10 @@ class Ingest:
         settings = self._settings
         if settings.rate_limit_per_second or telemetry.is_tracing():
             return None
-        return HotPost(self._accepter, self.lines, body_limit_bytes=settings.body_limit_bytes)
+        names = LocalNames(settings.allowed_hosts)
+        return HotPost(
+            self._accepter, self.lines, names, body_limit_bytes=settings.body_limit_bytes
+        )
 
     async def run(self, stopping: Stopping) -> int:
         """Serve until told to stop."""

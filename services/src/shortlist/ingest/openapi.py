@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 
+from shortlist.domain.application import PIPELINE_NAME_PATTERN
 from shortlist.ingest.bodies import KEY_LIMIT_CHARACTERS, ApplicationBody, JobBody
 from shortlist.ingest.statuses import (
     IDS_LIMIT,
@@ -108,7 +109,26 @@ _LIMIT = {
         "default": LEADERBOARD_DEFAULT,
     },
 }  # fmt: skip
-_PIPELINE = {"name": "pipeline", "in": "query", "schema": {"type": "string", "default": "default"}}
+_PIPELINE = {
+    "name": "pipeline", "in": "query",
+    "schema": {"type": "string", "default": "default", "pattern": PIPELINE_NAME_PATTERN},
+}  # fmt: skip
+_LAST_EVENT_ID = {
+    "name": "Last-Event-ID", "in": "header",
+    "description": "The id of the last event that was received: it is not sent again.",
+    "schema": {"type": "string"},
+}  # fmt: skip
+_EVENT_STREAM = {
+    "type": "string",
+    "description": (
+        "Server-sent events (WHATWG HTML, 9.2). Each has the name `status`, an `id`, and as its "
+        "data the JSON of an ApplicationStatus; comments in between show that the stream lives."
+    ),
+    "contentMediaType": "text/event-stream",
+    "examples": [
+        'event: status\nid: 0.pending\ndata: {"id":"…","candidate":"Ada","status":"pending"}\n\n'
+    ],
+}
 
 Schema = Annotated[dict[str, Any], "JSON Schema"]
 
@@ -158,8 +178,11 @@ def _paths() -> dict[str, Any]:
         "/applications/{id}/events": {
             "get": _operation(
                 "Each change of status until the final one, as server-sent events `status`",
-                {200: _answer("The stream", status, content_type="text/event-stream")},
-                (404, 429, 503), parameters=[_ID],
+                {
+                    200: _answer("The stream", _EVENT_STREAM, content_type="text/event-stream"),
+                    204: _answer("The final event was received before: do not come back"),
+                },
+                (404, 429, 503), parameters=[_ID, _LAST_EVENT_ID],
             ),
         },
         "/leaderboard": {

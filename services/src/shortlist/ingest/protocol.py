@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from shortlist.ingest.errors import CODES, RETRY_AFTER_UNAVAILABLE_SECONDS, error_body
+from shortlist.http import http1
+from shortlist.http.errors import CODES, RETRY_AFTER_UNAVAILABLE_SECONDS, error_body
 from shortlist.telemetry import REFUSED
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """A head is whole, and the request can be answered."""
+        http1.check_head(self.parser, self.headers)
         may_be_large = self._in_pieces or self._chunk_bytes > HEAD_LIMIT_BYTES
         if may_be_large and self._head_bytes() > HEAD_LIMIT_BYTES:
             raise _HeadTooLargeError
@@ -107,8 +109,13 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._hot is not None and self._hot.is_plain(self):
                 self._held = bytearray()
             else:
-                super().on_headers_complete()  # raises when the URL is none
+                self._begin()
             self._in_head = False
+
+    def _begin(self) -> None:
+        """The app gets the request whose head has just arrived; raises when the URL is none."""
+        super().on_headers_complete()
+        http1.answer_as_asked(self.cycle, self.parser)
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body."""
@@ -138,7 +145,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """What is held goes to the app, as if it came only now."""
         if self._held is not None:
             body, self._held = self._held, None
-            super().on_headers_complete()
+            self._begin()
             super().on_body(bytes(body))
 
     def shutdown(self) -> None:
@@ -177,7 +184,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._to_upgrade:  # CONNECT
             self.cycle.keep_alive = False
             return
-        lines = [b"%b %b HTTP/1.1" % (self.parser.get_method(), self.url), b"connection: close"]
+        version = self.parser.get_http_version().encode()
+        line = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)
+        lines = [line, b"connection: close"]
         lines += [b"%b: %b" % header for header in self.headers if header[0] not in _OFFER]
         self.parser = httptools.HttpRequestParser(self)
         self.data_received(b"\r\n".join([*lines, b"", rest]))

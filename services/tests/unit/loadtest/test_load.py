@@ -7,7 +7,7 @@ from loadtest.bench.load import is_whole, percentile, request_bytes
 
 def test_a_request_with_a_body_tells_its_length() -> None:
     request = request_bytes("POST", "/applications", "{}")
-    assert request.startswith(b"POST /applications HTTP/1.1\r\nHost: bench\r\n")
+    assert request.startswith(b"POST /applications HTTP/1.1\r\nHost: localhost\r\n")
     assert request.endswith(b"Content-Length: 2\r\n\r\n{}")
 
 

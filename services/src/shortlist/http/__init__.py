@@ -1,0 +1,1 @@
+"""HTTP as every process serves it: connections, their bounds, the shape of an error."""

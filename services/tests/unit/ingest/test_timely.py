@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shortlist.ingest.errors import ApiError, unavailable
+from shortlist.ingest.timely import Timely
+
+if TYPE_CHECKING:
+    from shortlist.ingest.timely import Asked
+
+TIMEOUT_SECONDS = 0.6
+
+
+async def answers_in_time(monkeypatch: pytest.MonkeyPatch | None = None) -> None:
+    """Batches that succeed, but slowly: who would wait too long for one is refused in time."""
+    if monkeypatch is not None:
+        monkeypatch.setattr(Timely, "_refuse_overdue", lambda _: None)
+    refused: list[int] = []
+
+    async def slow(asked: list[Asked[int]], _deadline: float | None) -> list[int]:
+        await asyncio.sleep(2 * TIMEOUT_SECONDS)
+        return [one.item for one in asked]
+
+    timely = Timely(slow, timeout_seconds=TIMEOUT_SECONDS, on_refused=refused.append)
+    first = timely.submit(0, time.monotonic())
+    await asyncio.sleep(0)
+    rest = [timely.submit(n, time.monotonic()) for n in range(1, 4)]
+    done, _ = await asyncio.wait(rest, timeout=1.5 * TIMEOUT_SECONDS)
+    assert len(done) == len(rest), "some wait for too long"
+    for one in done:
+        assert isinstance(error := one.exception(), ApiError)
+        assert (error.status, error.headers) == (503, ((b"retry-after", b"1"),))
+    assert await first == 0
+    assert refused == [3]
+    await timely.join()
+
+
+async def test_who_waits_too_long_for_a_slow_batch_is_refused_in_time() -> None:
+    await answers_in_time()
+
+
+async def test_off_switch_without_a_look_for_those_who_wait_they_wait_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(AssertionError, match="some wait for too long"):
+        await answers_in_time(monkeypatch)
+
+
+async def test_a_batch_that_fails_answers_those_who_wait_behind_it() -> None:
+    batches = 0
+
+    async def fail(_asked: list[Asked[int]], _deadline: float | None) -> list[int]:
+        nonlocal batches
+        batches += 1
+        await asyncio.sleep(0.05)
+        raise unavailable()
+
+    timely = Timely(fail, timeout_seconds=60)
+    first = timely.submit(1, time.monotonic())
+    await asyncio.sleep(0)
+    behind = timely.submit(2, time.monotonic())
+    errors = await asyncio.gather(first, behind, return_exceptions=True)
+    assert [type(error) for error in errors] == [ApiError, ApiError]
+    assert batches == 1
+
+
+async def test_a_batchs_deadline_counts_from_its_oldest_request() -> None:
+    deadlines = []
+
+    async def note(asked: list[Asked[int]], deadline: float | None) -> list[int]:
+        deadlines.append(deadline)
+        return [one.item for one in asked]
+
+    timely = Timely(note, timeout_seconds=60)
+    now = time.monotonic()
+    await asyncio.gather(timely.submit(1, now), timely.submit(2, now - 30))
+    assert min(d for d in deadlines if d is not None) == pytest.approx(now + 30)
+
+
+async def test_what_has_waited_for_long_still_gets_a_share_of_the_time_out() -> None:
+    async def note(_asked: list[Asked[int]], deadline: float | None) -> list[float | None]:
+        return [deadline]
+
+    timely = Timely(note, timeout_seconds=60)
+    deadline = await timely.submit(1, time.monotonic() - 59)
+    assert deadline == pytest.approx(time.monotonic() + 20, abs=1)
+
+
+async def test_without_a_time_out_nothing_is_given_up() -> None:
+    async def note(_asked: list[Asked[int]], deadline: float | None) -> list[float | None]:
+        return [deadline]
+
+    assert await Timely(note, timeout_seconds=None).submit(1, 0.0) is None
