@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from shortlist.domain.application import DEFAULT_PIPELINE, PIPELINE_NAME_PATTERN
-from shortlist.ingest.errors import ApiError, invalid
+from shortlist.ingest.errors import ApiError, invalid, unavailable
 
 CANDIDATE_LIMIT_CHARACTERS = 500
 KEY_LIMIT_CHARACTERS = 255
@@ -109,7 +109,12 @@ def meaning_hash(*meaning: Any) -> bytes:
 
 
 def key_reused() -> ApiError:
-    """422: the key stands for another body."""
+    """422: on this route and for this pipeline the key stands for another body."""
     return ApiError(
         422, "IDEMPOTENCY_KEY_REUSED", "This Idempotency-Key was used with another body."
     )
+
+
+def key_contended() -> ApiError:
+    """503: others were just using the key, on another route or for another pipeline."""
+    return unavailable("This Idempotency-Key is just being used. Nothing was done.")

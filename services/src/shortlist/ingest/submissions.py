@@ -12,7 +12,7 @@ from shortlist.domain.application import DEFAULT_PIPELINE, ApplicationId, NewApp
 from shortlist.ingest import bodies
 from shortlist.ingest.errors import ApiError
 from shortlist.ingest.http import Answer
-from shortlist.storage.applications import Accepted, Repeated
+from shortlist.storage.applications import Accepted, KeyReused, Repeated
 from shortlist.telemetry import REFUSED
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Submissions:
         line.leave(application_id)
         if isinstance(outcome, Repeated):
             return outcome.id
-        raise bodies.key_reused()
+        raise bodies.key_reused() if isinstance(outcome, KeyReused) else bodies.key_contended()
 
 
 def accepted_answer(application_id: ApplicationId) -> Answer:

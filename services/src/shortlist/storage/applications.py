@@ -45,7 +45,12 @@ class KeyReused:
     """The idempotency key was used before, with another body."""
 
 
-AcceptOutcome = Accepted | Repeated | KeyReused
+@dataclass(frozen=True, slots=True)
+class KeyContended:
+    """Other processes were just using the idempotency key. Nothing was inserted; try again."""
+
+
+AcceptOutcome = Accepted | Repeated | KeyReused | KeyContended
 
 
 class LateError(Answer):
@@ -71,8 +76,23 @@ async def accept(
     May be repeated when the connection broke under it: what was committed is not inserted again.
     Raises `LateError` when Postgres, by its own clock, comes to it only after ``before``.
     """
+    if all(a.idempotency_key is None for a in group):
+        await _insert(connection, _columns(group, before))
+        return [Accepted(a.id) for a in group]
+    outcomes = await _insert_keyed(connection, group, before)
+    contended = [a for a, o in zip(group, outcomes, strict=True) if isinstance(o, KeyContended)]
+    if not contended:
+        return outcomes
+    again = dict(zip(contended, await _insert_keyed(connection, contended, before), strict=True))
+    outcomes = [again.get(a, o) for a, o in zip(group, outcomes, strict=True)]
+    if all(isinstance(outcome, KeyContended) for outcome in outcomes):
+        raise LateError  # neither ours nor another's
+    return outcomes
+
+
+def _columns(group: Sequence[NewApplication], before: dt.datetime | None) -> list[Any]:
     traceparents = [a.traceparent for a in group]
-    columns: list[Any] = [
+    return [
         [a.id for a in group],
         [a.pipeline for a in group],
         [a.candidate for a in group],
@@ -80,11 +100,6 @@ async def accept(
         traceparents if any(traceparents) else None,  # no array is as good as one of NULLs
         before,
     ]
-    if all(a.idempotency_key is None for a in group):
-        await _insert(connection, columns)
-        return [Accepted(a.id) for a in group]
-    columns += [[a.idempotency_key for a in group], [a.body_hash for a in group]]
-    return await _insert_keyed(connection, group, columns)
 
 
 async def _insert(connection: Connection, columns: list[Any]) -> None:
@@ -107,8 +122,10 @@ async def _was_committed(connection: Connection, ids: Sequence[UUID], error: Exc
 
 
 async def _insert_keyed(
-    connection: Connection, group: Sequence[NewApplication], columns: list[Any]
+    connection: Connection, group: Sequence[NewApplication], before: dt.datetime | None
 ) -> list[AcceptOutcome]:
+    columns = _columns(group, before)
+    columns += [[a.idempotency_key for a in group], [a.body_hash for a in group]]
     try:
         inserted = {row["id"] for row in await connection.fetch(SQL["accept_keyed"], *columns)}
     except Exception as error:
@@ -117,20 +134,32 @@ async def _insert_keyed(
             raise
     if any(a.idempotency_key is None and a.id not in inserted for a in group):
         raise LateError
-    lost = [a.idempotency_key for a in group if a.id not in inserted]
-    owners = await connection.fetch(SQL["idempotency_owners"], lost) if lost else []
-    by_key = {row["key"]: row for row in owners}
-    if len(by_key) < len(set(lost)):
-        raise LateError  # neither ours nor anybody's
-    return [_outcome(a, inserted, by_key) for a in group]
+    owners = await _owners(connection, [a for a in group if a.id not in inserted])
+    return [_outcome(a, inserted, owners) for a in group]
+
+
+async def _owners(connection: Connection, lost: Sequence[NewApplication]) -> dict[UUID, Any]:
+    """Who owns the keys of applications that were not inserted, by the ids of these."""
+    if not lost:
+        return {}
+    rows = await connection.fetch(
+        SQL["idempotency_owners"],
+        [a.id for a in lost],
+        [a.pipeline for a in lost],
+        [a.candidate is None for a in lost],
+        [a.idempotency_key for a in lost],
+    )
+    return {row["id"]: row for row in rows}
 
 
 def _outcome(
-    application: NewApplication, inserted: set[UUID], owners: dict[str, Any]
+    application: NewApplication, inserted: set[UUID], owners: dict[UUID, Any]
 ) -> AcceptOutcome:
     if application.id in inserted:
         return Accepted(application.id)
-    owner = owners[application.idempotency_key or ""]
+    owner = owners.get(application.id)
+    if owner is None:
+        return KeyContended()
     if owner["application_id"] == application.id:
         return Accepted(application.id)  # an earlier try was committed after all
     if owner["body_hash"] == application.body_hash:

@@ -13,17 +13,41 @@ SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])
 WHERE now() < coalesce($6::timestamptz, 'infinity')
 
 -- name: accept_keyed
--- The same for a group in which some carry an idempotency key ($7 keys, $8 body hashes): of each
--- key only its first application is inserted. Sorted, so that two groups never wait for each
--- other in a circle. Returns the ids that were inserted.
+-- The same for a group in which some carry an idempotency key ($7 keys, $8 body hashes). A key
+-- belongs to a route and a pipeline: of each only the first application is inserted. Returns the ids
+-- that were inserted. Sorted, so that two groups never wait for each other in a circle.
+-- The release before has one table in which a key is one for all; its processes run beside ours
+-- during a rollout. So a key is put there too, where it is free (`plain`), and what they put there
+-- counts (`known`). A key that is not free there, and that this statement does not see there, was
+-- just put there by another process: its application is not inserted, and has to be tried again.
 WITH input AS (
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $7::text[], $8::bytea[])
+    SELECT i.*, CASE WHEN candidate IS NULL THEN '/job' ELSE '/applications' END AS route
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $7::text[], $8::bytea[])
         AS i (id, pipeline, candidate, payload, traceparent, key, body_hash)
     WHERE now() < coalesce($6::timestamptz, 'infinity')
-), first AS (
+), known AS (
+    SELECT i.id FROM input i
+    JOIN idempotency_keys k ON k.key = i.key
+    JOIN applications a ON a.id = k.application_id
+    WHERE a.pipeline = i.pipeline AND (a.candidate IS NULL) = (i.candidate IS NULL)
+), new AS (
+    SELECT * FROM input i
+    WHERE key IS NOT NULL AND NOT EXISTS (SELECT FROM known WHERE known.id = i.id)
+      AND NOT EXISTS (
+        SELECT FROM scoped_idempotency_keys s
+        WHERE s.route = i.route AND s.pipeline = i.pipeline AND s.key = i.key OFFSET 0)
+), plain AS (
     INSERT INTO idempotency_keys (key, application_id, body_hash)
-    SELECT key, id, body_hash FROM input WHERE key IS NOT NULL ORDER BY key, id
+    SELECT DISTINCT ON (key) key, id, body_hash FROM new ORDER BY key, id
     ON CONFLICT (key) DO NOTHING
+    RETURNING key
+), first AS (
+    INSERT INTO scoped_idempotency_keys (route, pipeline, key, application_id, body_hash)
+    SELECT route, pipeline, key, id, body_hash FROM new
+    WHERE key IN (SELECT key FROM plain)
+       OR EXISTS (SELECT FROM idempotency_keys k WHERE k.key = new.key OFFSET 0)
+    ORDER BY route, pipeline, key, id
+    ON CONFLICT DO NOTHING
     RETURNING application_id
 )
 INSERT INTO applications (id, pipeline, candidate, payload, traceparent)
@@ -32,8 +56,17 @@ WHERE key IS NULL OR id IN (SELECT application_id FROM first)
 RETURNING id
 
 -- name: idempotency_owners
--- Who owns these keys ($1), after accept_keyed lost them to somebody else.
-SELECT key, application_id, body_hash FROM idempotency_keys WHERE key = ANY($1::text[])
+-- Who owns the keys of some applications that accept_keyed did not insert ($1 ids, $2 pipelines,
+-- $3 whether they are jobs, $4 keys); those whose key belongs to none are left out.
+SELECT i.id, coalesce(s.application_id, k.application_id) AS application_id,
+       coalesce(s.body_hash, k.body_hash) AS body_hash
+FROM unnest($1::uuid[], $2::text[], $3::boolean[], $4::text[]) AS i (id, pipeline, is_job, key)
+LEFT JOIN scoped_idempotency_keys s
+    ON s.route = CASE WHEN i.is_job THEN '/job' ELSE '/applications' END
+   AND s.pipeline = i.pipeline AND s.key = i.key
+LEFT JOIN (idempotency_keys k JOIN applications a ON a.id = k.application_id)
+    ON k.key = i.key AND a.pipeline = i.pipeline AND (a.candidate IS NULL) = i.is_job
+WHERE s.key IS NOT NULL OR k.key IS NOT NULL
 
 -- name: unfinished_count
 -- How many of pipeline $1 with an id below $2 are unfinished; counts no further than $3. What is

@@ -42,8 +42,15 @@ async def remove_idempotency_keys(
             DELETE FROM idempotency_keys WHERE key IN (
                 SELECT key FROM idempotency_keys WHERE created_at >= $1 AND created_at < $2
                 ORDER BY created_at LIMIT $3)
+            RETURNING created_at),
+        scoped AS (
+            DELETE FROM scoped_idempotency_keys WHERE (route, pipeline, key) IN (
+                SELECT route, pipeline, key FROM scoped_idempotency_keys
+                WHERE created_at >= $1 AND created_at < $2
+                ORDER BY created_at LIMIT $3)
             RETURNING created_at)
-        SELECT max(created_at) FROM removed
+        -- What the other one still has is found again from there.
+        SELECT least((SELECT max(created_at) FROM removed), (SELECT max(created_at) FROM scoped))
         """,
         after,
         before,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PAGE = ROOT / "docs" / "bad-input.md"
 BODY_TIMEOUT_SECONDS = 1.0
-TABLES = ("applications", "idempotency_keys", "attempts", "results")
+TABLES = ("applications", "idempotency_keys", "scoped_idempotency_keys", "attempts", "results")
 
 
 @pytest.fixture

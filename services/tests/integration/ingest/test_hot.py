@@ -163,7 +163,7 @@ async def effects(door: Door, db: Connection, redis: Redis, all_sent: list[Sent]
         await line.submissions(),
         {key: value - before.get(key, 0) for key, value in measured().items()},
     )
-    await db.execute("TRUNCATE applications, idempotency_keys")
+    await db.execute("TRUNCATE applications, idempotency_keys, scoped_idempotency_keys")
     await redis.flushall()
     return seen
 

@@ -88,7 +88,7 @@ async def meanings(
             raise AssertionError(what) from error
         rows = await db.fetch("SELECT pipeline, candidate, payload FROM applications")
         found[what] = Meaning(answers, [tuple(row) for row in rows])
-        await db.execute("TRUNCATE applications, idempotency_keys")
+        await db.execute("TRUNCATE applications, idempotency_keys, scoped_idempotency_keys")
     return found
 
 

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
 
-from shortlist.domain.application import DEFAULT_PIPELINE
+from shortlist.domain.application import DEFAULT_PIPELINE, PipelineName
 from shortlist.storage import pipelines
 from shortlist.storage.line import Line
+from shortlist.storage.sql import SQL
 from support.ingest import APPLICATION
 from support.waiting import until
 
@@ -130,3 +132,37 @@ async def test_a_pipeline_is_known_as_soon_as_it_is_there(door: Door, db: Connec
     reply = await door.client.post("/applications", json=body)
     assert reply.status_code == 202
     assert reply.headers["ratelimit-limit"] == "2"
+
+
+async def a_key_is_free_elsewhere(door: Door, db: Connection) -> None:
+    """The same key, on both routes and in two pipelines, is three keys."""
+    await pipelines.configure(db, PipelineName("sales"), 1_000)
+    headers = {"Idempotency-Key": "1"}
+    calls = [
+        ("/applications", APPLICATION),
+        ("/applications", APPLICATION | {"pipeline": "sales", "payload": "another"}),
+        ("/job", {"payload": "a third"}),
+    ]
+    first = [await door.client.post(path, json=body, headers=headers) for path, body in calls]
+    assert [reply.status_code for reply in first] == [202] * 3, "taken elsewhere"
+    again = [await door.client.post(path, json=body, headers=headers) for path, body in calls]
+    assert [reply.json()["id"] for reply in again] == [reply.json()["id"] for reply in first]
+    for path, body in calls:
+        other = await door.client.post(path, json=body | {"payload": "other"}, headers=headers)
+        assert (other.status_code, other.json()["error"]["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
+    assert await db.fetchval("SELECT count(*) FROM applications") == 3
+
+
+async def test_a_key_belongs_to_its_route_and_pipeline(door: Door, db: Connection) -> None:
+    await a_key_is_free_elsewhere(door, db)
+
+
+async def test_off_switch_without_a_scope_a_key_is_taken_elsewhere(
+    door: Door, db: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same_route = r"\(a\.candidate IS NULL\) = (\(i\.candidate IS NULL\)|i\.is_job)"
+    for name in ("accept_keyed", "idempotency_owners"):
+        unscoped = re.sub(same_route, "true", SQL[name])
+        monkeypatch.setitem(SQL, name, unscoped.replace("a.pipeline = i.pipeline", "true"))
+    with pytest.raises(AssertionError, match=r"^taken elsewhere"):
+        await a_key_is_free_elsewhere(door, db)

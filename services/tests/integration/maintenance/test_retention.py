@@ -94,13 +94,16 @@ async def test_expired_idempotency_keys_go_and_younger_ones_stay(shop: Shop, old
     ]
     await shop.db.execute("DELETE FROM applications")
     await applications.accept(shop.db, group)
-    await shop.db.execute(
-        "UPDATE idempotency_keys SET created_at = now() - interval '25 h' WHERE key <> '2'"
-    )
+    tables = ("idempotency_keys", "scoped_idempotency_keys")
+    for table in tables:
+        await shop.db.execute(
+            f"UPDATE {table} SET created_at = now() - interval '25 h' WHERE key <> '2'"
+        )
     agent = Retention(old)
     await agent.turn()
     await agent.turn()
-    assert [r["key"] for r in await shop.db.fetch("SELECT key FROM idempotency_keys")] == ["2"]
+    for table in tables:
+        assert [r["key"] for r in await shop.db.fetch(f"SELECT key FROM {table}")] == ["2"]
 
 
 async def test_nothing_goes_before_its_idempotency_key_has_expired(
