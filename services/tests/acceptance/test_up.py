@@ -434,7 +434,7 @@ async def test_a_root_that_may_make_no_namespaces_gets_another_user_s_postgres()
             assert await up.ended() == 1  # it is closed to others
             assert "cannot reach" in up.output
             assert "Traceback" not in up.output
-        directory.chmod(0o711)
+        await asyncio.to_thread(directory.chmod, 0o711)
         with running(directory, prefix=prefix) as up:
             url = await up.ready()
             assert up.child("postgres").uids().real == ORDINARY_USER
