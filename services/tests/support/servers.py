@@ -120,6 +120,17 @@ async def terminate_backends(database_url: str, *, of: str = "") -> int:
     return len(ended)
 
 
+def freeze(pid: int) -> None:
+    """Stop a server with all its children."""
+    _signal_all(_family(pid), signal.SIGSTOP)
+
+
+def kill(pid: int) -> None:
+    """End a server with all its children."""
+    with suppress(psutil.NoSuchProcess):
+        _signal_all(_family(pid), signal.SIGKILL)
+
+
 def _family(pid: int) -> list[psutil.Process]:
     process = psutil.Process(pid)
     return [process, *process.children(recursive=True)]

@@ -33,6 +33,10 @@ def _nothing(*_: object) -> None:
     """In place of what a guard does."""
 
 
+async def _counts_none(*_: object) -> int:
+    return 0
+
+
 async def _pings(client: Any) -> bool:
     return bool(await client.ping())
 
@@ -57,6 +61,7 @@ def _pass_the_shell_s_variables_on() -> None:
 
 
 GUARDS: dict[str, Callable[[], object]] = {
+    "disown": lambda: replace("shortlist.storage.workers:disown", _counts_none),
     "redis_left": lambda: replace("shortlist.storage.redis_pool:_mark", _nothing),
     "server_watch": lambda: replace("shortlist.storage.watch:Watch._leave_all", _nothing),
     "redis_written": lambda: replace("shortlist.storage.redis:takes_writes", _pings),

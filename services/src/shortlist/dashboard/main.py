@@ -52,6 +52,7 @@ async def _connect(settings: DashboardSettings) -> Connection:
     return await postgres.connect(
         settings.read_url,
         application_name="shortlist-dashboard",
+        writes=False,
     )
 
 

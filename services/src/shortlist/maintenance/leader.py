@@ -72,6 +72,8 @@ class Candidate:
         """When the loop last went round; liveness watches it."""
         self._open_connection = open_connection
         self._connection: Connection | None = None
+        self._server = ""
+        """Which run of Postgres the connection is to."""
         self._lease_seconds = lease_seconds
         self._lead = lead
         self._standing = Trouble("standing for leader", "postgres")
@@ -133,6 +135,7 @@ class Candidate:
             return await leases.renew(connection, leadership.lease, self._lease_seconds)
 
         trouble = Trouble("renewing the lease", "postgres")
+        server = self._server
         while True:
             await asyncio.sleep(self._lease_seconds / _RENEWALS_PER_LEASE)
             self.last_turn = asked = time.monotonic()
@@ -140,6 +143,10 @@ class Candidate:
                 if await self._ask(renew, leadership.valid_until - asked):
                     leadership.valid_until = asked + self._lease_seconds
                     trouble.over()
+                    if self._server != server:
+                        # What a leader knows was true of the former one, which may have had more.
+                        log.warning("another_postgres", term=leadership.lease.term)
+                        return
                 elif guarded("leader_fence"):
                     log.warning("leadership_lost", term=leadership.lease.term)
                     return
@@ -162,6 +169,7 @@ class Candidate:
         """Ask Postgres on the connection that is kept for this; cut it when that takes longer."""
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._open_connection()
+            self._server = await postgres.server_run(self._connection)
         connection = self._connection
         asking = asyncio.ensure_future(operation(connection))
         try:

@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
@@ -14,6 +15,7 @@ import asyncpg
 from shortlist.storage import text
 from shortlist.storage.faults import Fault, fault_of
 from shortlist.storage.pooled import PooledConnection
+from shortlist.storage.watch import Sight, watch_of
 from shortlist.urls import DatabaseUrl
 
 if TYPE_CHECKING:
@@ -33,6 +35,10 @@ _ISOLATION = "read committed"
 """Each statement relies on it, whatever the database's own default is: one takes a lock, and the
 next one sees what its former holder wrote."""
 
+_WHICH_SERVER = """
+SELECT pg_postmaster_start_time()::text, current_setting('transaction_read_only')
+"""
+
 _DEATH_IS_NOTICED = {
     # A worker's host that vanishes without a FIN: its claims are free after about 2 s.
     "tcp_keepalives_idle": "1",
@@ -48,21 +54,24 @@ async def connect(
     application_name: str,
     timeout_seconds: float = 2.0,
     settings: Mapping[str, str] | None = None,
+    writes: bool = True,
 ) -> Connection:
     """Open one connection, or raise within ``timeout_seconds`` (`storage.faults` says why).
 
     ``settings`` hold for the session, or, behind a pooler, for each transaction. Here alone is
-    known what a pooler accepts, how a URL becomes a connection, and what is prepared.
+    known what a pooler accepts, how a URL becomes a connection, and what is prepared. ``writes``:
+    refuse a server that is read-only. The server is watched for as long as the connection is open
+    (`storage.watch`): when another one answers at its address, the connection is cut.
     """
     url = database if isinstance(database, DatabaseUrl) else DatabaseUrl(database)
     session = _ALWAYS | dict(settings or {})
     names = {"application_name": application_name[:63], "timezone": "UTC", **url.startup}
+    more = {"target_session_attrs": "read-write"} if writes and url.takes_any_server else {}
     async with asyncio.timeout(timeout_seconds):
         if url.pooler is None:
             isolation = {"default_transaction_isolation": _ISOLATION}
-            connection = await _open(
-                url, server_settings={**names, **_DEATH_IS_NOTICED, **isolation, **session}
-            )
+            ours = {**names, **_DEATH_IS_NOTICED, **isolation, **session}
+            connection = await _open(url, server_settings=ours, **more)
         else:
             isolation = {"transaction_isolation": _ISOLATION}
             connection = await _open_pooled(url, names, isolation | session, url.pooler)
@@ -73,7 +82,26 @@ async def connect(
         except BaseException:
             connection.terminate()
             raise
+    if not url.is_socket:
+        _watch(connection, url)
     return connection
+
+
+def _watch(connection: Connection, url: DatabaseUrl) -> None:
+    watch = watch_of(url.get_secret_value(), partial(_look, url))
+    watch.tend(connection, Connection.terminate)
+    connection.add_termination_listener(watch.forget)
+
+
+async def _look(url: DatabaseUrl) -> Sight:
+    """See which server a new connection meets; it is no worker's, and open for milliseconds."""
+    name = {"application_name": "shortlist-watch"}
+    connection = await _open(url, server_settings=name, statement_cache_size=0)
+    try:
+        started, read_only = await connection.fetchrow(_WHICH_SERVER)
+    finally:
+        await close_quickly(connection)
+    return Sight(started, writable=read_only == "off")
 
 
 async def _open_pooled(
@@ -93,7 +121,7 @@ async def _open_pooled(
 
 async def _open(url: DatabaseUrl, **more: Any) -> Any:
     try:
-        return await asyncpg.connect(**url.arguments(), **more)
+        return await asyncpg.connect(**{**url.arguments(), **more})
     except ValueError as error:
         if fault_of(error) is not Fault.BUG:  # the driver's own
             raise
@@ -142,6 +170,11 @@ async def try_lock(connection: Connection, an_id: UUID) -> bool:
 async def unlock(connection: Connection, an_id: UUID) -> None:
     """Give the session's advisory lock back."""
     await connection.fetchval("SELECT pg_advisory_unlock($1)", advisory_key(an_id))
+
+
+async def server_run(connection: Connection) -> str:
+    """Which run of which server this is; another one after a restart, a failover or a restore."""
+    return str(await connection.fetchval("SELECT pg_postmaster_start_time()::text"))
 
 
 async def close_quickly(connection: Connection, timeout_seconds: float = 1.0) -> None:

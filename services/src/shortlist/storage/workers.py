@@ -8,9 +8,9 @@ from shortlist.storage import postgres
 from shortlist.storage.sql import SQL
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
-    from shortlist.domain.application import ConnectionMode, PipelineName, WorkerId
+    from shortlist.domain.application import ApplicationId, ConnectionMode, PipelineName, WorkerId
     from shortlist.storage.postgres import Connection
 
 LEASE_SECONDS = 3.0
@@ -38,6 +38,20 @@ async def enrol(
         None if mode == "perJob" else LEASE_SECONDS,
     )
     return True
+
+
+async def disown(
+    connection: Connection, worker_id: WorkerId, held: Callable[[], Collection[ApplicationId]]
+) -> int:
+    """Release what stands as a worker's open attempt and is none of ``held``; how many there were.
+
+    What is claimed while this runs is left alone: by then it may not be among the held.
+
+    After a failover or a restore Postgres may have forgotten the end of attempts: while the worker
+    lives, each would be taken for one under way. Reads all attempts: not for every second.
+    """
+    now = await connection.fetchval("SELECT clock_timestamp()")
+    return len(await connection.fetch(SQL["disown"], worker_id, list(held()), now))
 
 
 async def renew(connection: Connection, worker_id: WorkerId) -> bool:

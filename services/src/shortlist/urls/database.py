@@ -101,6 +101,16 @@ class DatabaseUrl(ServerUrl):
         return dict(self._arguments)
 
     @property
+    def takes_any_server(self) -> bool:
+        """Whether it does not say which server it wants, and none stands before it."""
+        return self.pooler is None and self._arguments["target_session_attrs"] is None
+
+    @property
+    def is_socket(self) -> bool:
+        """Whether it names sockets of this machine only: each is one server and no other."""
+        return all(host.name.startswith("/") for host in self._hosts)
+
+    @property
     def shown(self) -> str:
         """The URL for people: user, hosts and database."""
         user, name = self._arguments.get("user"), self._arguments.get("database")

@@ -22,8 +22,9 @@ from shortlist.storage import heartbeats, postgres, workers
 from shortlist.storage.trouble import Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
+    from shortlist.domain.application import ApplicationId
     from shortlist.storage.pool import ConnectionPool
     from shortlist.storage.postgres import Connection
     from shortlist.storage.redis import Redis
@@ -54,8 +55,15 @@ class Control:
         redis: Redis,
         gate: Gate,
         open_connection: Callable[[], Awaitable[Connection]],
+        in_work: Callable[[], Collection[ApplicationId]],
     ) -> None:
-        """``open_connection`` opens the connection of the worker itself."""
+        """``open_connection`` opens the connection of the worker itself.
+
+        ``in_work``: the applications that it is at now.
+        """
+        self._in_work = in_work
+        self._server = ""
+        """Which run of Postgres knew this worker last."""
         self._state = state
         self._limits = limits
         self._slots = limits.in_flight
@@ -96,7 +104,15 @@ class Control:
             self._connection, self._state.worker_id, self._state.pipeline, self._state.mode
         ):
             await asyncio.sleep(_REENROL_SECONDS)  # Postgres alone knows, and does not tell
+        await self._disown_if_another_server(self._connection)
         self._is_known = True
+
+    async def _disown_if_another_server(self, connection: Connection) -> None:
+        """What a former server had heard of the end of, this one may believe to be under way."""
+        before, self._server = self._server, await postgres.server_run(connection)
+        if before not in ("", self._server) and self._state.mode == "perWrite":
+            count = await workers.disown(connection, self._state.worker_id, self._in_work)
+            log.warning("another_postgres", released=count)
 
     async def stay_enrolled(self) -> None:
         """Each second: renew, or be known anew after a break. Runs until cancelled."""

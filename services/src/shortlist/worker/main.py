@@ -118,8 +118,9 @@ class Worker:
         self._outbox = Outbox(self._redis, self._line)
         self._gate = Gate(self._redis, self._state.pipeline, self._state.worker_id)
         self._control = Control(
-            self._state, limits, self._pool, self._redis, self._gate, open_connection
-        )
+            self._state, limits, self._pool, self._redis, self._gate, open_connection,
+            in_work=lambda: self._runner.in_work(),  # noqa: PLW0108 (it is made below)
+        )  # fmt: skip
         self._scorer = self._limited(scorer or make_scorer(settings))
         self._runner = Runner(
             state=self._state,

@@ -90,6 +90,10 @@ class Runner:
         """Deliveries being worked on, those that wait for a slot included."""
         return len(self._tasks)
 
+    def in_work(self) -> list[ApplicationId]:
+        """The applications of which a delivery is worked on."""
+        return [delivery.application_id for delivery in self._tasks.values()]
+
     def is_known(self, delivery: Delivery) -> bool:
         """Whether this very delivery is being worked on."""
         return delivery in self._tasks.values()

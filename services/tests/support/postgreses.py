@@ -1,0 +1,125 @@
+"""Two Postgres that a test may break: a primary and its standby, by streaming replication."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from shortlist.embedded import programs
+from shortlist.embedded.servers import EmbeddedPostgres
+from support import reaper
+from support.servers import freeze, kill
+from support.stack import free_port
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+class Postgres:
+    """One server on a TCP port of this machine."""
+
+    def __init__(self, directory: Path) -> None:
+        """Data in ``directory``; nothing runs yet."""
+        self.port = free_port()
+        self._server = EmbeddedPostgres(
+            directory,
+            settings={
+                "listen_addresses": "127.0.0.1", "port": str(self.port), "fsync": "off",
+                "wal_keep_size": "64MB", "max_wal_senders": "5", "hot_standby": "on",
+            },
+        )  # fmt: skip
+
+    def url(self, port: int | None = None, database: str = "shortlist") -> str:
+        """How to reach it, by another port when there is a switch before it."""
+        place = f"127.0.0.1:{port or self.port}"
+        return f"postgresql://shortlist:{self._server.password}@{place}/{database}"
+
+    async def start(self) -> None:
+        """Start it, with the data that it has."""
+        server = self._server
+        await asyncio.to_thread(server.initialise)
+        server.prepare()
+        assert server.log is not None
+        server.process = programs.start(server.command(), server.log, ())
+        reaper.entrust(server.process)
+        await until(self._answers, what=f"Postgres on {self.port} answers")
+
+    async def _answers(self) -> bool:
+        try:
+            return bool(await self.ask("SELECT true", database="postgres"))
+        except (OSError, asyncpg.PostgresError):
+            return False
+
+    async def copy_to(self, standby: Postgres) -> None:
+        """Make a standby's data, which follows this one from then on."""
+        server, copy = self._server, standby._server
+        copy.directory.mkdir(parents=True, exist_ok=True)
+        shutil.copy(server.directory / "password", copy.directory / "password")
+        command = [
+            programs.postgres_binary("pg_basebackup"), "-D", str(copy.data), "-R", "-X", "stream",
+            "-c", "fast", "-d", self.url(database="postgres"),
+        ]  # fmt: skip
+        copy.directory.chmod(0o700)
+        copy._hand_over()
+        await asyncio.to_thread(programs.run, programs.as_ordinary_user(command))
+
+    async def ask(self, sql: str, *, database: str = "shortlist") -> Any:
+        """The first value that it answers."""
+        connection = await asyncpg.connect(self.url(database=database))
+        try:
+            return await connection.fetchval(sql)
+        finally:
+            await connection.close()
+
+    async def has_all_of(self, primary: Postgres) -> None:
+        """Wait until it has what a primary had when this was called."""
+        wanted = await primary.ask("SELECT pg_current_wal_lsn()::text")
+
+        async def look() -> bool:
+            sql = f"SELECT pg_last_wal_replay_lsn() >= '{wanted}'::pg_lsn"
+            return bool(await self.ask(sql))
+
+        await until(look, what="the standby has caught up")
+
+    async def lead(self) -> None:
+        """Become a primary; returns when it takes writes."""
+        assert await self.ask("SELECT pg_promote()")
+
+    async def take_no_writes(self) -> None:
+        """Be read-only from now on, for the sessions that are open too."""
+        await self.ask("ALTER SYSTEM SET default_transaction_read_only = on")
+        await self.ask("SELECT pg_reload_conf()")
+
+    def freeze(self) -> None:
+        """Stop it with all its backends: connections stay open and nothing answers."""
+        assert self._server.process is not None
+        freeze(self._server.process.pid)
+
+    def kill(self) -> None:
+        """End it with all its backends, whatever state it is in."""
+        if self._server.process is not None:
+            kill(self._server.process.pid)
+            self._server.process.wait()
+            self._server.process = None
+
+
+@asynccontextmanager
+async def postgreses(directory: Path) -> AsyncIterator[tuple[Postgres, Postgres]]:
+    """A primary and its standby."""
+    primary, standby = Postgres(directory / "pg-a"), Postgres(directory / "pg-b")
+    try:
+        await primary.start()
+        await primary.ask("CREATE DATABASE shortlist", database="postgres")
+        await primary.copy_to(standby)
+        await standby.start()
+        await standby.has_all_of(primary)
+        yield primary, standby
+    finally:
+        primary.kill()
+        standby.kill()
