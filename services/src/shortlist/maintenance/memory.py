@@ -1,4 +1,4 @@
-"""Notices that Redis lost its memory, and publishes everything unfinished again, by id."""
+"""Notices that Redis lost a pipeline's memory, and publishes its unfinished again, by id."""
 
 from __future__ import annotations
 
@@ -13,40 +13,51 @@ from shortlist.failpoints import guarded
 from shortlist.storage import epoch
 
 if TYPE_CHECKING:
+    from shortlist.domain.application import PipelineName
     from shortlist.maintenance.desk import Desk
-    from shortlist.maintenance.sweep import Sweeps
+    from shortlist.maintenance.sweep import Sweep, Sweeps
 
 log = structlog.get_logger(__name__)
 
 
 class RedisMemory:
-    """Watches the epoch key; restores the line when it is gone."""
+    """Watches the epoch key of each pipeline; restores the line when it is not as it was."""
 
     def __init__(self, desk: Desk, sweeps: Sweeps) -> None:
         """``sweeps`` do the publishing."""
         self._desk = desk
         self._sweeps = sweeps
-        self._had_it = False
+        self._had: set[PipelineName] = set()
 
     async def restore_if_lost(self) -> None:
         """Leave with everything unfinished in the line, or raise; to be tried again then."""
-        if await epoch.remembers(self._desk.redis):
-            self._had_it = True
-        elif guarded("sweep"):
-            await self._restore()
-
-    async def _restore(self) -> None:
-        this = uuid4()
-        before = sum(sweep.republished for sweep in self._sweeps)
-        async with self._desk.writing():
-            await epoch.begin_restoring(self._desk.redis, this)
         for sweep in self._sweeps:
-            sweep.start_anew()
-            await sweep.line.ensure_group()
-        await self._sweeps.run(Urgency(everything=True))
-        republished = sum(sweep.republished for sweep in self._sweeps) - before
-        complete = await epoch.finish_restoring(self._desk.redis, this)
-        if self._had_it or republished:  # else this Redis is just new
+            memory = await epoch.memory(self._desk.redis, sweep.pipeline)
+            if memory == "whole":
+                self._had.add(sweep.pipeline)
+            elif guarded("sweep"):
+                await self._restore(sweep, memory)
+
+    async def _restore(self, sweep: Sweep, memory: epoch.Memory) -> None:
+        redis, pipeline, this = self._desk.redis, sweep.pipeline, uuid4()
+        before = sweep.republished
+        async with self._desk.writing():
+            await epoch.begin_restoring(redis, pipeline, this)
+        sweep.start_anew()
+        await sweep.line.ensure_group()
+        await sweep.run(Urgency(everything=True))
+        republished = sweep.republished - before
+        complete = await epoch.finish_restoring(redis, pipeline, this)
+        if republished or (memory == "gone" and pipeline in self._had):  # else it is just new
             telemetry.REDIS_LOST.inc()
-            log.warning("redis_lost_its_memory", republished=republished, complete=complete)
-        self._had_it = complete
+            log.warning(
+                "redis_lost_its_memory",
+                pipeline=pipeline,
+                memory=memory,
+                republished=republished,
+                complete=complete,
+            )
+        if complete:
+            self._had.add(pipeline)
+        else:
+            self._had.discard(pipeline)

@@ -18,9 +18,6 @@ ENTRY_TRACEPARENT = "tp"
 ENTRY_PUBLISHED_BY = "by"
 """Field of a stream entry that did not come from ingest: who put it there."""
 
-EPOCH = "sl:epoch"
-"""String: a random id. Gone means that Redis lost its memory, and all is published again."""
-
 PROBE = "sl:probe"
 """String with a time to live: written by readiness checks, to see whether writes are taken."""
 
@@ -36,6 +33,11 @@ def line(pipeline: str) -> str:
 def again(pipeline: str) -> str:
     """Stream: retries, rescues and what was given back; read before `line`."""
     return f"sl:{{{pipeline}}}:again"
+
+
+def epoch(pipeline: str) -> str:
+    """String: a random id and the run of a server; not as it was: all is published again."""
+    return f"sl:{{{pipeline}}}:epoch"
 
 
 def submissions(pipeline: str) -> str:

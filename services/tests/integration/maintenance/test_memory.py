@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist.domain.application import WorkerId
+from shortlist.domain.application import DEFAULT_PIPELINE, WorkerId
 from shortlist.maintenance.memory import RedisMemory
 from shortlist.storage import claims, epoch, keys
 
@@ -76,26 +76,26 @@ async def test_a_restoration_that_did_not_end_is_begun_anew(
     shop: Shop, desk: Desk, sweeps: Sweeps
 ) -> None:
     ids = await shop.accept(3, publish=True)
-    await epoch.begin_restoring(shop.redis, ids[0])
+    await epoch.begin_restoring(shop.redis, DEFAULT_PIPELINE, ids[0])
     successor = RedisMemory(desk, sweeps)
     await successor.restore_if_lost()
-    assert await epoch.remembers(shop.redis)
+    assert await epoch.memory(shop.redis, DEFAULT_PIPELINE) == "whole"
     assert await shop.in_line() == ids  # and what had been published by then is not doubled
 
 
 async def test_a_redis_that_forgets_while_it_is_restored_is_noticed(shop: Shop) -> None:
     (one,) = await shop.accept(1)
-    await epoch.begin_restoring(shop.redis, one)
+    await epoch.begin_restoring(shop.redis, DEFAULT_PIPELINE, one)
     await shop.redis.flushall()
-    assert not await epoch.finish_restoring(shop.redis, one)
-    assert not await epoch.remembers(shop.redis)
+    assert not await epoch.finish_restoring(shop.redis, DEFAULT_PIPELINE, one)
+    assert await epoch.memory(shop.redis, DEFAULT_PIPELINE) == "gone"
 
 
 async def test_a_redis_that_remembers_is_left_alone(
     shop: Shop, memory: RedisMemory, line_redis: Redis
 ) -> None:
-    value = await line_redis.get(keys.EPOCH)
+    value = await line_redis.get(keys.epoch(DEFAULT_PIPELINE))
     await shop.accept(3)
     await memory.restore_if_lost()
-    assert await line_redis.get(keys.EPOCH) == value
+    assert await line_redis.get(keys.epoch(DEFAULT_PIPELINE)) == value
     assert await shop.in_line() == []
