@@ -29,6 +29,7 @@ STARTING_NICE = 10
 ingest alone keeps all cores busy, the workers that would end that must still be ready within
 seconds."""
 
+_EXIT_FAILED = 1
 _EXIT_USAGE = 2
 
 
@@ -71,11 +72,23 @@ def run(work: Callable[..., Awaitable[int]], settings: CommonSettings, **argumen
     """Run a process's coroutine to its end; its exit code."""
 
     async def run_and_tidy_up() -> int:
+        if refusal := await _refusal_of_redis(settings):
+            sys.stderr.write(f"shortlist: REDIS_URL cannot be used: {refusal}.\n")
+            return _EXIT_FAILED
         code = await work(settings, **arguments)
         await import_module("shortlist.tasks").end_all_others()
         return code
 
     return int(import_module("uvloop").run(run_and_tidy_up()))
+
+
+async def _refusal_of_redis(settings: CommonSettings) -> str | None:
+    """Why the Redis that answers cannot serve; None too when none is used, or none answers."""
+    url = getattr(settings, "redis_url", None)
+    if not url:
+        return None
+    found: str | None = await import_module("shortlist.storage.redis_fitness").refusal(url)
+    return found
 
 
 def load(process: str) -> None:

@@ -86,5 +86,8 @@ def _behind_sentinels(url: RedisUrl, options: dict[str, Any]) -> Redis:
 def _cluster(url: RedisUrl, options: dict[str, Any]) -> Redis:
     arguments = options | url.arguments()
     nodes = [ClusterNode(host, port) for host, port in arguments.pop("hosts")]
+    # One more try is how the client learns who has the keys of a node that is gone. What is sent
+    # twice by it does no harm: entries may be doubled, the claim in Postgres decides.
+    arguments["retry"] = Retry(NoBackoff(), 1)
     client = RedisCluster(startup_nodes=nodes, **arguments)
     return cast("Redis", client)  # the same commands, led to the node that has the key

@@ -155,4 +155,4 @@ async def _look(connect_anew: Callable[[], Redis]) -> Sight:
         server, replication = await client.info("server"), await client.info("replication")
     finally:
         await client.aclose()
-    return Sight(server["run_id"], writable=replication["role"] == "master")
+    return Sight(server["run_id"], writable=replication.get("role") == "master")
