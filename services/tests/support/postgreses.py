@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from shortlist.embedded import programs
+from shortlist.embedded.binaries import postgres_binary
 from shortlist.embedded.servers import EmbeddedPostgres
 from support import reaper
 from support.servers import freeze, kill
@@ -62,12 +63,12 @@ class Postgres:
         copy.directory.mkdir(parents=True, exist_ok=True)
         shutil.copy(server.directory / "password", copy.directory / "password")
         command = [
-            programs.postgres_binary("pg_basebackup"), "-D", str(copy.data), "-R", "-X", "stream",
+            postgres_binary("pg_basebackup"), "-D", str(copy.data), "-R", "-X", "stream",
             "-c", "fast", "-d", self.url(database="postgres"),
         ]  # fmt: skip
         copy.directory.chmod(0o700)
         copy._hand_over()
-        await asyncio.to_thread(programs.run, programs.as_ordinary_user(command))
+        await asyncio.to_thread(programs.run, programs.as_ordinary_user(command, server._owner))
 
     async def ask(self, sql: str, *, database: str = "shortlist") -> Any:
         """The first value that it answers."""
