@@ -108,9 +108,9 @@ OTEL_EXPORTER_OTLP_ENDPOINT: {{ . | quote }}
 
 {{/* Alive: the process's loop turns. Ready: it has what it needs to take work. */}}
 {{- define "shortlist.probes" -}}
-startupProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1, timeoutSeconds: 3, failureThreshold: 60}
-livenessProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 5, timeoutSeconds: 3, failureThreshold: 6}
-readinessProbe: {httpGet: {path: /readyz, port: http}, periodSeconds: 2, timeoutSeconds: 3, failureThreshold: 2}
+startupProbe: {httpGet: {path: /healthz, port: health}, periodSeconds: 1, timeoutSeconds: 3, failureThreshold: 60}
+livenessProbe: {httpGet: {path: /healthz, port: health}, periodSeconds: 5, timeoutSeconds: 3, failureThreshold: 6}
+readinessProbe: {httpGet: {path: /readyz, port: health}, periodSeconds: 2, timeoutSeconds: 3, failureThreshold: 2}
 {{- end }}
 
 {{/* A container of ours may write here and nowhere else. */}}
@@ -125,6 +125,7 @@ volumes: [{name: tmp, emptyDir: {sizeLimit: 64Mi}}]
 {{- $values := index .root.Values .component -}}
 {{- $image := index .root.Values (.image | default "image") -}}
 {{- $base := include "shortlist.settings" .root | fromYaml -}}
+{{- if .serves }}{{- $_ := set $base "SHORTLIST_METRICS_PORT" 8001 }}{{- end -}}
 {{- $env := merge (include "shortlist.strings" $values.env | fromYaml) .settings $base -}}
 {{- if and (hasKey .settings "READER_DATABASE_URL") (not .root.Values.postgres.existingSecret) -}}
 {{- $_ := unset $env "DATABASE_URL" -}}{{/* Who only reads has no password that writes. */}}
@@ -171,7 +172,14 @@ spec:
           image: {{ include "shortlist.image" (dict "root" .root "image" $image) }}
           imagePullPolicy: {{ $image.pullPolicy }}
           args: {{ hasKey . "args" | ternary .args (list .component) | toJson }}
-          ports: [{name: http, containerPort: 8000}]
+          ports:
+            {{- /* What serves clients has its probes and metrics where no crowd of clients stands in the way. */}}
+            {{- if .serves }}
+            - {name: http, containerPort: 8000}
+            - {name: health, containerPort: 8001}
+            {{- else }}
+            - {name: health, containerPort: 8000}
+            {{- end }}
           env: {{- include "shortlist.env" $env | trim | nindent 12 }}
           {{- include "shortlist.probes" . | nindent 10 }}
           {{- if .serves }}

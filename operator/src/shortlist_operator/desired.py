@@ -63,7 +63,7 @@ def worker_deployment(
         "name": "worker",
         "image": template["image"],
         "args": ["worker"],
-        "ports": [{"name": "http", "containerPort": 8000}],
+        "ports": [{"name": "health", "containerPort": 8000}],
         # Each name once, the template's: server-side apply refuses twins.
         "env": list({variable["name"]: variable for variable in environment}.values()),
         "startupProbe": _probe("/healthz", period=1, failures=60),
@@ -173,7 +173,7 @@ def _from_secret(name: str, secret: str, key: str | None = None) -> Json:
 
 def _probe(path: str, *, period: int, failures: int) -> Json:
     return {
-        "httpGet": {"path": path, "port": "http"},
+        "httpGet": {"path": path, "port": "health"},
         "periodSeconds": period,
         "timeoutSeconds": 3,
         "failureThreshold": failures,

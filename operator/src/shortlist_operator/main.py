@@ -96,7 +96,7 @@ class Operator:
     async def run(self, stop: asyncio.Event) -> None:
         """Until ``stop``; then the Lease is given up, and replicas and grants stay as they are."""
         app = probes.probe_app(readiness=self._readiness, liveness=self._liveness)
-        async with probes.serve(app, self._settings):
+        async with probes.serve_only_probes(app, self._settings):
             background: list[asyncio.Task[None]] = [
                 asyncio.create_task(self._keep_lease(), name="lease"),
                 asyncio.create_task(self._keep_listing(), name="listing"),

@@ -150,10 +150,11 @@ def test_the_api_server_may_be_on_another_port() -> None:
 
 @pytest.mark.parametrize("called", ["ingest", "worker", "maintenance", "operator", "dashboard"])
 def test_metrics_are_scraped_by_whom_they_are_for(called: str) -> None:
-    assert may_call({}, "prometheus", called, 8000) is (called == "ingest")
-    assert may_call({"podMonitor": {"enabled": True}}, "prometheus", called, 8000)
-    assert may_call(EVERYTHING_ON, "prometheus", called, 8000)
-    assert not may_call(EVERYTHING_ON, "stranger", called, 8000)
+    port = 8001 if called in {"ingest", "dashboard"} else 8000
+    assert not may_call({}, "prometheus", called, port)
+    assert may_call({"podMonitor": {"enabled": True}}, "prometheus", called, port)
+    assert may_call(EVERYTHING_ON, "prometheus", called, port)
+    assert not may_call(EVERYTHING_ON, "stranger", called, port)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,16 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-_Batch: TypeAlias = "list[tuple[Item, asyncio.Future[Result]]]"
+_Batch: TypeAlias = "list[tuple[Item, asyncio.Future[Result], int]]"
+"""With the weight of each."""
+
+
+def _no_weight(_item: object) -> int:
+    return 0
+
+
+def _not_held(_weight: int) -> None:
+    pass
 
 
 class Batcher(Generic[Item, Result]):
@@ -27,17 +36,26 @@ class Batcher(Generic[Item, Result]):
         overlap: int = 1,
         max_batch: int = 1000,
         apart: Callable[[Exception], bool] = lambda _: False,
+        weigh: Callable[[Item], int] = _no_weight,
+        max_weight: int = 0,
+        hold: Callable[[int], None] = _not_held,
     ) -> None:
         """``run`` returns one result per item, in order, or raises for all of them.
 
         ``apart``: whether an error may be one item's only. The batch is run again in halves then,
         and theirs, until the error is that of the items it belongs to.
+
+        A batch ends with the item whose weight brings it to ``max_weight``, if that is not 0.
+        ``hold`` is told the weight of each item when it comes, and its negative when it is done.
         """
         self._run = run
         self._apart = apart
         self._overlap = overlap
         self._max_batch = max_batch
-        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._weigh = weigh
+        self._max_weight = max_weight
+        self._hold = hold
+        self._waiting: deque[tuple[Item, asyncio.Future[Result], int]] = deque()
         self._running = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -49,7 +67,10 @@ class Batcher(Generic[Item, Result]):
     def submit(self, item: Item) -> asyncio.Future[Result]:
         """Queue an item; the future has its result when its batch is done."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
+        weight = self._weigh(item)
+        self._waiting.append((item, future, weight))
+        if weight:
+            self._hold(weight)
         if self._running < self._overlap:
             self._running += 1
             task = asyncio.create_task(self._drain())
@@ -67,7 +88,7 @@ class Batcher(Generic[Item, Result]):
         failed = [waiting for waiting in self._waiting if which(waiting[0])]
         if failed:
             self._waiting = deque(w for w in self._waiting if not which(w[0]))
-            _fail(failed, error)
+            self._fail(failed, error)
         return len(failed)
 
     async def join(self) -> None:
@@ -83,32 +104,45 @@ class Batcher(Generic[Item, Result]):
 
     async def _run_batches(self) -> None:
         while self._waiting:
-            count = min(len(self._waiting), self._max_batch)
-            batch = [self._waiting.popleft() for _ in range(count)]
+            batch = self._next_batch()
             try:
                 await self._run_batch(batch)
             except BaseException:
-                for _, future in batch:
+                for _, future, _ in batch:
                     future.cancel()
                 raise
 
     async def _run_batch(self, batch: _Batch[Item, Result]) -> None:
         try:
-            results = await self._run([item for item, _ in batch])
+            results = await self._run([item for item, _, _ in batch])
         except Exception as error:  # noqa: BLE001 (each caller gets it, whatever it is)
             if len(batch) == 1 or not self._apart(error):
-                _fail(batch, error)
+                self._fail(batch, error)
                 return
             middle = len(batch) // 2
             await self._run_batch(batch[:middle])
             await self._run_batch(batch[middle:])
         else:
-            for (_, future), result in zip(batch, results, strict=True):
+            self._let_go(batch)
+            for (_, future, _), result in zip(batch, results, strict=True):
                 if not future.done():
                     future.set_result(result)
 
+    def _next_batch(self) -> _Batch[Item, Result]:
+        count = min(len(self._waiting), self._max_batch)
+        batch = [self._waiting.popleft()]
+        weight = batch[0][2]
+        while len(batch) < count and not (self._max_weight and weight >= self._max_weight):
+            batch.append(self._waiting.popleft())
+            weight += batch[-1][2]
+        return batch
 
-def _fail(batch: _Batch[Item, Result], error: Exception) -> None:
-    for _, future in batch:
-        if not future.done():
-            future.set_exception(error)
+    def _fail(self, batch: _Batch[Item, Result], error: Exception) -> None:
+        self._let_go(batch)
+        for _, future, _ in batch:
+            if not future.done():
+                future.set_exception(error)
+
+    def _let_go(self, batch: _Batch[Item, Result]) -> None:
+        if weight := sum(weight for _, _, weight in batch):
+            self._hold(-weight)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,17 +20,21 @@ from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from shortlist import telemetry
 from shortlist.domain.addresses import is_loopback
 from shortlist.http import local
+from shortlist.http.budget import SOCKET_BYTES, Budget
+from shortlist.http.house import House, Limits, see_off
+from shortlist.http.protocol import BoundedProtocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
+    from shortlist.http.protocol import Hot
     from shortlist.settings import CommonSettings
 
 _log = structlog.get_logger(__name__)
@@ -41,6 +46,10 @@ _RETRY_AFTER = {"Retry-After": "1"}
 
 _BACKLOG = 2048
 _STARTUP_POLL_SECONDS = 0.005
+
+_SMALL_CONNECTIONS = 1_000
+_SMALL_BYTES = 32 << 20
+"""Of a listener that few have a reason to call: half of it are 2 000 connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,45 +172,100 @@ class HttpServer:
 
 @contextlib.asynccontextmanager
 async def serve(
-    app: ASGIApp,
-    settings: CommonSettings,
-    *,
-    protocol: Callable[..., asyncio.Protocol] = HttpToolsProtocol,
-    keep_alive_seconds: int = 5,
+    app: ASGIApp, settings: CommonSettings, *, house: House | None = None, hot: Hot | None = None
 ) -> AsyncIterator[HttpServer]:
     """Serve ``app`` on ``settings.host`` and ``settings.port`` for the length of the block.
+
+    Args:
+        app: answers.
+        settings: say where.
+        house: whom to let in; None: as many as a page or a probe has use for.
+        hot: answers plain requests without the app.
 
     Raises `CannotListenError` when the port is taken. At the end of the block requests may finish
     for ``settings.drain_timeout_seconds``.
     """
-    listener = _listener(settings)
+    house = house or _small_house()
+    async with _serving(app, _listener(settings), settings, house, hot, "public") as server:
+        yield server
+
+
+@contextlib.asynccontextmanager
+async def serve_only_probes(app: Starlette, settings: CommonSettings) -> AsyncIterator[None]:
+    """Serve the probes of a process that serves nothing else, on the one port that it needs."""
+    listener = _probe_listener(settings) or _listener(settings)
+    async with _serving(app, listener, settings, _small_house(), None, "probes"):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serve_probes(routes: Sequence[Route], settings: CommonSettings) -> AsyncIterator[None]:
+    """Serve probes on a listener of their own, if ``settings`` say where, for the block's length.
+
+    It lets in whom it has place for by itself: a public listener that is full, or whose clients
+    take all memory that they may, does not end a process that is well.
+    """
+    listener = _probe_listener(settings)
+    if listener is None:
+        yield
+        return
+    app = Starlette(routes=list(routes))
+    async with _serving(app, listener, settings, _small_house(), None, "probes"):
+        yield
+
+
+def _small_house() -> House:
+    """For a dashboard behind ingest, or for probes and a scraper."""
+    return House(Limits(connections=_SMALL_CONNECTIONS), Budget(_SMALL_BYTES))
+
+
+@contextlib.asynccontextmanager
+async def _serving(
+    app: ASGIApp,
+    listener: socket.socket,
+    settings: CommonSettings,
+    house: House,
+    hot: Hot | None,
+    name: str,
+) -> AsyncIterator[HttpServer]:
     if local.listens_on_loopback(listener):
         app = local.LocalOnly(app, local.LocalNames(settings.allowed_hosts))
     config = uvicorn.Config(
         app,
-        http=protocol,  # type: ignore[arg-type] # called as the class is, never subclassed
+        http=functools.partial(BoundedProtocol, house, hot),  # type: ignore[arg-type] # only called
         ws="none",
         lifespan="off",  # what a process opens and closes is read top to bottom in its `run`
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=keep_alive_seconds,
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout_seconds)),
     )
+    _bound_buffers(listener)
+    telemetry.CLIENTS_OPEN.labels(name).set_function(lambda: house.open)
+    telemetry.CLIENTS_ALLOWED.labels(name).set(house.limits.connections)
     server = HttpServer(_Server(config), listener)
     await server.start()
-    _tell(listener)
+    seeing_off = asyncio.create_task(see_off(house), name=f"{name}-see-off")
+    _tell(listener, name)
     try:
         yield server
     finally:
         await server.stop()
+        seeing_off.cancel()
+        await asyncio.wait([seeing_off])
 
 
-def _tell(listener: socket.socket) -> None:
+def _bound_buffers(listener: socket.socket) -> None:
+    """What the kernel keeps for a connection, which inherits it; it would grow to megabytes."""
+    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        listener.setsockopt(socket.SOL_SOCKET, option, SOCKET_BYTES // 2)  # the kernel doubles it
+
+
+def _tell(listener: socket.socket, name: str) -> None:
     """Where it listens; and aloud, that whoever reaches it is not asked who they are."""
     host, port = listener.getsockname()[:2]
-    _log.info("listening", host=host, port=port)
+    _log.info("listening", host=host, port=port, listener=name)
     if not is_loopback(host):
         _log.warning("open_to_the_network", host=host, port=port, authentication="none")
 
@@ -219,6 +283,14 @@ def _listener(settings: CommonSettings) -> socket.socket:
     if settings.listen_fd is not None:
         return socket.socket(fileno=settings.listen_fd)
     return _listen(settings.host, settings.port)
+
+
+def _probe_listener(settings: CommonSettings) -> socket.socket | None:
+    if settings.metrics_listen_fd is not None:
+        return socket.socket(fileno=settings.metrics_listen_fd)
+    if settings.metrics_port is None:
+        return None
+    return _listen(settings.host, settings.metrics_port)
 
 
 def _listen(host: str, port: int) -> socket.socket:

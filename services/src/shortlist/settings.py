@@ -13,7 +13,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
+    BeforeValidator,
     Field,
     SecretStr,
     StringConstraints,
@@ -24,6 +26,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from shortlist.domain.application import PIPELINE_NAME_PATTERN, ConnectionMode
+from shortlist.domain.networks import parse_networks
 from shortlist.urls import DatabaseUrl, Pooler, RedisUrl
 from shortlist.urls.database import POOLER_CLIENTS
 
@@ -31,6 +34,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 Name = Annotated[str, StringConstraints(pattern=PIPELINE_NAME_PATTERN)]
+
+
+def _hops(value: Any) -> Any:
+    """``true`` and ``false`` were the only values once."""
+    return {"true": 1, "false": 0}.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _are_networks(text: str) -> str:
+    parse_networks(text)
+    return text
 
 
 class CommonSettings(BaseSettings):
@@ -84,6 +97,16 @@ class CommonSettings(BaseSettings):
             "localhost and its addresses; others get 403."
         ),
     )
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port of its own for /healthz, /readyz and /metrics, which a full house does"
+        " not close.",
+    )
+    metrics_listen_fd: int | None = Field(
+        None, ge=3, description="A listening socket that was inherited, for the same."
+    )
     drain_timeout_seconds: float = Field(
         60.0, ge=0, description="How long a stopping process may finish what it holds."
     )
@@ -135,7 +158,26 @@ class IngestSettings(CommonSettings):
         None, description="Where the dashboard listens; ingest passes pages through to it."
     )
     connection_limit: int = Field(
-        16_000, ge=1, description="Connections open at once; whoever asks on one more gets 503."
+        16_000, ge=1, description="Connections open at once; who asks on one more gets 503."
+    )
+    connection_limit_per_network: int | None = Field(
+        None,
+        ge=1,
+        description="The same for the connections of one network; unset: half of all.",
+    )
+    client_memory_bytes: int | None = Field(
+        None,
+        ge=1 << 20,
+        description="What connections and unfinished requests may take; unset: half of what the"
+        " process may have, 1 GiB at most.",
+    )
+    client_ipv6_prefix: int = Field(
+        64, ge=16, le=128, description="Bits that the IPv6 addresses of one client have in common."
+    )
+    trusted_proxies: Annotated[str, AfterValidator(_are_networks)] = Field(
+        "",
+        description="Addresses and networks of the proxies in front, split by commas: their"
+        " X-Forwarded-For counts, and no limit of a network is theirs.",
     )
     body_limit_bytes: int = Field(65_536, ge=1, description="A longer request body gets 413.")
     body_timeout_seconds: float = Field(
@@ -157,9 +199,12 @@ class IngestSettings(CommonSettings):
     rate_limit_burst: int = Field(
         100, ge=1, description="Requests that a client may send at once before the rate counts."
     )
-    trust_forwarded_for: bool = Field(
-        False,
-        description="Tell clients apart by X-Forwarded-For: for use behind a proxy.",
+    trust_forwarded_for: Annotated[int, BeforeValidator(_hops)] = Field(
+        0,
+        ge=0,
+        le=16,
+        description="How many proxies in front append to X-Forwarded-For, whatever their addresses"
+        " (`true`: 1).",
     )
 
 

@@ -48,6 +48,21 @@ GROUP_SIZE = Histogram(
     "shortlist_group_commit_size", "Applications per commit.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
 )  # fmt: skip
+CLIENTS_OPEN = Gauge(
+    "shortlist_client_connections_open", "Connections of clients that are open.", ["listener"]
+)
+CLIENTS_ALLOWED = Gauge(
+    "shortlist_client_connections_allowed", "How many may be open at once.", ["listener"]
+)
+CLIENTS_GIVEN_UP = Counter(
+    "shortlist_client_connections_given_up",
+    "Connections that were ended because their place or their memory was needed, by what they did.",
+    ["state"],
+)
+CLIENT_BYTES = Gauge(
+    "shortlist_client_bytes", "Memory that clients' unfinished requests and connections take."
+)
+CLIENT_BYTES_ALLOWED = Gauge("shortlist_client_bytes_allowed", "How much it may be.")
 PUBLISH_FAILURES = Counter(
     "shortlist_publish_failures", "Applications that ingest could not put on the line."
 )

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from support.pod import Pod
+
 Role = Literal["ingest", "worker", "maintenance", "dashboard", "operator"]
 
 _OPERATOR = ["shortlist_operator"]
@@ -90,6 +92,8 @@ class Service:
     """Whether a successor is started when it dies."""
     deaths: list[int] = field(default_factory=list)
     """Exit codes of those that died though they were wanted; minus the signal's number."""
+    within: Pod | None = None
+    """Whose memory is limited, its and its successors'."""
     process: subprocess.Popen[bytes] = field(init=False)
 
     @property
@@ -122,6 +126,7 @@ class Service:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=None if self.within is None else self.within.enter,  # noqa: PLW1509 (one write)
             )
         reaper.entrust(self.process)
 
@@ -260,17 +265,18 @@ class Stack:
         wait: bool = True,
         unguarded: str = "",
         variables: dict[str, str] | None = None,
+        within: Pod | None = None,
         **settings: object,
     ) -> Service:
         """Start a process and wait until it is ready; ``settings`` are for this one.
 
         ``unguarded``: which guards (`unguarded/guards.py`, split by ``,``) it is to be without.
-        ``variables``: of the environment, that are no settings of ours.
+        ``variables``: of the environment, that are no settings of ours. ``within``: where it lives.
         """
         name = f"{role}-{len(self.services)}"
         environment = self._environment | _variables(settings) | without_guards(unguarded)
         environment |= variables or {}
-        service = Service(role, name, environment, self.directory)
+        service = Service(role, name, environment, self.directory, within=within)
         service.spawn()
         self.services.append(service)
         if wait:

@@ -177,3 +177,16 @@ GUARDS["stand_aside"] = lambda: replace(
     "shortlist.embedded.first_process:stand_aside", lambda: None
 )
 GUARDS["standard_files"] = lambda: replace("shortlist.start:open_standard_files", lambda: None)
+
+
+def _trailers_are_headers() -> None:
+    """What uvicorn does: a trailer's fields are kept among the head's, however many they are."""
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: PLC0415 (as above)
+
+    replace("shortlist.http.protocol:BoundedProtocol.on_header", HttpToolsProtocol.on_header)
+    replace("shortlist.http.protocol:HEAD_LIMIT_BYTES", 1 << 60)
+
+
+GUARDS["trailers"] = _trailers_are_headers
+GUARDS["queue"] = lambda: replace("shortlist.http.protocol:QUEUE_LIMIT", 1 << 60)
+GUARDS["budget"] = lambda: replace("shortlist.http.budget:Budget.is_full", new=False)

@@ -63,3 +63,32 @@ async def test_no_more_than_overlap_batches_run_at_once() -> None:
     batcher = Batcher(count, overlap=2, max_batch=1)
     await asyncio.gather(*(batcher.submit(n) for n in range(20)))
     assert most == 2
+
+
+async def test_a_batch_ends_with_what_makes_it_heavy_enough_and_each_weight_is_given_back() -> None:
+    batches: list[list[int]] = []
+    held: list[int] = []
+
+    async def run(items: list[int]) -> list[int]:
+        batches.append(items)
+        await asyncio.sleep(0)
+        if 9 in items:
+            raise ValueError("no nines")
+        return items
+
+    batcher = Batcher(run, weigh=lambda item: item, max_weight=5, hold=held.append)
+    done = [batcher.submit(n) for n in (1, 2, 2, 7, 1, 9, 3)]
+    assert sum(held) == 25
+    await asyncio.gather(*done, return_exceptions=True)
+    assert batches == [[1, 2, 2], [7], [1, 9], [3]]
+    assert sum(held) == 0
+    batcher.submit(4)
+    behind = batcher.submit(4)
+    await asyncio.sleep(0)
+    waiting = batcher.submit(6)
+    batcher.fail_waiting(ValueError("no time"))
+    await batcher.join()
+    assert sum(held) == 0
+    assert behind.done()
+    assert waiting.done()
+    assert isinstance(waiting.exception(), ValueError)

@@ -71,6 +71,8 @@ class Surroundings:
             **self.servers,
             "SHORTLIST_HOST": "127.0.0.1",
             "SHORTLIST_PORT": "0",
+            # Ours is ingest's, which inherits its socket: the others must not ask for the same.
+            **({} if self.settings.metrics_port is None else {"SHORTLIST_METRICS_PORT": "0"}),
             "SHORTLIST_LOG_LEVEL": self.settings.log_level,
         }
 
@@ -122,14 +124,16 @@ def migrate_program(around: Surroundings) -> Program:
 def ingest_program(
     around: Surroundings,
     listener: socket.socket,
+    probes: socket.socket,
     dashboard: socket.socket,
     migrated: asyncio.Event,
 ) -> Program:
-    """The front door. Its listener is the supervisor's, so that it is never closed in between.
+    """The front door. Its listeners are the supervisor's, so that they are never closed in between.
 
+    Whether it is well is asked where no crowd of clients stands in the way (``probes``).
     It is started before the schema is there, and not asked whether it is ready before ``migrated``.
     """
-    answers = _answers(listener)
+    answers = _answers(probes)
 
     async def is_ready() -> bool:
         await migrated.wait()
@@ -141,9 +145,10 @@ def ingest_program(
         "ingest",
         environment={
             "SHORTLIST_LISTEN_FD": str(listener.fileno()),
+            "SHORTLIST_METRICS_LISTEN_FD": str(probes.fileno()),
             "SHORTLIST_DASHBOARD_URL": f"http://127.0.0.1:{dashboard.getsockname()[1]}",
         },
-        sockets=(listener.fileno(),),
+        sockets=(listener.fileno(), probes.fileno()),
         is_ready=is_ready,
         drain_seconds=drain_seconds + _DRAIN_MARGIN_SECONDS,
     )

@@ -109,14 +109,20 @@ class Supervisor:
         return len(self.crews[name].children) if decision is None else decision.replicas
 
     async def start(
-        self, workers: Mapping[PipelineName, int], listener: socket.socket, dashboard: socket.socket
+        self,
+        workers: Mapping[PipelineName, int],
+        listener: socket.socket,
+        probes: socket.socket,
+        dashboard: socket.socket,
     ) -> None:
         """Start everything up to ingest's readiness; raises `StartError` or `ServerError`."""
         self._around = await self._start_servers()
         # Both spend a second or more on imports: that is done when Postgres is there.
         migration = self._start_migration() if self._is_new else None
         migrated = asyncio.Event()
-        ingest = self._start(processes.ingest_program(self._around, listener, dashboard, migrated))
+        ingest = self._start(
+            processes.ingest_program(self._around, listener, probes, dashboard, migrated)
+        )
         await self._open_eyes(self._around)
         for server in self._servers:
             await self._until_ready(server, _SERVER_READY_SECONDS, tries=1)

@@ -98,6 +98,9 @@ async def run(
             )
             directory.refuse_a_full_disk()
             listener = stack.enter_context(listening.listen(settings))
+            probes = stack.enter_context(
+                socket.create_server((_LOOPBACK, settings.metrics_port or 0))
+            )
             dashboard = stack.enter_context(socket.create_server((_LOOPBACK, 0)))
             up = Up(settings, directory, pipelines, screen, stops)
             _say(
@@ -105,7 +108,7 @@ async def run(
                 memory_bound(read, workers, found),
                 machine.few_files(found, settings.connection_limit, OWN_FILES),
             )
-            return await up.run(listener, dashboard, demo=demo)
+            return await up.run(listener, probes, dashboard, demo=demo)
     except BadPipelineFileError as error:
         return _refuse(screen, error, EXIT_USAGE)
     except (StartError, ServerError, datadir.DataDirectoryError) as error:
@@ -142,13 +145,22 @@ class Up:
         self._chores_at = 0.0
         screen.log = data.log("up")
 
-    async def run(self, listener: socket.socket, dashboard: socket.socket, *, demo: bool) -> int:
+    async def run(
+        self,
+        listener: socket.socket,
+        probes: socket.socket,
+        dashboard: socket.socket,
+        *,
+        demo: bool,
+    ) -> int:
         """Start, serve, drain."""
         self._url = listening.url(listener)
         self._screen.say(f"Starting; everything is kept in {self._data.root}.")
         for sentence in _servers_of_others(self._settings):
             self._screen.say(sentence)
-        starting = asyncio.create_task(self._supervisor.start(self._workers, listener, dashboard))
+        starting = asyncio.create_task(
+            self._supervisor.start(self._workers, listener, probes, dashboard)
+        )
         try:
             if await self._unless_stopped(starting):
                 self._phase = "running"

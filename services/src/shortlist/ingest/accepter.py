@@ -8,6 +8,7 @@ its application, or with 503 within the time-out; then the publisher gets the gr
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from shortlist.domain.application import NewApplication
+    from shortlist.http.budget import Budget
     from shortlist.ingest.database import Database
     from shortlist.storage.postgres import Connection
+
+_GROUP_BYTES = 4 << 20
+"""Of texts in one commit: they are copied twice on their way to Postgres. 8 000 usual ones."""
 
 
 class Accepter:
@@ -33,6 +38,7 @@ class Accepter:
     def __init__(
         self,
         database: Database,
+        budget: Budget,
         *,
         flushers: int,
         timeout_seconds: float,
@@ -41,6 +47,7 @@ class Accepter:
     ) -> None:
         """``on_accepted`` gets each group after its commit; it must not block."""
         self._database = database
+        self._budget = budget
         self._backlog = backlog
         self._on_accepted = on_accepted
         self._groups = Timely(
@@ -48,12 +55,15 @@ class Accepter:
             timeout_seconds=timeout_seconds if guarded("commit_timeout") else None,
             overlap=flushers,
             on_refused=REFUSED.labels("unavailable").inc,
+            weigh=_size,
+            max_weight=_GROUP_BYTES,
+            hold=budget.add,
         )
 
     @property
     def is_full(self) -> bool:
-        """Whether so many wait for a commit that nobody may join them."""
-        return self._groups.waiting >= self._backlog
+        """Whether so many wait for a commit, or hold so much, that none may join them."""
+        return self._groups.waiting >= self._backlog or self._budget.is_full
 
     def accept(
         self, application: NewApplication, since: float | None = None
@@ -109,6 +119,11 @@ class Accepter:
             return await self._database.run(insert, deadline)
         except applications.LateError as error:
             raise unavailable() from error
+
+
+def _size(application: NewApplication) -> int:
+    """What the texts take in memory: one emoji makes every character of a text four bytes."""
+    return sys.getsizeof(application.payload) + sys.getsizeof(application.candidate)
 
 
 def _measure(waiting: list[Asked[NewApplication]], accepted: list[NewApplication]) -> None:

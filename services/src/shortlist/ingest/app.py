@@ -7,6 +7,7 @@ even before: see `hot`.
 
 from __future__ import annotations
 
+from functools import cache, partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -129,7 +130,8 @@ def _fastapi(routes: Sequence[BaseRoute], otherwise: Endpoint) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.openapi = lambda: openapi.document(app.title, app.version)  # type: ignore[method-assign]
+    # Made once: that takes milliseconds, in which no other request is answered.
+    app.openapi = cache(partial(openapi.document, app.title, app.version))  # type: ignore[method-assign]
     app.router.routes.extend([*routes, *docs_page.routes(app.openapi)])
     app.router.default = otherwise
     app.add_exception_handler(HTTPException, _http_error)

@@ -57,12 +57,18 @@ class Verbatim(NamedTuple):
     headers: Headers
 
 
+def _nothing() -> None:
+    pass
+
+
 class Stream(NamedTuple):
     """An answer that comes in pieces."""
 
     status: int
     chunks: AsyncIterator[bytes]
     headers: Headers = ()
+    close: Callable[[], None] = _nothing
+    """Called at its end, even when no client came to take the first piece."""
 
 
 class Call:
@@ -136,7 +142,10 @@ class Endpoint:
                 return
             span.set_attribute("http.response.status_code", answer.status)
             if isinstance(answer, Stream):
-                await _stream(call, answer, receive, send)
+                try:
+                    await _stream(call, answer, receive, send)
+                finally:
+                    answer.close()
             else:
                 await _send(call, answer, send)
 

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shortlist import probes, telemetry
+from shortlist import machine, probes, telemetry
+from shortlist.domain.networks import Proxies, parse_networks
 from shortlist.failpoints import guarded
+from shortlist.http.budget import Budget, share_of
+from shortlist.http.house import House, Limits
 from shortlist.http.local import LocalNames
 from shortlist.ingest.accepter import Accepter
 from shortlist.ingest.app import FrontDoor
@@ -19,8 +22,13 @@ from shortlist.ingest.errors import ApiError
 from shortlist.ingest.hot import HotPost
 from shortlist.ingest.lines import Lines
 from shortlist.ingest.pages import Pages
-from shortlist.ingest.process import Stopping, Tasks, allow_connections, calm_the_collector
-from shortlist.ingest.protocol import BoundedProtocol, Bounds, expire_overdue
+from shortlist.ingest.process import (
+    Stopping,
+    Tasks,
+    TooFewFilesError,
+    allow_connections,
+    calm_the_collector,
+)
 from shortlist.ingest.publisher import Publisher
 from shortlist.ingest.quota import ClientQuotas, ClientRate
 from shortlist.ingest.reader import Reader
@@ -32,9 +40,6 @@ from shortlist.storage.events import Announcements
 
 if TYPE_CHECKING:
     from shortlist.settings import IngestSettings
-
-KEEP_ALIVE_SECONDS = 75
-"""Longer than the idle time-outs of the usual load balancers (60 s): theirs must come first."""
 
 _FIRST_LOOK_SECONDS = 1.0
 """How long the start waits to know how full the lines are; clients of a socket that a supervisor
@@ -59,6 +64,9 @@ async def run(settings: IngestSettings) -> int:
     except probes.CannotListenError as error:
         _log.error("cannot_listen", host=settings.host, port=settings.port, error=str(error))
         return 1
+    except TooFewFilesError as error:
+        _log.error("too_few_files", error=str(error))
+        return 1
     finally:
         stop_tracing()
 
@@ -79,8 +87,14 @@ class Ingest:
         telemetry.CONNECTIONS_OPEN.labels("ingest").set_function(
             lambda: self._writing.open + self._reading.open
         )
+        proxies = _proxies(settings)
+        budget = Budget(settings.client_memory_bytes or share_of(machine.memory_bytes()))
+        telemetry.CLIENT_BYTES.set_function(lambda: budget.held_bytes)
+        telemetry.CLIENT_BYTES_ALLOWED.set(budget.limit_bytes)
+        self.house = House(_limits(settings, proxies), budget)
         self._accepter = Accepter(
             self._writing,
+            budget,
             flushers=settings.accept_flushers,
             timeout_seconds=settings.commit_timeout_seconds,
             backlog=settings.accept_backlog,
@@ -89,8 +103,9 @@ class Ingest:
         reader = Reader(self._reading)
         statuses = Statuses(reader, self.lines)
         self.announcements = Announcements(self._redis)
-        self._watching = Watching(statuses, reader, self.announcements)
+        self._watching = Watching(statuses, reader, self.announcements, self.house)
         self._pages = Pages(settings.dashboard_url)
+        self._probes = probes.probe_routes(readiness=self._readiness)
         self.door = FrontDoor(
             submissions=Submissions(
                 self._accepter, self.lines, body_limit_bytes=settings.body_limit_bytes
@@ -98,8 +113,8 @@ class Ingest:
             statuses=statuses,
             watching=self._watching,
             pages=self._pages,
-            probes=probes.probe_routes(readiness=self._readiness),
-            quotas=_quotas(settings),
+            probes=self._probes,
+            quotas=_quotas(settings, proxies),
         )
         self.hot = self._hot_post()
 
@@ -115,28 +130,19 @@ class Ingest:
 
     async def run(self, stopping: Stopping) -> int:
         """Serve until told to stop."""
-        bounds = Bounds(
-            request_seconds=self._settings.body_timeout_seconds,
-            connections=allow_connections(self._settings.connection_limit),
-        )
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close)
             with suppress(Exception):  # not there yet, and said: requests get 503 until it is
                 async with asyncio.timeout(_FIRST_LOOK_SECONDS):
                     await self.lines.look()
             server = await stack.enter_async_context(
-                probes.serve(
-                    self.door,
-                    self._settings,
-                    protocol=partial(BoundedProtocol, bounds, self.hot),
-                    keep_alive_seconds=KEEP_ALIVE_SECONDS,
-                )
+                probes.serve(self.door, self._settings, house=self.house, hot=self.hot)
             )
+            await stack.enter_async_context(probes.serve_probes(self._probes, self._settings))
             tasks = Tasks()
             stack.push_async_callback(tasks.end)
             tasks.start(self.lines.run())
             tasks.start(self.announcements.run())
-            tasks.start(expire_overdue(server.connections))
             tasks.start(stopping.drain.wait())
             await tasks.first()
             draining = tasks.start(self._drain(server))
@@ -186,8 +192,22 @@ class Ingest:
             return "unreachable"
 
 
-def _quotas(settings: IngestSettings) -> ClientQuotas | None:
+def _proxies(settings: IngestSettings) -> Proxies:
+    return Proxies(parse_networks(settings.trusted_proxies), settings.trust_forwarded_for)
+
+
+def _limits(settings: IngestSettings, proxies: Proxies) -> Limits:
+    return Limits(
+        connections=allow_connections(settings.connection_limit),
+        per_network=settings.connection_limit_per_network,
+        request_seconds=settings.body_timeout_seconds,
+        ipv6_prefix=settings.client_ipv6_prefix,
+        proxies=proxies,
+    )
+
+
+def _quotas(settings: IngestSettings, proxies: Proxies) -> ClientQuotas | None:
     if not settings.rate_limit_per_second:
         return None
     rate = ClientRate(settings.rate_limit_per_second, settings.rate_limit_burst)
-    return ClientQuotas(rate, trust_forwarded_for=settings.trust_forwarded_for)
+    return ClientQuotas(rate, proxies, settings.client_ipv6_prefix)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from shortlist.failpoints import guarded
+from shortlist.http.house import refusable
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
 OWN_FILES = 128
-"""What ingest keeps for itself of its open files; the rest are for clients."""
-"""File descriptors kept for Postgres, Redis, the dashboard and the process itself."""
+"""What ingest keeps for itself of its open files: for Postgres, Redis, the dashboard."""
 
 _log = structlog.get_logger(__name__)
 
@@ -67,14 +67,26 @@ class Tasks:
         await asyncio.gather(*self._running, return_exceptions=True)
 
 
+class TooFewFilesError(OSError):
+    """A process may open so few files that no client could be let in."""
+
+
 def allow_connections(wanted: int) -> int:
     """Raise the limit of open files as far as needed and allowed; connections that it gives."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = max(soft, min(hard, wanted + OWN_FILES))
+    needed = wanted + refusable(wanted) + OWN_FILES
+    files = max(soft, min(hard, needed))
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
-    if files < wanted + OWN_FILES:
-        _log.warning("few_open_files", connections=files - OWN_FILES, wanted=wanted)
-    return min(wanted, files - OWN_FILES)
+    if files >= needed:
+        return wanted
+    spare = files - OWN_FILES
+    connections = spare - refusable(spare)
+    if connections < 1:
+        raise TooFewFilesError(
+            f"{files} files may be open; {needed} are needed for {wanted} connections (ulimit -n)"
+        )
+    _log.warning("few_open_files", connections=connections, wanted=wanted, needed=needed)
+    return connections
 
 
 def calm_the_collector() -> None:

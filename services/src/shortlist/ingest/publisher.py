@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
@@ -20,7 +20,7 @@ from shortlist.telemetry import PUBLISH_FAILURES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shortlist.domain.application import NewApplication, PipelineName
+    from shortlist.domain.application import ApplicationId, NewApplication, PipelineName
     from shortlist.ingest.lines import Lines
 
 _MOST_WAITING = 20_000
@@ -29,19 +29,27 @@ _MOST_WAITING = 20_000
 _log = structlog.get_logger(__name__)
 
 
+class _Waiting(NamedTuple):
+    """What the line is told of an application; without its text, of which much could wait."""
+
+    id: ApplicationId
+    pipeline: PipelineName
+    traceparent: str | None
+
+
 class Publisher:
     """Publishes in the order of the commits, one round trip at a time."""
 
     def __init__(self, lines: Lines) -> None:
         """``lines``: where to publish, and who wants to know the depth."""
         self._lines = lines
-        self._waiting: list[NewApplication] = []
+        self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
         self._trouble = Trouble("publishing", "redis")
 
     def publish(self, accepted: Sequence[NewApplication]) -> None:
         """Publish soon, or never; returns at once."""
-        self._waiting += accepted
+        self._waiting += [_Waiting(a.id, a.pipeline, a.traceparent) for a in accepted]
         if len(self._waiting) > _MOST_WAITING:
             self._drop(self._take(), "too many wait")
         elif self._task is None and self._waiting:
@@ -63,12 +71,12 @@ class Publisher:
         finally:
             self._task = None
 
-    def _take(self) -> list[NewApplication]:
+    def _take(self) -> list[_Waiting]:
         group, self._waiting = self._waiting, []
         return group
 
-    async def _publish(self, group: list[NewApplication]) -> None:
-        by_pipeline: dict[PipelineName, list[NewApplication]] = {}
+    async def _publish(self, group: list[_Waiting]) -> None:
+        by_pipeline: dict[PipelineName, list[_Waiting]] = {}
         for application in group:
             by_pipeline.setdefault(application.pipeline, []).append(application)
         for pipeline, some in by_pipeline.items():
@@ -83,7 +91,7 @@ class Publisher:
                 gauge = self._lines.gauge(pipeline)
                 gauge.published([a.id for a in some], depth.total, time.monotonic())
 
-    def _drop(self, dropped: list[NewApplication], why: str) -> None:
+    def _drop(self, dropped: list[_Waiting], why: str) -> None:
         now = time.monotonic()
         for application in dropped:
             self._lines.gauge(application.pipeline).strayed([application.id], now)

@@ -3,23 +3,27 @@
 The headers are those of the IETF draft "RateLimit header fields for HTTP" in the form that clients
 know (draft-ietf-httpapi-ratelimit-headers-06): ``RateLimit-Limit``, ``-Remaining``, ``-Reset``. A
 rate is counted by each ingest process for itself: a shared count would cost a round trip per call,
-and would be gone with Redis.
+and would be gone with Redis. A client is a network: see `shortlist.domain.networks`.
 """
 
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
+from shortlist.domain.networks import LOCAL, network_of
 from shortlist.ingest.errors import rate_limited
 from shortlist.telemetry import REFUSED
 
 if TYPE_CHECKING:
+    from shortlist.domain.networks import Proxies
     from shortlist.ingest.http import Call
 
-_MOST_CLIENTS = 100_000
-"""Remembered at once, about 20 MB; beyond that those who were quiet for longest are forgotten."""
-
+_MOST_CLIENTS = 50_000
+"""Remembered at once: 250 bytes each (name, float, entry of the ordered table), 12 MB. Beyond that
+those that were quiet for longest are forgotten, and may call as if they were new."""
+_FORWARDED_FOR = b"x-forwarded-for"
 
 _ROUNDING = 1e-6
 """Sums of floats: a millionth of a call, or of a second, is not worth a refusal."""
@@ -53,7 +57,8 @@ class ClientRate:
         self._interval = 1 / per_second
         self._burst = burst
         self._tolerance = burst * self._interval
-        self._full_at: dict[str, float] = {}
+        # A dict forgets its oldest entry in linear time once many were moved to its end.
+        self._full_at: OrderedDict[str, float] = OrderedDict()
         self._most_clients = most_clients
 
     def take(self, client: str, now: float) -> tuple[float, Quota]:
@@ -67,7 +72,7 @@ class ClientRate:
             full_at, wait = full_at + self._interval, 0.0
         self._full_at[client] = full_at  # at the end: the order is that of the last calls
         if len(self._full_at) > self._most_clients:
-            del self._full_at[next(iter(self._full_at))]
+            self._full_at.popitem(last=False)
         return wait, self._quota(full_at - now)
 
     def _quota(self, until_full: float) -> Quota:
@@ -78,10 +83,11 @@ class ClientRate:
 class ClientQuotas:
     """Refuses the calls of clients that call too often."""
 
-    def __init__(self, rate: ClientRate, *, trust_forwarded_for: bool) -> None:
-        """``trust_forwarded_for``: a proxy in front appends the client's address."""
+    def __init__(self, rate: ClientRate, proxies: Proxies, ipv6_prefix: int) -> None:
+        """``proxies``: who in front of us may say who a client is."""
         self._rate = rate
-        self._trust_forwarded_for = trust_forwarded_for
+        self._proxies = proxies
+        self._ipv6_prefix = ipv6_prefix
 
     def take(self, call: Call, now: float) -> None:
         """Count a call; 429 when it is one too many. ``now`` is monotonic."""
@@ -91,8 +97,11 @@ class ClientQuotas:
             raise rate_limited("You call too often.", wait)
 
     def _client(self, call: Call) -> str:
-        if self._trust_forwarded_for and (chain := call.headers.get(b"x-forwarded-for")):
-            # The last one is what our proxy saw; those before it are what the client claims.
-            return chain.rpartition(b",")[2].strip().decode("latin-1")
-        address = call.scope["client"]
-        return address[0] if address else "local"
+        peer = call.scope["client"]
+        if not peer:
+            return LOCAL
+        client: str = peer[0]
+        if self._proxies.may_speak_for_others(client):
+            lines = [value for name, value in call.scope["headers"] if name == _FORWARDED_FOR]
+            client = self._proxies.client(client, b",".join(lines).decode("latin-1"))
+        return network_of(client, self._ipv6_prefix)

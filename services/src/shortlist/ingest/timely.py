@@ -58,15 +58,26 @@ class Timely(Generic[Item, Result]):
         timeout_seconds: float | None,
         overlap: int = 1,
         on_refused: Callable[[int], None] = lambda count: None,  # noqa: ARG005 (most count nothing)
+        weigh: Callable[[Item], int] = lambda item: 0,  # noqa: ARG005 (most weigh nothing)
+        max_weight: int = 0,
+        hold: Callable[[int], None] = lambda weight: None,  # noqa: ARG005
     ) -> None:
         """``run`` gets a batch and its deadline (monotonic); time-out None: wait for ever.
 
-        ``on_refused`` is told how many askers were answered 503 together.
+        ``on_refused`` is told how many askers were answered 503 together. ``weigh``,
+        ``max_weight`` and ``hold`` are those of `Batcher`.
         """
         self._run = run
         self._timeout_seconds = timeout_seconds
         self._on_refused = on_refused
-        self._batcher = Batcher(self._run_in_time, overlap=overlap, apart=_may_be_of_one)
+        self._batcher = Batcher(
+            self._run_in_time,
+            overlap=overlap,
+            apart=_may_be_of_one,
+            weigh=lambda asked: weigh(asked.item),
+            max_weight=max_weight,
+            hold=hold,
+        )
         self._timer: asyncio.TimerHandle | None = None
 
     @property

@@ -14,11 +14,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from shortlist.ingest import sse
+from shortlist.ingest.errors import unavailable
 from shortlist.ingest.http import NO_STORE, Stream, Verbatim
 from shortlist.ingest.statuses import ApplicationStatus
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from shortlist.domain.application import ApplicationView
+    from shortlist.http.house import House
     from shortlist.ingest.http import Call
     from shortlist.ingest.reader import Reader
     from shortlist.ingest.statuses import Statuses
@@ -46,8 +49,11 @@ _HEADERS = ((b"content-type", b"text/event-stream"), NO_STORE, (b"x-accel-buffer
 class Watching:
     """All watchers of this process."""
 
-    def __init__(self, statuses: Statuses, reader: Reader, announcements: Announcements) -> None:
-        """``announcements`` must be running."""
+    def __init__(
+        self, statuses: Statuses, reader: Reader, announcements: Announcements, house: House
+    ) -> None:
+        """``announcements`` must be running; ``house`` says how many may watch at once."""
+        self._house = house
         self._statuses = statuses
         self._reader = reader
         self._announcements = announcements
@@ -59,7 +65,12 @@ class Watching:
         known = call.headers.get(b"last-event-id", b"").decode("latin-1")
         if view.is_final and known == _id(view):
             return Verbatim(204, b"", (NO_STORE,))
-        return Stream(200, self._changes(view, known), _HEADERS)
+        peer = call.scope["client"]
+        watchers = self._house.begin_stream(peer and peer[0])
+        if watchers is None:
+            raise unavailable("Too many watch. Ask for the status now and then instead.")
+        end = partial(self._house.end_stream, watchers)
+        return Stream(200, self._changes(view, known), _HEADERS, end)
 
     def end(self) -> None:
         """Have every stream end now; the browser's side comes back, to another process."""

@@ -67,7 +67,7 @@ class Maintenance:
         """Serve probes, lead or wait to lead, until told to stop."""
         app = probes.probe_app(readiness=self._readiness, liveness=self._liveness)
         try:
-            async with probes.serve(app, self._settings):
+            async with probes.serve_only_probes(app, self._settings):
                 await self.candidate.run(stop)
         except OSError as error:
             log.error(  # noqa: TRY400 (the error says it all)

@@ -148,7 +148,7 @@ class Worker:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close)
             app = probes.probe_app(readiness=self._readiness, liveness=self._liveness)
-            await stack.enter_async_context(probes.serve(app, self._settings))
+            await stack.enter_async_context(probes.serve_only_probes(app, self._settings))
             work = asyncio.create_task(self._serve_line(stop))
             emergency = asyncio.create_task(stop_now.wait())
             await asyncio.wait({work, emergency}, return_when=asyncio.FIRST_COMPLETED)

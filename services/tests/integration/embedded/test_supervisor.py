@@ -30,6 +30,7 @@ async def supervised(
     with (
         datadir.opened(directory) as data,
         socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_server(("127.0.0.1", 0)) as probes,
         socket.create_server(("127.0.0.1", 0)) as dashboard,
     ):
         read = read_pipelines([], settings)
@@ -39,7 +40,7 @@ async def supervised(
         supervisor = Supervisor(data, settings, pipelines, told.append)
         wanted = {DEFAULT_PIPELINE: workers}
         try:
-            await supervisor.start(wanted, listener, dashboard)
+            await supervisor.start(wanted, listener, probes, dashboard)
             await supervisor.start_the_rest(wanted, dashboard, None)
             yield supervisor
         finally:

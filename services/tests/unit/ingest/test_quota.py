@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,6 +63,19 @@ def test_the_clients_that_were_quiet_for_longest_are_forgotten_first() -> None:
         rate.take(client, 0)
     assert rate.take("a", 0)[0] > 0
     assert rate.take("b", 0)[0] == 0  # forgotten, so as good as new
+
+
+def test_to_forget_the_oldest_costs_the_same_however_many_are_known() -> None:
+    """Each of many clients calls again and again: a dict would look past all their old places."""
+    many = 20_000
+    rate = ClientRate(1, 1, most_clients=many)
+    for number in range(many):
+        rate.take(f"{number}", 0)
+    began = time.process_time()
+    for number in range(many):
+        rate.take(f"again {number}", 0)
+    assert time.process_time() - began < 2
+    assert len(rate._full_at) == many
 
 
 def test_the_headers_are_whole_numbers_and_never_negative() -> None:

@@ -1,0 +1,205 @@
+"""Unauthenticated clients cannot have ingest killed in the chart's pod, nor make it unwell."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import statistics
+import time
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from support import hostile
+from support.hostile import Crowd, statuses
+from support.ingest import APPLICATION
+from support.pod import Pod, peak_bytes, pod
+from support.stack import free_port
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from support.place import Place
+    from support.servers import Servers
+    from support.stack import Service
+
+LIMIT_BYTES = 512 << 20
+MANY = 10_000
+OTHER_FILES = 1_500
+HEALTHY_SECONDS = 0.1
+HONEST = {200, 202, 400, 408, 413, 431, 503}
+HOLD_SECONDS = 1.0
+
+
+def many() -> int:
+    """As many connections as this process may have, up to `MANY`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, max(soft, MANY + OTHER_FILES))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return min(MANY, wanted - OTHER_FILES)
+
+
+class House:
+    """An ingest in a pod, and what its ordinary clients see."""
+
+    def __init__(self, ingest: Service, its_pod: Pod, health_url: str) -> None:
+        self.ingest = ingest
+        self.pod = its_pod
+        self.url = f"{ingest.url}/applications"
+        self._health_url = health_url
+        self.health_seconds: list[float] = []
+        self.posts: list[int] = []
+        self.application = ""
+
+    async def probe(self) -> None:
+        """Ask whether it is well, again and again, as a kubelet does: each time anew."""
+        while True:
+            began = time.monotonic()
+            async with _client() as client, client.get(self._health_url) as reply:
+                assert reply.status == 200
+            self.health_seconds.append(time.monotonic() - began)
+            await asyncio.sleep(0.02)
+
+    async def post_on(self) -> None:
+        """Submit, again and again, as an ordinary client."""
+        while True:
+            self.posts.append(await self.post())
+            await asyncio.sleep(0.05)
+
+    async def post(self) -> int:
+        """The status of a submission; 0: the connection was closed first."""
+        with suppress(aiohttp.ClientError):
+            async with _client() as client, client.post(self.url, json=APPLICATION) as reply:
+                if reply.status == 503:
+                    assert int(reply.headers["Retry-After"]) >= 1
+                return reply.status
+        return 0
+
+    def is_alive(self) -> bool:
+        return self.ingest.alive and not self.ingest.deaths
+
+    def stays_within(self) -> bool:
+        """Whether it lives, was never killed, and took less than the pod has."""
+        if not self.is_alive() or self.pod.kills():
+            return False
+        return peak_bytes(self.ingest.process.pid) < self.pod.limit_bytes
+
+
+def _client() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
+
+
+@asynccontextmanager
+async def house(place: Place, **settings: Any) -> AsyncIterator[House]:
+    health = free_port()
+    with pod(LIMIT_BYTES) as its_pod:
+        async with place.stack() as stack:
+            ingest = await stack.start(
+                "ingest",
+                within=its_pod,
+                metrics_port=health,
+                commit_timeout_seconds=1.5,
+                **settings,
+            )
+            found = House(ingest, its_pod, f"http://127.0.0.1:{health}/healthz")
+            async with _client() as client, client.post(found.url, json=APPLICATION) as reply:
+                found.application = (await reply.json())["id"]
+            yield found
+
+
+async def attack(one: House, what: str, count: int, raw: bytes) -> set[int]:
+    """Let so many come and stay a moment; the statuses of what they were answered."""
+    with Crowd(one.ingest.port) as crowd:
+        got_in = await asyncio.to_thread(crowd.come, count, raw)
+        await asyncio.sleep(HOLD_SECONDS)
+        assert one.stays_within(), f"{what}: {one.ingest.tail()}"
+        answers = await asyncio.to_thread(crowd.answers)
+    assert got_in >= count * 0.99, what
+    for answer in answers:
+        assert b" 503 " not in answer[:20] or b"\r\nretry-after: " in answer, what
+    return statuses(answers)
+
+
+def attacks(application: str, count: int) -> list[tuple[str, int, bytes]]:
+    return [
+        ("trailers", 1, hostile.TRAILERS),
+        ("trailers", 3, hostile.TRAILERS),
+        ("requests behind a stream", 6, hostile.pipelined(application)),
+        ("requests behind a stream", 40, hostile.pipelined(application)),
+        ("unfinished bodies", min(count, 7_500), hostile.NEARLY_ALL),
+        ("tiny fields", 2_000, hostile.TINY_FIELDS),
+        ("unread answers", 60, hostile.UNREAD),
+        ("idle", count, b""),
+        ("half a head", count, hostile.HALF_HEAD),
+        ("half a body", count, hostile.HALF_BODY),
+        ("watching", count, hostile.watch(application)),
+        ("pipelined", count, hostile.pipelined(application, 60)),
+    ]
+
+
+@pytest.mark.slow
+async def test_hostile_clients_in_a_small_pod(servers: Servers, own_place: Place) -> None:
+    count = many()
+    async with house(own_place) as one, asyncio.TaskGroup() as tasks:
+        ordinary = [tasks.create_task(one.probe()), tasks.create_task(one.post_on())]
+        try:
+            await asyncio.sleep(2)
+            usual = statistics.quantiles(one.health_seconds, n=20)[-1]
+            for what, number, raw in attacks(one.application, count):
+                one.health_seconds.clear()
+                one.posts.clear()
+                began = time.monotonic()
+                told = await attack(one, what, number, raw)
+                report(what, number, time.monotonic() - began, one, told)
+                assert told <= HONEST, what
+                assert set(one.posts) <= {0, 202, 503}, what
+                assert one.posts.count(202) > len(one.posts) / 2, what
+                assert statistics.median(one.health_seconds) <= HEALTHY_SECONDS, what
+                slowest = statistics.quantiles(one.health_seconds, n=10)[-1]
+                assert slowest <= max(5 * HEALTHY_SECONDS, 10 * usual), what
+                await until(lambda: accepts(one), within_seconds=20, what=f"goes on after {what}")
+            await backlog(one, servers, min(count, 4_000))
+        finally:
+            for task in ordinary:
+                task.cancel()
+
+
+async def backlog(one: House, servers: Servers, count: int) -> None:
+    """Postgres hangs, and whoever comes brings 64 KiB."""
+    servers.freeze_postgres()
+    try:
+        told = await attack(one, "backlog", count, hostile.LARGE)
+    finally:
+        servers.thaw_postgres()
+    assert told <= {202, 503}
+    await until(lambda: accepts(one), within_seconds=30, what="goes on with Postgres")
+
+
+async def accepts(one: House) -> bool:
+    return await one.post() == 202
+
+
+def report(what: str, count: int, seconds: float, one: House, told: set[int]) -> None:
+    peak = peak_bytes(one.ingest.process.pid) >> 20
+    health = 1_000 * statistics.median(one.health_seconds)
+    print(  # noqa: T201 (shown with -s, and when it fails)
+        f"{what} × {count}: {seconds:.1f} s, peak {peak} MiB, median of /healthz {health:.0f} ms,"
+        f" told {sorted(told)}, posts {len(one.posts)}, {one.posts.count(202)} accepted"
+    )
+
+
+@pytest.mark.parametrize(
+    ("guards", "count", "raw"),
+    [
+        ("trailers,budget", 3, hostile.TRAILERS),
+        ("budget", 7_500, hostile.NEARLY_ALL),
+    ],
+)
+async def test_off_switch_small_pod(place: Place, guards: str, count: int, raw: bytes) -> None:
+    number = min(count, many())
+    with pytest.raises((AssertionError, OSError)):
+        async with house(place, unguarded=guards) as one:
+            await attack(one, guards, number, raw)
