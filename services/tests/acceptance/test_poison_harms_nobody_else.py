@@ -122,6 +122,42 @@ async def test_poison_harms_nobody_else(place: Place, case: Case) -> None:
     await poison_harms_nobody_else(place, case)
 
 
+async def what_cannot_be_written_harms_nothing_else(
+    place: Place, mode: str, *, unguarded: str = ""
+) -> None:
+    """Three verdicts that Postgres cannot hold as they are, in batches with 27 that it can."""
+    guards_off = ",".join(filter(None, ["deadly_payloads", unguarded]))
+    async with place.running(
+        "maintenance", connection_mode=mode, concurrency=10, service_seconds=0.2
+    ) as run:
+        for _ in range(3):
+            await run.ledger.post(prefix="!nul ")
+            await run.ledger.submit(9)
+        await run.stack.start("worker", unguarded=guards_off)
+        await run.ledger.settle(within_seconds=30)
+        assert await run.ledger.value("SELECT count(*) FROM attempts") == 30
+        assert (
+            await run.ledger.value(
+                "SELECT count(*) FROM results WHERE strpos(detail ->> 'rationale', $1) > 0",
+                "\ufffd",
+            )
+            == 3
+        )
+
+
+@pytest.mark.parametrize("mode", ["perJob", "perWrite"])
+async def test_poison_harms_nobody_else_when_it_cannot_be_written(place: Place, mode: str) -> None:
+    await what_cannot_be_written_harms_nothing_else(place, mode)
+
+
+@pytest.mark.parametrize("mode", ["perJob", "perWrite"])
+async def test_off_switch_without_cleaning_what_cannot_be_written_fails_and_alone(
+    place: Place, mode: str
+) -> None:
+    with pytest.raises(AssertionError, match="failed: 3 applications"):
+        await what_cannot_be_written_harms_nothing_else(place, mode, unguarded="cleaning")
+
+
 @pytest.mark.parametrize("mode", ["perJob", "perWrite"])
 async def test_off_switch_without_isolation_innocents_are_tried_again_and_again(
     place: Place, mode: str

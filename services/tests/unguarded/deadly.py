@@ -1,8 +1,9 @@
 """A simulated scorer that some payloads are poison for: not a guard, but started in the same way.
 
 A payload that begins with ``!crash``, ``!loop`` or ``!memory`` ends its worker as a segfault, an
-endless loop and a leak do; any other is scored as always. In the latter two the worker is killed by
-its surroundings (`support.kubelet`).
+endless loop and a leak do. The loop ends by the worker's own watchdog, the leak by its surroundings
+(`support.kubelet`). What begins with ``!nul`` gets a score whose details Postgres cannot hold, and
+any other payload is scored as always.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ def deadly(score: Any) -> Any:
         if (death := DEATHS.get(payload.partition(" ")[0])) is not None:
             await asyncio.sleep(DEADLY_AFTER_SECONDS)
             death()
-        return await score(self, payload)
+        given = await score(self, payload)
+        if payload.startswith("!nul "):
+            given.detail["rationale"] = "It says \x00 and \ud800."
+        return given
 
     return deadly_score

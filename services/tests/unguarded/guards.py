@@ -121,6 +121,7 @@ GUARDS["hangs_soon"] = lambda: replace("shortlist.worker.watchdog:HANGING_SECOND
 GUARDS["watchdog"] = lambda: replace(
     "shortlist.worker.watchdog:faulthandler.dump_traceback_later", lambda *_, **__: None
 )
+GUARDS["cleaning"] = lambda: replace("shortlist.storage.text:_cleaned", lambda value: value)
 GUARDS["isolation"] = lambda: replace("shortlist.storage.claims:SUSPECT_AFTER", None)
 GUARDS["conviction_alone"] = lambda: replace(
     "shortlist.domain.sweep:is_convicted",
