@@ -111,6 +111,9 @@ async def submitted(ledgers: list[Ledger], ingests: list[Service], count: int) -
     )
     answers = [dict(ledger.answers) for ledger in ledgers]
     assert all(set(a) == {202} for a in answers), f"refused: {answers}"
+    # Tried again on another connection it would go unseen, and cost a connection each time.
+    logs = [ingest.log for ingest in ingests]
+    assert not any("prepared statement" in log for log in logs), "refused: prepared statements"
 
 
 @pytest.mark.slow
@@ -267,10 +270,10 @@ async def test_up_works_through_a_pooler_and_refuses_per_job_there(
     tmp_path: Path, bouncer: PgBouncer, empty: str, redis_url: str
 ) -> None:
     servers = {"DATABASE_URL": bouncer.url(empty), "REDIS_URL": redis_url}
-    with running(tmp_path, **servers) as up:  # type: ignore[arg-type]
+    with running(tmp_path, SHORTLIST_CONNECTION_MODE="perJob", **servers) as up:  # type: ignore[arg-type]
         assert await up.ended() == 2
         assert "use perWrite" in up.output
-    with running(tmp_path, SHORTLIST_CONNECTION_MODE="perWrite", **servers) as up:  # type: ignore[arg-type]
+    with running(tmp_path, **servers) as up:  # type: ignore[arg-type]
         async with Ledger(
             await up.ready(), bouncer.server.url.replace("/shortlist?", f"/{empty}?")
         ) as ledger:

@@ -115,6 +115,7 @@ def pipeline_of_settings(settings: Settings) -> ScoringPipeline:
         else SimulatedScorer(settings.service_seconds, settings.service_cv)
     )
     given = settings.model_fields_set
+    is_pooled = settings.database_url.pooler is not None
     is_ours = settings.scorer == "simulated"  # with a model, its account is the limit
     return ScoringPipeline(
         worker=WorkerSpec(
@@ -128,7 +129,7 @@ def pipeline_of_settings(settings: Settings) -> ScoringPipeline:
         connections=replace(
             ConnectionsSpec(),
             mode="perWrite"
-            if is_ours and "connection_mode" not in given
+            if (is_ours or is_pooled) and "connection_mode" not in given
             else settings.connection_mode,
             overhead_per_worker=settings.connection_overhead,
         ),
