@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 PROCESSES = ("ingest", "worker", "maintenance", "dashboard")
 _IN_NO_HURRY = frozenset({"worker", "maintenance", "dashboard"})
 
-STARTING_NICE = 10
-"""A tenth of what ingest gets while both want the same core (sched(7): 110 to 1024). Not 19: where
-ingest alone keeps all cores busy, the workers that would end that must still be ready within
-seconds."""
+STARTING_NICE = 5
+"""A third of what ingest gets while both want the same core (sched(7): 335 to 1024). No nicer:
+where everything is busy, the workers that would end that must be ready within seconds. At 10, on
+two cores with eight others at work, the first took twenty."""
 
 _EXIT_FAILED = 1
 _EXIT_USAGE = 2
