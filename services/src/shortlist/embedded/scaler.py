@@ -36,9 +36,10 @@ START_SECONDS = 2.0
 """How long a worker takes to start, until the first was seen: 0.7 s of a core for Python and its
 imports, more where ingest wants that core too. The policy's own 8 s are a pod's."""
 
-STARTS_PER_CORE = 1
+STARTS_PER_CORE = 2
 """Workers of a pipeline that may be starting at once. A start keeps a core busy; with more of them
-side by side the first would be ready later, and the last no earlier."""
+side by side the first would be ready later, and the last no earlier. One would be too few: on a
+slow machine the first two starts would take so long that a third seems to be of no use."""
 
 _EARLY_SECONDS = 0.05
 """A look so much before its time is in time."""
