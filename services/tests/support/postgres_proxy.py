@@ -1,0 +1,225 @@
+"""A proxy in front of Postgres that has the server itself refuse chosen statements.
+
+``async with PostgresProxy(url) as proxy`` and give ``proxy.url`` to whoever is to meet errors. Then
+``with proxy.refusing("complete", "53100")`` the statement of that name (in `SQL`, or else any that
+holds that text) is not run. In its place Postgres runs a block that raises the SQLSTATE: so the
+error, the state of the transaction and what follows are the server's own. Several SQLSTATEs are
+raised in turn. ``proxy.refused`` counts them: a test that meets no error proves nothing.
+
+It speaks version 3 of the frontend/backend protocol (PostgreSQL's manual, chapter 55), reads what
+clients send, and passes on what the server answers as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections import Counter
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+from urllib.parse import parse_qs, urlsplit
+
+from shortlist.storage.sql import SQL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+_SSL_REQUEST, _GSS_REQUEST, _CANCEL_REQUEST = 80877103, 80877104, 80877102
+
+
+@dataclass
+class Refusal:
+    """What is refused: ``step`` is a name of `SQL`, or a part of a statement's text."""
+
+    step: str
+    sqlstates: tuple[str, ...]
+    times: int | None = None
+    """How often; None: until the block ends."""
+    text: str = field(init=False)
+    said: int = 0
+    """How often it was refused."""
+
+    def __post_init__(self) -> None:
+        """Find the statement's text."""
+        self.text = _flat(SQL.get(self.step, self.step))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was refused as often as it was to be."""
+        return self.times is not None and self.said >= self.times
+
+    def next_state(self) -> str:
+        """The SQLSTATE to raise now."""
+        self.said += 1
+        return self.sqlstates[(self.said - 1) % len(self.sqlstates)]
+
+
+class PostgresProxy:
+    """Listens on a port of 127.0.0.1; an async context manager."""
+
+    def __init__(self, url: str) -> None:
+        """``url``: of the real server, by TCP or by the folder of its socket."""
+        self._real = urlsplit(url)
+        query = parse_qs(self._real.query)
+        self._socket_folder = next(iter(query.get("host", [])), None)
+        self._real_port = self._real.port or int((query.get("port") or ["5432"])[0])
+        self._refusals: list[Refusal] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._port = 0
+        self.refused: Counter[tuple[str, str]] = Counter()
+        """(step, SQLSTATE) → how often Postgres raised it here."""
+
+    @property
+    def url(self) -> str:
+        """Where the same database is, behind this proxy."""
+        login = f"{self._real.username or 'postgres'}"
+        if self._real.password:
+            login += f":{self._real.password}"
+        return f"postgresql://{login}@127.0.0.1:{self._port}{self._real.path}?sslmode=disable"
+
+    @contextmanager
+    def refusing(self, step: str, *sqlstates: str, times: int | None = None) -> Iterator[Refusal]:
+        """Refuse a statement for the length of a block, or so many times in it."""
+        refusal = Refusal(step, sqlstates, times)
+        self._refusals.append(refusal)
+        try:
+            yield refusal
+        finally:
+            self._refusals.remove(refusal)
+
+    async def __aenter__(self) -> Self:
+        """Listen."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close, with all connections."""
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def state_for(self, statement: str) -> str | None:
+        """The SQLSTATE that a statement is refused with, if it is; counts it."""
+        flat = _flat(statement)
+        for refusal in self._refusals:
+            if refusal.text in flat and not refusal.is_over:
+                state = refusal.next_state()
+                self.refused[refusal.step, state] += 1
+                return state
+        return None
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        with suppress(OSError, EOFError, asyncio.CancelledError):
+            if self._socket_folder is None:
+                real = await asyncio.open_connection(self._real.hostname, self._real_port)
+            else:
+                path = f"{self._socket_folder}/.s.PGSQL.{self._real_port}"
+                real = await asyncio.open_unix_connection(path)
+            try:
+                await _Session(self, reader, writer, *real).run()
+            finally:
+                real[1].close()
+        writer.close()
+
+
+class _Session:
+    """One client's connection, and the one to the server that belongs to it."""
+
+    def __init__(
+        self,
+        proxy: PostgresProxy,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        real_reader: asyncio.StreamReader,
+        real_writer: asyncio.StreamWriter,
+    ) -> None:
+        self._proxy = proxy
+        self._reader, self._writer = reader, writer
+        self._real_reader, self._real_writer = real_reader, real_writer
+        self._statements: dict[bytes, str] = {}
+        self._swallowing = False
+
+    async def run(self) -> None:
+        """Until one of the two sides hangs up."""
+        if not await self._start():
+            return
+        ways = [asyncio.create_task(way) for way in (self._pass_answers(), self._pass_questions())]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+
+    async def _start(self) -> bool:
+        """Pass the start-up on; False for a request to cancel, which ends with it."""
+        while True:
+            head = await self._reader.readexactly(8)
+            length, code = struct.unpack("!ii", head)
+            body = await self._reader.readexactly(length - 8)
+            if code in {_SSL_REQUEST, _GSS_REQUEST}:
+                self._writer.write(b"N")
+                continue
+            self._real_writer.write(head + body)
+            return bool(code != _CANCEL_REQUEST)
+
+    async def _pass_answers(self) -> None:
+        while data := await self._real_reader.read(65536):
+            self._writer.write(data)
+            await self._writer.drain()
+
+    async def _pass_questions(self) -> None:
+        while True:
+            kind = await self._reader.readexactly(1)
+            size = await self._reader.readexactly(4)
+            body = await self._reader.readexactly(struct.unpack("!i", size)[0] - 4)
+            self._question(kind, kind + size + body, body)
+            await self._real_writer.drain()
+
+    def _question(self, kind: bytes, message: bytes, body: bytes) -> None:
+        if self._swallowing:  # the rest of what was refused, up to its Sync
+            self._swallowing = kind != b"S"
+            return
+        statement = self._statement(kind, body)
+        state = None if statement is None else self._proxy.state_for(statement)
+        if state is None:
+            self._real_writer.write(message)
+            return
+        self._swallowing = kind != b"Q"
+        self._real_writer.write(_raising(state))
+
+    def _statement(self, kind: bytes, body: bytes) -> str | None:
+        """The text of what this message has the server run."""
+        if kind == b"Q":
+            return body[:-1].decode()
+        if kind == b"P":
+            name, text, _ = body.split(b"\0", 2)
+            self._statements[name] = text.decode()
+        if kind == b"B":
+            _, name, _ = body.split(b"\0", 2)
+            return self._statements.get(name, "")
+        return None
+
+
+def _raising(sqlstate: str) -> bytes:
+    """A simple query that ends with the error, whatever the session is in the middle of."""
+    block = f"DO $$BEGIN RAISE 'made by a test' USING ERRCODE = '{sqlstate}'; END$$"
+    body = block.encode() + b"\0"
+    return b"Q" + struct.pack("!i", len(body) + 4) + body
+
+
+def _flat(statement: str) -> str:
+    return " ".join(statement.split())

@@ -1,0 +1,209 @@
+"""A proxy in front of Redis that answers chosen commands with chosen errors.
+
+``async with RedisProxy(url) as proxy`` and give ``proxy.url`` to whoever is to meet errors. Then
+``with proxy.refusing("XADD", "OOM command not allowed")`` each such command gets the error and
+does not reach the server; ``"*"`` is every command. ``proxy.refused`` counts how often that
+happened: a test that meets no error proves nothing. A script is refused by a part of its text
+(``refusing("INCRBY", …)`` covers an ``EVAL`` whose script has it).
+
+It speaks RESP2, one command and its reply at a time; a connection that subscribes is passed on as
+it is from then on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+from urllib.parse import parse_qs, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+_SUBSCRIBES = {"SUBSCRIBE", "PSUBSCRIBE"}
+_HANDSHAKE = {"AUTH", "HELLO", "SELECT", "CLIENT"}
+"""Never refused by ``*``: a client that has no connection meets no error at its step."""
+
+
+@dataclass
+class Refusal:
+    """Which commands get which error."""
+
+    command: str
+    error: str
+    said: int = 0
+    """How often."""
+
+    def covers(self, words: list[bytes]) -> bool:
+        """Whether a command is to be refused: by its name, or by what its script calls."""
+        name = words[0].decode().upper()
+        if self.command == "*":
+            return name not in _HANDSHAKE
+        if name == "EVAL":
+            return self.command in words[1].decode()
+        return name == self.command
+
+
+class RedisProxy:
+    """Listens on a port of 127.0.0.1; an async context manager."""
+
+    def __init__(self, url: str) -> None:
+        """``url``: of the real server, by TCP or by its socket."""
+        self._real = urlsplit(url)
+        query = parse_qs(self._real.query)
+        self._database = (query.get("db") or [self._real.path.strip("/") or "0"])[0]
+        self._refusals: list[Refusal] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._port = 0
+        self.refused: Counter[tuple[str, str]] = Counter()
+        """(name of the command, first word of the error) → how often it was answered."""
+
+    @property
+    def url(self) -> str:
+        """Where the same database is, behind this proxy."""
+        password = f":{self._real.password}@" if self._real.password else ""
+        database = self._database if self._real.scheme == "unix" else self._real.path.strip("/")
+        return f"redis://{password}127.0.0.1:{self._port}/{database or 0}"
+
+    @contextmanager
+    def refusing(self, command: str, error: str) -> Iterator[Refusal]:
+        """Refuse a command for the length of a block."""
+        refusal = Refusal(command, error)
+        self._refusals.append(refusal)
+        try:
+            yield refusal
+        finally:
+            self._refusals.remove(refusal)
+
+    async def __aenter__(self) -> Self:
+        """Listen."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close, with all connections."""
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def refusal_of(self, words: list[bytes]) -> Refusal | None:
+        """Why a command does not reach the server, if it does not; counts it."""
+        for refusal in self._refusals:
+            if refusal.covers(words):
+                refusal.said += 1
+                self.refused[words[0].decode().upper(), refusal.error.partition(" ")[0]] += 1
+                return refusal
+        return None
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        with suppress(OSError, EOFError, asyncio.CancelledError):
+            if self._real.scheme == "unix":
+                real = await asyncio.open_unix_connection(self._real.path)
+            else:
+                real = await asyncio.open_connection(self._real.hostname, self._real.port or 6379)
+            try:
+                await _Session(self, reader, writer, *real).run()
+            finally:
+                real[1].close()
+        writer.close()
+
+
+class _Session:
+    """One client's connection, and the one to the server that belongs to it."""
+
+    def __init__(
+        self,
+        proxy: RedisProxy,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        real_reader: asyncio.StreamReader,
+        real_writer: asyncio.StreamWriter,
+    ) -> None:
+        self._proxy = proxy
+        self._reader, self._writer = reader, writer
+        self._real_reader, self._real_writer = real_reader, real_writer
+        self._spoiled = False  # a command of the transaction that is being queued was refused
+
+    async def run(self) -> None:
+        """Until one of the two sides hangs up."""
+        while True:
+            message = await _read(self._reader)
+            words = _words(message)
+            name = words[0].decode().upper()
+            refusal = self._proxy.refusal_of(words)
+            if refusal is not None:
+                self._spoiled = True
+                self._writer.write(b"-%b\r\n" % refusal.error.encode())
+                continue
+            if name == "MULTI":
+                self._spoiled = False
+            if name == "EXEC" and self._spoiled:
+                await self._ask(b"*1\r\n$7\r\nDISCARD\r\n")
+                self._writer.write(b"-EXECABORT Transaction discarded because of errors.\r\n")
+                continue
+            if name in _SUBSCRIBES:
+                self._real_writer.write(message)
+                await self._pass_on()
+                return
+            self._writer.write(await self._ask(message))
+            await self._writer.drain()
+
+    async def _ask(self, message: bytes) -> bytes:
+        self._real_writer.write(message)
+        await self._real_writer.drain()
+        return await _read(self._real_reader)
+
+    async def _pass_on(self) -> None:
+        """Both ways as they are, until one of the sides hangs up."""
+        ways = [
+            asyncio.create_task(_copy(self._reader, self._real_writer)),
+            asyncio.create_task(_copy(self._real_reader, self._writer)),
+        ]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+
+
+async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    while data := await source.read(65536):
+        target.write(data)
+        await target.drain()
+
+
+async def _read(source: asyncio.StreamReader) -> bytes:
+    """One value of RESP2, as it came."""
+    line = await source.readuntil(b"\r\n")
+    kind, length = line[:1], line[1:-2]
+    if kind == b"$" and int(length) >= 0:
+        return line + await source.readexactly(int(length) + 2)
+    if kind == b"*":
+        return line + b"".join([await _read(source) for _ in range(max(0, int(length)))])
+    return line
+
+
+def _words(message: bytes) -> list[bytes]:
+    """The words of a command: an array of bulk strings."""
+    words, rest = [], message.split(b"\r\n", 1)[1]
+    while rest:
+        length, _, rest = rest.partition(b"\r\n")
+        size = int(length[1:])
+        words.append(rest[:size])
+        rest = rest[size + 2 :]
+    return words
