@@ -191,3 +191,15 @@ def _trailers_are_headers() -> None:
 GUARDS["trailers"] = _trailers_are_headers
 GUARDS["queue"] = lambda: replace("shortlist.http.protocol:QUEUE_LIMIT", 1 << 60)
 GUARDS["budget"] = lambda: replace("shortlist.http.budget:Budget.is_full", new=False)
+
+
+def _trouble_is_survived() -> None:
+    """What a server says leaves the step that asked for it, whosever trouble it is."""
+
+    def raised(_: object, error: BaseException) -> None:
+        raise error
+
+    replace("shortlist.storage.trouble:Trouble.met", raised)
+
+
+GUARDS["trouble_is_survived"] = _trouble_is_survived

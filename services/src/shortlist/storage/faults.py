@@ -107,6 +107,9 @@ _REDIS_TYPES: tuple[tuple[type[Exception], Fault], ...] = (
     (redis.exceptions.InvalidResponse, Fault.SERVER),  # whoever answers there is no Redis
 )
 
+_IN_A_PIPELINE = " of pipeline caused error: "
+"""The client puts its own words before an error reply that came in a pipeline."""
+
 _IN_A_SCRIPT = re.compile(r": -([A-Z]+) ")
 
 
@@ -193,5 +196,6 @@ def _first_word(reply: str) -> str:
 
     Redis 6.2 wraps what a script met: ``Error running script (…): …: -READONLY You can't …``.
     """
+    reply = reply.rpartition(_IN_A_PIPELINE)[2].lstrip("('\"")
     inner = _IN_A_SCRIPT.search(reply) if reply.startswith("Error running script") else None
     return inner[1] if inner else reply.partition(" ")[0]

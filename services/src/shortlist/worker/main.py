@@ -207,6 +207,7 @@ class Worker:
     async def _close(self) -> None:
         await self._pool.close()
         await self._scorer.close()
+        await self._outbox.end()
         await self._redis.aclose()
         await self._pulling_redis.aclose()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from shortlist import tasks
 from shortlist.storage import events
 from shortlist.storage.trouble import Trouble
 
@@ -47,6 +48,11 @@ class Outbox:
         """Wait until everything said so far was sent, or dropped because Redis is away."""
         while self._sending is not None:
             await asyncio.wait([self._sending])
+
+    async def end(self) -> None:
+        """Send nothing more: what was not sent is found again."""
+        if self._sending is not None:
+            await tasks.end([self._sending])
 
     def _wake(self) -> None:
         if self._sending is None:

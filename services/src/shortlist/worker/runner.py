@@ -226,8 +226,22 @@ class Runner:
             self._fenced(hold)
         except Exception as error:  # whatever it is, nothing may stay "scoring"
             log.exception("attempt_broke", application=str(hold.claim.application_id))
-            await self._end_broken(hold, error)
+            await self._end_for_certain(hold, error)
         return False
+
+    async def _end_for_certain(self, hold: Hold, error: Exception) -> None:
+        """Let go of a claim only when its attempt has ended: a lease would keep it "scoring"."""
+        trouble = Trouble("ending a broken attempt", "postgres")
+        try:
+            while True:
+                try:
+                    await self._end_broken(hold, error)
+                except Exception as refusal:  # noqa: BLE001 (it is said, and tried again)
+                    await trouble.wait(trouble.met(refusal))
+                else:
+                    return
+        finally:
+            trouble.over()
 
     async def _end_broken(self, hold: Hold, error: Exception) -> None:
         """End an attempt whose task fails: by its own trouble for good, else to be tried again."""

@@ -10,6 +10,7 @@ import pytest
 from shortlist.domain.scoring import Score, TemporaryScoringError
 from shortlist.storage import postgres, text
 from shortlist.worker import holding
+from shortlist.worker.runner import Runner
 from support.bench import Bench
 from support.postgres_proxy import PostgresProxy
 from support.scripted import Scripted
@@ -172,6 +173,28 @@ async def test_off_switch_a_bug_would_leave_its_attempt_open(
     monkeypatch.setattr("shortlist.worker.runner.Runner._end_broken", nothing)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(a_bug_ends_its_attempt(bench, "perWrite"), 2)
+
+
+async def an_end_that_is_refused_comes_later(bench: Bench, proxy: PostgresProxy, mode: str) -> None:
+    await bench.submit(1)
+    async with bench.worker(Scripted(RuntimeError("boom")), connection_mode=mode):
+        with proxy.refusing("end_attempt", "P0001", "23514", times=4) as refusal:
+            assert await ended(bench) == ("errored", "RuntimeError: boom")
+        assert refusal.is_over
+
+
+async def test_a_claim_is_let_go_of_only_when_its_attempt_has_ended(
+    refused_bench: Bench, proxy: PostgresProxy, mode: str
+) -> None:
+    await an_end_that_is_refused_comes_later(refused_bench, proxy, mode)
+
+
+async def test_off_switch_an_end_that_is_refused_once_would_not_come(
+    refused_bench: Bench, proxy: PostgresProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Runner, "_end_for_certain", Runner._end_broken)
+    with pytest.raises(TimeoutError):
+        await an_end_that_is_refused_comes_later(refused_bench, proxy, "perWrite")
 
 
 async def test_a_claim_that_is_refused_for_its_data_fails_alone(

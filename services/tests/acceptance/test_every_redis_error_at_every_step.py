@@ -1,0 +1,105 @@
+"""Redis answers all commands of all processes with each error: none ends, nothing is wasted."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, get_args
+
+import pytest
+
+from shortlist.domain.application import ConnectionMode
+from support.place import Place
+from support.redis_proxy import RedisProxy
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.place import Running
+
+pytestmark = pytest.mark.slow
+
+ERRORS = (
+    "READONLY You can't write against a read only replica.",
+    "LOADING Redis is loading the dataset in memory",
+    "BUSY Redis is busy running a script.",
+    "NOREPLICAS Not enough good replicas to write.",
+    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+    "OOM command not allowed when used memory > 'maxmemory'.",
+    "MISCONF Redis is configured to save RDB snapshots",
+    "CLUSTERDOWN Hash slot not served",
+    "MOVED 3999 127.0.0.1:1",
+    "NOPERM User x has no permissions to run this command",
+    "WRONGTYPE Operation against a key holding the wrong kind of value",
+)
+STEPS = {
+    "XREADGROUP": "a worker pulls",
+    "HSET": "a worker beats",
+    "EVAL": "ingest publishes, workers announce",
+    "XACK": "a worker acknowledges",
+    "XLEN": "ingest measures the line",
+    "GET": "maintenance looks whether Redis remembers",
+}
+"""What each process does while Redis refuses everything."""
+
+FIRST_OF_A_SWEEP = "XINFO"
+"""What a sweep asks when Redis remembers: refused by itself, as it comes behind another step."""
+
+WASTED = "SELECT count(*) FROM attempts WHERE attempt > 1 OR outcome IS NOT NULL"
+
+
+async def until_it_scores(run: Running) -> None:
+    """All goes on when an error ends; and something is in flight when the next one begins."""
+    before = await run.ledger.scored()
+    await run.ledger.until_scored(before + 3, within_seconds=20)
+
+
+async def refused_at(proxy: RedisProxy, command: str, error: str, steps: list[str]) -> None:
+    """Answer an error until each of some steps has met it."""
+    word = error.partition(" ")[0]
+
+    async def all_met() -> bool:
+        return all(proxy.refused[step, word] for step in steps)
+
+    with proxy.refusing(command, error):
+        await until(all_met, within_seconds=20, what=f"{word} is met at {steps}")
+
+
+async def every_error_at_every_step(
+    directory: Path, database_url: str, redis_url: str, mode: str, *, unguarded: str = ""
+) -> None:
+    async with RedisProxy(redis_url) as proxy:
+        place = Place(directory, database_url, proxy.url)
+        async with place.running(
+            "maintenance", connection_mode=mode, service_seconds=0.5, concurrency=8,
+            requests_per_minute=6000, sweep_interval_seconds=0.2,
+        ) as run:  # fmt: skip
+            worker = await run.stack.start("worker", unguarded=unguarded)
+            await run.ledger.submit_until_accepted(1)
+            async with run.ledger.load(per_second=10):
+                for error in ERRORS:
+                    await until_it_scores(run)
+                    await refused_at(proxy, "*", error, list(STEPS))
+                    await refused_at(proxy, FIRST_OF_A_SWEEP, error, [FIRST_OF_A_SWEEP])
+            await run.ledger.settle(within_seconds=30)
+            assert await run.ledger.value(WASTED) == 0
+            assert run.ledger.answers.keys() == {202}
+            assert not any(service.deaths for service in run.stack.services)
+            assert "redis_refuses_everyone" in worker.log
+
+
+@pytest.mark.parametrize("mode", get_args(ConnectionMode))
+async def test_every_redis_error_at_every_step(
+    tmp_path: Path, database_url: str, redis_url: str, mode: str
+) -> None:
+    await every_error_at_every_step(tmp_path, database_url, redis_url, mode)
+
+
+async def test_off_switch_a_worker_that_raises_what_redis_says_ends(
+    tmp_path: Path, database_url: str, redis_url: str
+) -> None:
+    async with asyncio.timeout(120):
+        with pytest.raises(AssertionError):
+            await every_error_at_every_step(
+                tmp_path, database_url, redis_url, "perWrite", unguarded="trouble_is_survived"
+            )
