@@ -62,7 +62,7 @@ async def raised_at(
             await status_of(f"{run.ingest.url}/applications/{newest}")
             return all(refusal.is_over for refusal in refusals)
 
-        await until(all_raised, within_seconds=60, what=f"{states} are raised at {steps}")
+        await until(all_raised, within_seconds=30, what=f"{states} are raised at {steps}")
 
 
 async def every_state_at_every_step(
