@@ -11,10 +11,16 @@ import asyncio
 import os
 import random
 import signal
+import time
+from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+import pytest
+
+from shortlist.domain.application import ConnectionMode
+from shortlist.storage import postgres
 from support.messages_api import MessagesApi
 from support.servers import flush, terminate_backends
 
@@ -32,6 +38,7 @@ APPLICATIONS_PER_SECOND = 15.0
 SCORE_SECONDS = 0.3
 SCORE_TIMEOUT_SECONDS = 10.0
 CONCURRENCY = 5
+WORKERS = 3
 
 MOST_WASTED = 0.01
 """Of all attempts: those that ended without a score though nothing was killed that held them."""
@@ -66,7 +73,7 @@ class Chaos:
     chance: random.Random
     killed_scores: int = 0
     """Scores that were under way in workers which a fault killed: no design can save those."""
-    longest_overdue: int = 0
+    most_overdue: int = 0
     faults: list[str] = field(default_factory=list)
 
     def one(self, role: str) -> Service:
@@ -76,9 +83,6 @@ class Chaos:
     def seconds(self) -> float:
         """How long a fault lasts."""
         return self.chance.uniform(0.5, 3.0)
-
-
-Fault = "Callable[[Chaos], Awaitable[None]]"
 
 
 async def kill_a_worker(chaos: Chaos) -> None:
@@ -138,22 +142,16 @@ async def cut_every_connection(chaos: Chaos) -> None:
 
 async def postgres_read_only(chaos: Chaos) -> None:
     """What a client of a primary that was demoted gets; and then it is the primary again."""
-    name = chaos.servers.postgres.url.partition("?")[0].rpartition("/")[2]
-    setting = f"ALTER DATABASE {name} SET default_transaction_read_only"
-    await chaos.run.ledger.query(f"{setting} = on")
+    await administer(chaos, "ALTER DATABASE shortlist SET default_transaction_read_only = on")
     await terminate_backends(chaos.servers.postgres.url)
     await asyncio.sleep(chaos.seconds())  # how long the fault lasts
-    await chaos.run.ledger.query("SET default_transaction_read_only = off")
-    await _as_writer(chaos, f"{setting} = off")
+    await administer(chaos, "ALTER DATABASE shortlist RESET default_transaction_read_only")
     await terminate_backends(chaos.servers.postgres.url)
 
 
-async def _as_writer(chaos: Chaos, statement: str) -> None:
-    from shortlist.storage import postgres  # noqa: PLC0415
-
-    connection = await postgres.connect(
-        chaos.servers.postgres.url.replace("/shortlist?", "/postgres?"), application_name="chaos"
-    )
+async def administer(chaos: Chaos, statement: str) -> None:
+    url = chaos.servers.postgres.url.replace("/shortlist?", "/postgres?")
+    connection = await postgres.connect(url, application_name="chaos")
     await connection.execute(statement)
     await connection.close()
 
@@ -192,12 +190,17 @@ async def chaos_in(place: Place, servers: Servers, mode: str) -> AsyncIterator[C
     async with (
         MessagesApi() as api,
         place.running(
-            "worker", "worker", "worker", "maintenance", "maintenance",
-            connection_mode=mode, concurrency=CONCURRENCY, scorer="claude",
-            score_timeout_seconds=SCORE_TIMEOUT_SECONDS,
+            "maintenance", "maintenance", connection_mode=mode, concurrency=CONCURRENCY
         ) as run,
     ):  # fmt: skip
         api.behave("score", service_seconds=SCORE_SECONDS)
+        for _ in range(WORKERS):
+            await run.stack.start(
+                "worker", wait=False, unguarded="asks_again_soon", scorer="claude",
+                score_timeout_seconds=SCORE_TIMEOUT_SECONDS,
+                variables={"ANTHROPIC_API_KEY": "sk-local", "ANTHROPIC_BASE_URL": api.url},
+            )  # fmt: skip
+        await run.stack.ready()
         yield Chaos(run, servers, api, random.Random(SEED))
 
 
@@ -206,7 +209,46 @@ async def watch(chaos: Chaos) -> None:
     while True:
         try:
             overdue = await chaos.run.ledger.value(OVERDUE, LONGEST_SCORING_SECONDS)
-            chaos.longest_overdue = max(chaos.longest_overdue, int(overdue))
+            chaos.most_overdue = max(chaos.most_overdue, int(overdue))
         except Exception:  # noqa: BLE001 (a fault is on: what it finds next counts)
             pass
         await asyncio.sleep(1)
+
+
+async def break_things(chaos: Chaos) -> None:
+    """One fault after the other; each is over, and its server back, before the next is drawn."""
+    ends = time.monotonic() + SECONDS
+    while time.monotonic() < ends:
+        fault = chaos.chance.choice(FAULTS)
+        chaos.faults.append(fault.__name__)
+        await fault(chaos)
+        await asyncio.sleep(chaos.seconds())  # what broke is noticed and mended meanwhile
+
+
+def say(text: str) -> None:
+    print(text)  # noqa: T201 (the seed and the figures)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * SECONDS + 600, func_only=True)
+@pytest.mark.parametrize("mode", get_args(ConnectionMode))
+async def test_promises_hold_in_chaos(own_place: Place, servers: Servers, mode: str) -> None:
+    say(f"CHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS:g} {mode}")
+    async with chaos_in(own_place, servers, mode) as chaos:
+        watching = asyncio.create_task(watch(chaos))
+        async with chaos.run.ledger.load(APPLICATIONS_PER_SECOND):
+            await break_things(chaos)
+        await chaos.run.ledger.settle(within_seconds=180)
+        watching.cancel()
+        attempts = await chaos.run.ledger.value("SELECT count(*) FROM attempts")
+        wasted = await chaos.run.ledger.value(WASTED)
+        excess = max(0, wasted - chaos.killed_scores)
+        say(", ".join(f"{n} {name}" for name, n in Counter(chaos.faults).items()))
+        say(
+            f"{len(chaos.run.ledger.accepted)} accepted, answers {dict(chaos.run.ledger.answers)}, "
+            f"{attempts} attempts, {wasted} without a score, {chaos.killed_scores} were killed, "
+            f"{len(chaos.api.requests)} requests to the model"
+        )
+        assert chaos.most_overdue == 0, f"`scoring` beyond the promise: {chaos.most_overdue}"
+        assert excess <= MOST_WASTED * attempts, f"{excess} of {attempts} attempts wasted"
+        await chaos.run.ledger.assert_nothing_is_half_done()
