@@ -308,9 +308,11 @@ class Cluster:
     async def reached(self, server: Literal["postgres", "redis"]) -> AsyncIterator[str]:
         """Its URL, from here."""
         secret = await self.servers()
-        named, port = {"postgres": ("OWNER_DATABASE_URL", 5432), "redis": ("REDIS_URL", 6379)}[
-            server
-        ]
+        names, port = {
+            "postgres": (("OWNER_DATABASE_URL", "DATABASE_URL"), 5432),
+            "redis": (("REDIS_URL",), 6379),
+        }[server]
+        named = next(name for name in names if name in secret)
         async with self._forwarded(self._server(server), port) as local:
             yield _local(secret[named], local)
 

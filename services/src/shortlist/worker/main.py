@@ -244,6 +244,9 @@ class Worker:
         )
 
     async def _liveness(self) -> probes.Health:
-        """Not alive once the heartbeat loop stopped turning; a dead server is no reason to die."""
+        """Not alive once the heartbeat loop stopped turning; a dead server is no reason to die.
+
+        Before the worker is enrolled there is no such loop, and Postgres may be away for long.
+        """
         silent_seconds = time.monotonic() - self._control.last_turn
-        return probes.Health(ok=silent_seconds < _STALE_SECONDS)
+        return probes.Health(ok=not self._state.ready_at or silent_seconds < _STALE_SECONDS)
