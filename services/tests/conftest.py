@@ -16,8 +16,9 @@ import redis as sync_redis
 from hypothesis import HealthCheck, settings
 
 from shortlist.embedded.servers import EmbeddedPostgres, EmbeddedRedis
-from shortlist.storage import migrate, postgres, redis
+from shortlist.storage import postgres, redis
 from support import reaper
+from support.urls import migrated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -38,7 +39,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedd
     )
     server.start()
     reaper.entrust(server.process)
-    asyncio.run(migrate.migrate(server.url))
+    asyncio.run(migrated(server))
     yield server
     server.stop()
 

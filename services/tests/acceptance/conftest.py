@@ -16,6 +16,7 @@ import pytest
 
 from support.place import Place
 from support.servers import Servers
+from support.urls import SERVICE, as_user
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -55,7 +56,7 @@ def _share_of_the_machine(
 @pytest.fixture
 def place(tmp_path: Path, database_url: str, redis_url: str) -> Place:
     """The session's servers, with an empty database and an empty Redis."""
-    return Place(tmp_path, database_url, redis_url)
+    return Place(tmp_path, database_url, redis_url, as_user(database_url, SERVICE))
 
 
 @pytest.fixture
@@ -69,4 +70,5 @@ async def servers(tmp_path: Path) -> AsyncIterator[Servers]:
 @pytest.fixture
 def own_place(tmp_path: Path, servers: Servers) -> Place:
     """The servers that this test may break, as a place."""
-    return Place(tmp_path, servers.postgres.url, servers.redis.url)
+    url = servers.postgres.url
+    return Place(tmp_path, url, servers.redis.url, as_user(url, SERVICE))

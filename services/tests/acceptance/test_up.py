@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import aiohttp
+import asyncpg
 import psutil
 import pytest
 
@@ -531,3 +532,37 @@ async def _watch_connections(up: Up, database_url: str, url: str) -> list[int]:
     await asyncio.gather(watching, return_exceptions=True)
     await postgres.close_quickly(connection)
     return seen
+
+
+async def test_no_service_is_a_superuser_and_the_dashboard_only_reads(tmp_path: Path) -> None:
+    with running(tmp_path) as up:
+        url = await up.ready()
+        ids = await submit(url, 3)
+        await all_scored(url, ids)
+        async with aiohttp.ClientSession(url) as session, session.get("/dashboard") as page:
+            await page.read()  # so that the dashboard has its connection
+        lines = (up.data / "env").read_text(encoding="utf-8").splitlines()
+        urls = dict(line.split("=", 1) for line in lines)
+        owner = await postgres.connect(urls["OWNER_DATABASE_URL"], application_name="test")
+        rows = await owner.fetch(
+            "SELECT application_name AS name, usename::text AS role FROM pg_stat_activity "
+            "WHERE datname = 'shortlist' AND pid <> pg_backend_pid()"
+        )
+        await owner.close()
+        roles: dict[str, set[str]] = {
+            name: set() for name in ("ingest", "worker", "maintenance", "dashboard")
+        }
+        for row in rows:
+            for name, found in roles.items():
+                if row["name"].startswith(f"shortlist-{name}"):
+                    found.add(row["role"])
+        assert roles == {
+            "ingest": {"shortlist_service"},
+            "worker": {"shortlist_service"},
+            "maintenance": {"shortlist_service"},
+            "dashboard": {"shortlist_reader"},
+        }
+        service = await postgres.connect(urls["DATABASE_URL"], application_name="test")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await service.execute("COPY (SELECT 1) TO PROGRAM 'true'")
+        await service.close()

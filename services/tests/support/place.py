@@ -20,11 +20,15 @@ class Place:
 
     directory: Path
     database_url: str
+    """As its owner: for tests."""
     redis_url: str
+    service_url: str = ""
+    """As the role of the services; empty: as its owner."""
 
     def stack(self, **settings: object) -> Stack:
         """Processes in this place; none is started yet."""
-        return Stack(self.directory, self.database_url, self.redis_url, **settings)
+        database_url = self.service_url or self.database_url
+        return Stack(self.directory, database_url, self.redis_url, **settings)
 
     def ledger(self, ingest: Service) -> Ledger:
         """A client of an ingest."""

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import psutil
 
 from shortlist.embedded.servers import EmbeddedPostgres, EmbeddedRedis
-from shortlist.storage import migrate, postgres, redis
+from shortlist.storage import postgres, redis
 from support import reaper
+from support.urls import migrated
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Servers:
             EmbeddedRedis(directory / "redis", binary=redis_binary),
         )
         await asyncio.gather(servers.start_postgres(), servers.start_redis())
-        await migrate.migrate(servers.postgres.url)
+        await migrated(servers.postgres)
         return servers
 
     async def start_postgres(self) -> None:

@@ -5,8 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
+from shortlist.storage import migrate, postgres, roles
+from shortlist.storage.roles import Login
+
 if TYPE_CHECKING:
-    from shortlist.storage.roles import Login
+    from shortlist.embedded.servers import EmbeddedPostgres
+
+SERVICE = Login("shortlist_service", "of the services")
+
+
+async def migrated(server: EmbeddedPostgres) -> None:
+    """A new server, with the schema and the role of the services as a release has them."""
+    await migrate.migrate(server.url)
+    connection = await postgres.connect(server.url, application_name="test")
+    await roles.ensure(connection, service=SERVICE, reader=None)
+    await connection.close()
 
 
 def as_user(database_url: str, login: Login) -> str:

@@ -5,19 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shortlist.storage import pipelines as table
-from shortlist.storage import schema
+from shortlist.storage import roles, schema
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from shortlist.domain.application import PipelineName
     from shortlist.domain.pipeline import ScoringPipeline
     from shortlist.storage.postgres import Connection
+    from shortlist.urls import DatabaseUrl
 
 
-async def has_schema(connection: Connection) -> bool:
-    """Whether our processes can work with the schema; one that is newer than we are will do."""
-    return schema.suffices(await schema.revision(connection))
+async def is_as_needed(connection: Connection, urls: Sequence[DatabaseUrl]) -> bool:
+    """Whether our processes can work here: the roles of ``urls`` exist, and the schema will do.
+
+    One that is newer than we are will do.
+    """
+    logins = [login.user for url in urls if (login := roles.login_of(url))]
+    has_roles = await roles.exist(connection, logins)
+    return has_roles and schema.suffices(await schema.revision(connection))
 
 
 async def configure(

@@ -35,8 +35,13 @@ class Surroundings:
 
     data: DataDirectory
     settings: Settings
-    database_url: DatabaseUrl
     redis_url: RedisUrl
+    database_url: DatabaseUrl
+    """As the role of the services."""
+    owner_url: DatabaseUrl
+    """As the role that owns the tables; empty: that of ``database_url``."""
+    reader_url: DatabaseUrl
+    """As the role that only reads; empty: that of ``database_url``."""
 
     def program(self, name: str, *arguments: str, **more: Any) -> Program:
         """One of our own processes: ``shortlist ARGUMENTS``."""
@@ -58,17 +63,32 @@ class Surroundings:
         )
 
     @property
+    def roles(self) -> list[DatabaseUrl]:
+        """The roles that a migration makes, if it is told an owner."""
+        return [url for url in (self.database_url, self.reader_url) if url and self.owner_url]
+
+    @property
     def servers(self) -> dict[str, str]:
-        """Where the servers are, as variables."""
+        """Where the servers are, as variables, for whom may do everything."""
+        return {
+            **self._servers(),
+            "OWNER_DATABASE_URL": self.owner_url.get_secret_value(),
+            "READER_DATABASE_URL": self.reader_url.get_secret_value(),
+        }
+
+    def _servers(self) -> dict[str, str]:
+        """The same for a service: of the roles it is told its own."""
         return {
             "DATABASE_URL": self.database_url.get_secret_value(),
+            "OWNER_DATABASE_URL": "",
+            "READER_DATABASE_URL": "",
             "REDIS_URL": self.redis_url.get_secret_value(),
             "SHORTLIST_PGBOUNCER": str(self.database_url.pooler is not None).lower(),
         }
 
     def _environment(self) -> dict[str, str]:
         return {
-            **self.servers,
+            **self._servers(),
             "SHORTLIST_HOST": "127.0.0.1",
             "SHORTLIST_PORT": "0",
             # Ours is ingest's, which inherits its socket: the others must not ask for the same.
@@ -117,7 +137,12 @@ def redis_program(server: EmbeddedRedis, data: DataDirectory) -> Program:
 def migrate_program(around: Surroundings) -> Program:
     """Brings the schema up to date, once; started before Postgres is, to have its imports done."""
     return around.program(
-        "migrate", "migrate", "--wait-seconds", str(_MIGRATION_WAIT_SECONDS), once=True
+        "migrate",
+        "migrate",
+        "--wait-seconds",
+        str(_MIGRATION_WAIT_SECONDS),
+        environment=around.servers,
+        once=True,
     )
 
 
@@ -155,11 +180,13 @@ def ingest_program(
 
 
 def dashboard_program(around: Surroundings, listener: socket.socket) -> Program:
-    """The pages, behind ingest."""
+    """The pages, behind ingest. It has no password that writes, if there is one that only reads."""
+    database_url = around.reader_url or around.database_url
     return around.program(
         "dashboard",
         "dashboard",
         environment={
+            "DATABASE_URL": database_url.get_secret_value(),
             "SHORTLIST_LISTEN_FD": str(listener.fileno()),
             "SHORTLIST_DRAIN_TIMEOUT_SECONDS": "1",  # a page may be cut off
         },

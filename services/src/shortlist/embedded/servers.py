@@ -9,6 +9,7 @@ Postgres asks for a password as well (kept in the data directory, for its owner'
 
 from __future__ import annotations
 
+import hmac
 import os
 import secrets
 import shutil
@@ -18,6 +19,7 @@ import subprocess  # noqa: TC003 (part of a dataclass)
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 from shortlist.embedded import binaries, programs, sockets
@@ -33,6 +35,10 @@ _INITDB_TAKES_SETTINGS = 16
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (where the kernel has it; nothing is put there)
 _SHARED_MEMORY_BYTES = 128 * 2**20
 """Above what Docker gives, 64 MB. Few of our statements run in parallel, so files are as fast."""
+
+
+OWNER = "shortlist"
+"""The role that makes the cluster and owns the tables; the names of the other two begin with it."""
 
 
 @dataclass
@@ -65,15 +71,26 @@ class EmbeddedPostgres:
 
     @property
     def password(self) -> str:
-        """The only role's password."""
+        """The owner's password."""
         return (self.directory / "password").read_text(encoding="utf-8").strip()
 
     @property
     def url(self) -> str:
-        """How to connect, whatever ``PG*`` say; known once the cluster is initialised."""
+        """How the owner connects, whatever ``PG*`` say; known before there is a cluster."""
+        return self._url(OWNER, self.password)
+
+    def role_url(self, role: Literal["service", "reader"]) -> str:
+        """How one of the plain roles connects, once a migration has made it.
+
+        Its password follows from the owner's, and not the other way round: nothing more to keep.
+        """
+        derived = hmac.digest(self.password.encode(), role.encode(), "sha256").hex()
+        return self._url(f"{OWNER}_{role}", derived)
+
+    def _url(self, user: str, password: str) -> str:
         host = quote(str(self.socket_directory), safe="")
         return (
-            f"postgresql://shortlist:{self.password}@/shortlist?host={host}&port=5432"
+            f"postgresql://{user}:{password}@/shortlist?host={host}&port=5432"
             "&sslmode=disable&target_session_attrs=any"
         )
 
@@ -109,7 +126,7 @@ class EmbeddedPostgres:
         programs.run(
             as_ordinary_user(
                 [
-                    postgres_binary("initdb"), "-D", str(scratch), "-U", "shortlist",
+                    postgres_binary("initdb"), "-D", str(scratch), "-U", OWNER,
                     "--auth=scram-sha-256", f"--pwfile={self.directory / 'password'}",
                     "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions",
                     *_initial_settings(),

@@ -264,8 +264,22 @@ class Supervisor:
             self._cluster, self._is_new = cluster, cluster.is_new
             await asyncio.to_thread(cluster.ensure_password)
             self._start_server(processes.postgres_program(cluster, self._data))
-            database_url = DatabaseUrl(cluster.url)
-        return processes.Surroundings(self._data, self._settings, database_url, redis_url)
+            return processes.Surroundings(
+                self._data,
+                self._settings,
+                redis_url,
+                database_url=DatabaseUrl(cluster.role_url("service")),
+                owner_url=DatabaseUrl(cluster.url),
+                reader_url=DatabaseUrl(cluster.role_url("reader")),
+            )
+        return processes.Surroundings(
+            self._data,
+            self._settings,
+            redis_url,
+            database_url=database_url,
+            owner_url=self._settings.owner_database_url,
+            reader_url=self._settings.reader_database_url,
+        )
 
     def _tell_postgres(self) -> None:
         """Which Postgres, when it is not the one that this release was tested with."""
@@ -284,7 +298,9 @@ class Supervisor:
         from shortlist.embedded.scaler import Scaler  # noqa: PLC0415 (just imported)
         from shortlist.embedded.sizing import Sizing  # noqa: PLC0415 (just imported)
 
-        self._observer = Observer(around.database_url, around.redis_url, self.pipelines)
+        # As the owner: it looks before a migration has made the other roles.
+        owner_url = around.owner_url or around.database_url
+        self._observer = Observer(owner_url, around.redis_url, self.pipelines)
         self._sizing = Sizing(self._observer, self.pipelines)
         self._scaler = Scaler(self._observer, self._sizing, self.crews, self._tell)
         await asyncio.to_thread(
@@ -311,7 +327,10 @@ class Supervisor:
         from shortlist.embedded import database  # noqa: PLC0415 (see `_open_eyes`)
 
         assert self._observer is not None
-        if migration is None and await database.has_schema(await self._observer.connection()):
+        assert self._around is not None
+        if migration is None and await database.is_as_needed(
+            await self._observer.connection(), self._around.roles
+        ):
             return
         migration = migration or self._start_migration()
         while not migration.done:

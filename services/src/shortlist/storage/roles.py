@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING
 from shortlist.storage.faults import has_state
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import asyncpg
 
     from shortlist.storage.postgres import Connection
@@ -55,6 +57,12 @@ def login_of(url: DatabaseUrl) -> Login | None:
     arguments = url.arguments() if url else {}
     user, password = arguments.get("user"), arguments.get("password")
     return Login(user, password or "") if user else None
+
+
+async def exist(connection: Connection, users: Sequence[str]) -> bool:
+    """Whether all of these roles are there."""
+    query = "SELECT count(*) FROM pg_roles WHERE rolname = ANY($1::text[])"
+    return bool(await connection.fetchval(query, users) == len({*users}))
 
 
 async def ensure(connection: Connection, *, service: Login | None, reader: Login | None) -> None:
