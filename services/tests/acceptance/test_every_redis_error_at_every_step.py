@@ -35,12 +35,12 @@ ERRORS = (
 STEPS = {
     "XREADGROUP": "a worker pulls",
     "HSET": "a worker beats",
-    "EVAL": "ingest publishes, workers announce",
+    "INCRBY": "ingest publishes",
     "XACK": "a worker acknowledges",
     "XLEN": "ingest measures the line",
-    "GET": "maintenance looks whether Redis remembers",
+    "INFO": "maintenance looks whether Redis remembers",
 }
-"""What each process does while Redis refuses everything."""
+"""What each process does while Redis refuses everything; some of it by a script that calls this."""
 
 FIRST_OF_A_SWEEP = "XINFO"
 """What a sweep asks when Redis remembers: refused by itself, as it comes behind another step."""

@@ -13,6 +13,7 @@ it is from then on.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+_CALLED = re.compile(r"call\('([A-Z]+)'")
 _SUBSCRIBES = {"SUBSCRIBE", "PSUBSCRIBE"}
 _HANDSHAKE = {"AUTH", "HELLO", "SELECT", "CLIENT"}
 """Never refused by ``*``: a client that has no connection meets no error at its step."""
@@ -59,7 +61,7 @@ class RedisProxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._port = 0
         self.refused: Counter[tuple[str, str]] = Counter()
-        """(name of the command, first word of the error) → how often it was answered."""
+        """(name of the command, or that its script calls; first word of the error) → times."""
 
     @property
     def url(self) -> str:
@@ -101,7 +103,8 @@ class RedisProxy:
         for refusal in self._refusals:
             if refusal.covers(words):
                 refusal.said += 1
-                self.refused[words[0].decode().upper(), refusal.error.partition(" ")[0]] += 1
+                for name in _names(words):
+                    self.refused[name, refusal.error.partition(" ")[0]] += 1
                 return refusal
         return None
 
@@ -196,6 +199,13 @@ async def _read(source: asyncio.StreamReader) -> bytes:
     if kind == b"*":
         return line + b"".join([await _read(source) for _ in range(max(0, int(length)))])
     return line
+
+
+def _names(words: list[bytes]) -> set[str]:
+    """What a command is: its name, and the names of those that its script calls."""
+    name = words[0].decode().upper()
+    called = _CALLED.findall(words[1].decode()) if name == "EVAL" else []
+    return {name, *called}
 
 
 def _words(message: bytes) -> list[bytes]:
