@@ -127,6 +127,7 @@ class Watch:
         self._up = up
         self._database_url = database_url
         self._redis = redis.connect(redis_url)
+        self._memory = looks.LineMemory()
         self._before = (0.0, 0)
         self._reported: set[int] = set()
         self.samples: list[Sample] = []
@@ -143,15 +144,16 @@ class Watch:
             await self._redis.aclose()
 
     async def _sample(self, connection: postgres.Connection, started_at: float) -> Sample:
-        look = await looks.look_at_line(self._redis, DEFAULT_PIPELINE)
+        look = await looks.look_at_line(self._redis, DEFAULT_PIPELINE, self._memory)
+        at = time.time()
         counted = await looks.look_at_connections(connection)
         processes = await asyncio.to_thread(_workers, self._up.pid)
         ready = sum(not beat.draining for beat in look.live)
         self._reported |= {beat.pid for beat in look.live}
         reserved = parse_pipeline(RESOURCE).connections.reserved
         return Sample(
-            second=round(look.at - started_at, 2),
-            arriving=self._arriving(look),
+            second=round(at - started_at, 2),
+            arriving=self._arriving(look, at),
             waiting=look.reading.waiting,
             in_flight=sum(beat.in_flight for beat in look.live),
             starting=len(processes - self._reported),
@@ -162,8 +164,8 @@ class Watch:
             connections_budget=counted.limits.budget(reserved),
         )
 
-    def _arriving(self, look: looks.LineLook) -> float:
-        (before, count), now = self._before, (look.at, look.reading.submissions)
+    def _arriving(self, look: looks.LineLook, at: float) -> float:
+        (before, count), now = self._before, (at, look.reading.submissions)
         self._before = now
         return round((now[1] - count) / (now[0] - before), 1) if before else 0.0
 

@@ -85,7 +85,7 @@ class Servers:
 
     async def waiting(self) -> tuple[int, int]:
         """Applications that wait; and those of them that only lack a connection."""
-        look = await looks.look_at_line(self.redis, NAME)
+        look = await looks.look_at_line(self.redis, NAME, looks.LineMemory())
         lacking = sum(CONCURRENCY - _slots(beat) for beat in look.live)
         return look.reading.waiting, min(lacking, look.reading.waiting)
 
@@ -142,8 +142,10 @@ async def _experiment(cluster: Cluster) -> str:
 async def _until_granted(cluster: Cluster, servers: Servers) -> None:
     wanted = connections_wanted(concurrency=CONCURRENCY, overhead=OVERHEAD, mode="perJob")
 
+    memory = looks.LineMemory()
+
     async def granted() -> bool:
-        look = await looks.look_at_line(servers.redis, NAME)
+        look = await looks.look_at_line(servers.redis, NAME, memory)
         return len(look.live) == WORKERS and all(beat.grant == wanted for beat in look.live)
 
     await cluster.until(granted, what=f"every worker has {wanted} connections")

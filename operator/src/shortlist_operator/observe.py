@@ -31,11 +31,13 @@ class Observer:
     redis: redis.Redis
     _connection: postgres.Connection | None = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _memories: dict[PipelineName, looks.LineMemory] = field(default_factory=dict)
 
     async def line(self, pipeline: PipelineName) -> looks.LineLook:
         """Read the line and the heartbeats."""
         async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
-            return await looks.look_at_line(self.redis, pipeline)
+            memory = self._memories.setdefault(pipeline, looks.LineMemory())
+            return await looks.look_at_line(self.redis, pipeline, memory)
 
     async def connections(self) -> looks.ConnectionsLook:
         """Read the limits and who holds what."""

@@ -66,6 +66,7 @@ class PipelineLoop:
         self._memory = scaling.Memory()
         self._demand: scaling.Demand | None = None
         self._starts = StartTimes()
+        self._first_seen: dict[str, float] = {}
         self._draining: drain.Draining | None = None
         self._last_line: LineLook | None = None
         self._conflict: tuple[float, str | None] = (-_SCALER_LOOK_SECONDS, None)
@@ -214,13 +215,15 @@ class PipelineLoop:
     def _decide(
         self, pipeline: ScoringPipeline, sight: Sight, budget: int | None
     ) -> scaling.Decision:
-        now = time.time()
+        now = time.monotonic()
+        first_seen = {pod.name: self._first_seen.get(pod.name, now) for pod in sight.staying}
+        self._first_seen = first_seen
         observation = scaling.Observation(
-            now=time.monotonic(),
+            now=now,
             replicas=sight.replicas,
             workers=tuple(m.worker for m in sight.members if not m.leaving),
             starting_ages_seconds=tuple(
-                max(0.0, now - pod.created_at) for pod in sight.staying if pod.ready_at is None
+                now - first_seen[pod.name] for pod in sight.staying if pod.ready_at is None
             ),
             line=sight.line.reading if sight.line is not None else None,
             budget=budget,

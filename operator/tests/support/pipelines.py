@@ -212,9 +212,8 @@ class Pipeline:
     async def beats(self) -> list[heartbeats.Heartbeat]:
         """What its workers report."""
         async with self._cluster.redis() as redis:
-            return heartbeats.live(
-                await heartbeats.all_beats(redis, PipelineName(self.name)), time.time()
-            )
+            beats = await heartbeats.all_beats(redis, PipelineName(self.name))
+        return [b for b in beats if time.time() - b.at <= heartbeats.STALE_AFTER_SECONDS]
 
     async def draining(self) -> set[str]:
         """Workers that are told to take nothing more."""

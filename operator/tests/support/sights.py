@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from shortlist.domain.scaling import LineReading
 from shortlist.storage.connections import ConnectionLimits
-from shortlist.storage.heartbeats import Heartbeat
+from shortlist.storage.heartbeats import STALE_AFTER_SECONDS, Heartbeat
 from shortlist.storage.looks import ConnectionsLook, LineLook
 from shortlist_operator import fleet
 from shortlist_operator.fleet import Pod
@@ -57,12 +57,12 @@ def a_line(
 ) -> LineLook:
     """A look at a line in which nothing waits."""
     look = LineLook(
-        at=NOW,
         reading=LineReading(0, 0),
         beats=tuple(beats),
         grants=dict(grants or {}),
         draining=frozenset(),
         throttled=False,
+        stale=frozenset(b.worker_id for b in beats if NOW - b.at > STALE_AFTER_SECONDS),
     )
     return replace(look, **changes)
 

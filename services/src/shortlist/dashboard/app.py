@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -80,7 +79,8 @@ async def _recent(request: Request) -> Response:
 
 async def _read(request: Request) -> view.Page:
     reader: Reader = request.app.state.reader
-    return view.page(await reader.snapshot(), dt.datetime.now(dt.UTC))
+    snapshot = await reader.snapshot()
+    return view.page(snapshot, snapshot.read_at)
 
 
 def _html(template: str, status: int, **values: Any) -> Response:

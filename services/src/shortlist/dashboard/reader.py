@@ -6,16 +6,17 @@ Postgres is needed; Redis is not: without it the figures are missing and the row
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shortlist.storage import applications, heartbeats, pipelines
 from shortlist.storage.line import Line
+from shortlist.storage.postgres import ServerClock
 from shortlist.storage.trouble import Trouble
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterable
 
     from shortlist.domain.application import ApplicationView, PipelineName
@@ -49,7 +50,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What was true at ``read_at``; ``figures`` is None while Redis does not answer."""
+    """What was true at ``read_at``, by Postgres's clock; without Redis there are no ``figures``."""
 
     read_at: dt.datetime
     recent: list[ApplicationView]
@@ -66,6 +67,7 @@ class Reader:
         self._reading: asyncio.Task[Snapshot] | None = None
         self._started = float("-inf")
         self._trouble = Trouble("reading the figures", "redis")
+        self._pulses: dict[PipelineName, heartbeats.Pulse] = {}
 
     async def snapshot(self) -> Snapshot:
         """The newest snapshot. Raises what Postgres says when it does not answer."""
@@ -79,8 +81,8 @@ class Reader:
 
     async def _read(self) -> Snapshot:
         async with asyncio.timeout(READ_TIMEOUT_SECONDS), self._pool.connection() as connection:
-            recent, names = await _read_truth(connection)
-        return Snapshot(dt.datetime.now(dt.UTC), recent, await self._figures(names))
+            read_at, recent, names = await _read_truth(connection)
+        return Snapshot(read_at, recent, await self._figures(names))
 
     async def _figures(self, names: Iterable[PipelineName]) -> Figures | None:
         try:
@@ -95,7 +97,8 @@ class Reader:
     async def _figures_of(self, pipeline: PipelineName) -> Figures:
         depth = await Line(self._redis, pipeline).depth()
         beats = await heartbeats.all_beats(self._redis, pipeline)
-        live = heartbeats.live(beats, time.time())
+        pulse = self._pulses.setdefault(pipeline, heartbeats.Pulse())
+        live = pulse.live(beats, time.monotonic())
         return Figures(
             waiting=depth.waiting,
             in_flight=sum(beat.in_flight for beat in live),
@@ -107,9 +110,10 @@ class Reader:
 
 async def _read_truth(
     connection: Connection,
-) -> tuple[list[ApplicationView], list[PipelineName]]:
+) -> tuple[dt.datetime, list[ApplicationView], list[PipelineName]]:
     recent = await applications.recent(connection, RECENT_LIMIT)
-    return recent, list(await pipelines.capacities(connection))
+    names = list(await pipelines.capacities(connection))
+    return (await ServerClock.read(connection)).server, recent, names
 
 
 def _sum(parts: list[Figures]) -> Figures:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _STARTS_REMEMBERED = 50
 _NAMES_REMEMBERED = 1000
 
+_LONGEST_START_SECONDS = 600.0
+"""What took longer, or less than nothing, was told by two clocks that do not agree."""
+
 
 @dataclass(frozen=True, slots=True)
 class Worker:
@@ -57,7 +60,8 @@ class StartTimes:
         for name, seconds in ready.items():
             if name not in self._counted:
                 self._counted[name] = None
-                self._seconds.append(seconds)
+                if 0 <= seconds <= _LONGEST_START_SECONDS:
+                    self._seconds.append(seconds)
         while len(self._counted) > max(_NAMES_REMEMBERED, len(ready)):
             del self._counted[next(iter(self._counted))]
 

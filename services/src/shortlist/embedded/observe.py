@@ -32,6 +32,7 @@ class _Memory:
     completed: Rate = field(default_factory=Rate)
     finished: Total = field(default_factory=Total)
     latency: RecentHistogram = field(default_factory=RecentHistogram)
+    line: looks.LineMemory = field(default_factory=looks.LineMemory)
 
 
 class Observer:
@@ -68,7 +69,10 @@ class Observer:
                 self._connection.terminate()
         try:
             async with asyncio.timeout(_LOOK_TIMEOUT_SECONDS):
-                lines = {n: await looks.look_at_line(self.redis, n) for n in self._memories}
+                lines = {
+                    name: await looks.look_at_line(self.redis, name, memory.line)
+                    for name, memory in self._memories.items()
+                }
             self.lines, self.sees_lines = lines, True
             problems += [_refused(n, look.refused) for n, look in lines.items() if look.refused]
         except Exception as error:  # noqa: BLE001 (whatever it is, the screen says it)

@@ -144,9 +144,8 @@ class _Pipeline:
             child: heartbeats.as_worker(beat, observer.counted(beat.worker_id))
             for child, beat in beats.items()
         }
-        clocks_apart = time.time() - time.monotonic()
-        self._starts.see(
-            {b.worker_id: b.ready_at - c.started_at - clocks_apart for c, b in beats.items()}
+        self._starts.see(  # one host has one monotonic clock
+            {b.worker_id: b.ready_monotonic - c.started_at for c, b in beats.items()}
         )
 
     def decide_when_due(self, budget: int | None) -> None:

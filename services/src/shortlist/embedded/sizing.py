@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import time
 from typing import TYPE_CHECKING
 
 from shortlist.domain.grants import allocate, holder_of, split_budget
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from shortlist.embedded.child import Child
     from shortlist.embedded.observe import Observer
     from shortlist.storage.heartbeats import Heartbeat
+    from shortlist.storage.looks import LineLook
 
 _LOOK_AGAIN_SECONDS = 0.1
 
@@ -92,7 +92,7 @@ class Sizing:
             await heartbeats.publish_grants(redis, name, grants)
             look.grants.update(grants)
             for beat in look.beats:
-                if not self._is_here(beat):
+                if not self._is_here(beat, look):
                     await heartbeats.leave(redis, name, beat.worker_id)
 
     def _held(self) -> int:
@@ -101,7 +101,7 @@ class Sizing:
     def _holders(self) -> Iterator[Holder]:
         for name, look in self._observer.lines.items():
             for beat in look.beats:
-                if self._is_here(beat):
+                if self._is_here(beat, look):
                     yield holder_of(
                         heartbeats.as_worker(beat, self._observer.counted(beat.worker_id)),
                         self._pipelines[name],
@@ -128,13 +128,13 @@ class Sizing:
             if child.pid not in reported and not child.done
         )
 
-    def _is_here(self, beat: Heartbeat) -> bool:
+    def _is_here(self, beat: Heartbeat, look: LineLook) -> bool:
         """Whether a worker lives, or its connections do."""
         if self._observer.counted(beat.worker_id):
             return True
         if beat.host == socket.gethostname():
             return _is_alive(beat.pid)
-        return time.time() - beat.at <= heartbeats.STALE_AFTER_SECONDS
+        return beat.worker_id not in look.stale
 
 
 def _is_alive(pid: int) -> bool:

@@ -18,9 +18,11 @@ from shortlist.ingest.timely import Asked, Timely
 from shortlist.storage import applications
 from shortlist.storage.applications import Accepted, AcceptOutcome
 from shortlist.storage.faults import Fault, fault_of
+from shortlist.storage.postgres import ServerClock
 from shortlist.telemetry import ACCEPT_SECONDS, ACCEPTED, GROUP_SIZE, REFUSED
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Sequence
 
     from shortlist.domain.application import NewApplication
@@ -107,13 +109,22 @@ class Accepter:
         self._on_accepted(accepted)
         return outcomes
 
+    def _before(self, deadline: float | None) -> dt.datetime | None:
+        """A deadline (monotonic seconds) by Postgres's clock."""
+        clock = self._database.clock
+        return None if deadline is None or clock is None else clock.at(deadline)
+
     async def _insert(
         self, group: list[NewApplication], deadline: float | None
     ) -> list[AcceptOutcome]:
         async def insert(connection: Connection) -> list[AcceptOutcome]:
-            clock = self._database.clock
-            before = None if deadline is None or clock is None else clock.at(deadline)
-            return await applications.accept(connection, group, before=before)
+            try:
+                return await applications.accept(connection, group, before=self._before(deadline))
+            except applications.LateError:
+                if deadline is None or time.monotonic() >= deadline:
+                    raise
+            self._database.learn_clock(await ServerClock.read(connection))  # it was set
+            return await applications.accept(connection, group, before=self._before(deadline))
 
         try:
             return await self._database.run(insert, deadline)

@@ -44,7 +44,7 @@ class Database:
         self._timeout_seconds = timeout_seconds
         self._pool = ConnectionPool(self._open, connections)
         self.clock: ServerClock | None = None
-        """Postgres's clock, as the newest connection found it."""
+        """Postgres's clock, as it was found last."""
 
     @property
     def open(self) -> int:
@@ -92,6 +92,10 @@ class Database:
             raise unavailable() from error
         await asyncio.sleep(_RETRY_SECONDS)
 
+    def learn_clock(self, clock: ServerClock) -> None:
+        """Postgres's clock may have been set."""
+        self.clock = clock
+
     async def close(self) -> None:
         """Close the connections; those in use as they come back."""
         await self._pool.close()
@@ -117,5 +121,5 @@ class Database:
                 "client_connection_check_interval": _GONE_MILLISECONDS,
             },
         )
-        self.clock = await ServerClock.read(connection)
+        self.learn_clock(await ServerClock.read(connection))
         return connection

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import msgspec
-from uuid_utils.compat import uuid7
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from shortlist.domain.application import ApplicationId, NewApplication
@@ -88,7 +87,7 @@ class HotPost:
         line = self._lines.known(body.pipeline)
         if line is None or line.is_full or self._accepter.is_full:
             return None
-        application_id = ApplicationId(uuid7())
+        application_id = self._lines.ids.next()
         line.enter(application_id)
         cycle = HotCycle(protocol, line, application_id)
         self._accepter.accept(

@@ -11,10 +11,10 @@ import time
 from typing import TYPE_CHECKING
 
 import structlog
-from uuid_utils.compat import uuid7
 
 from shortlist.ingest.errors import invalid
 from shortlist.ingest.gauge import LineGauge
+from shortlist.ingest.ids import Ids
 from shortlist.ingest.timely import Asked, Timely
 from shortlist.storage import applications, pipelines
 from shortlist.storage.faults import said
@@ -23,8 +23,11 @@ from shortlist.storage.trouble import Trouble
 from shortlist.telemetry import LINE_DELIVERED, LINE_WAITING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shortlist.domain.application import PipelineName
     from shortlist.ingest.database import Database
+    from shortlist.storage.postgres import ServerClock
     from shortlist.storage.redis import Redis
 
 _LOOK_SECONDS = 1.0
@@ -41,10 +44,15 @@ _log = structlog.get_logger(__name__)
 class Lines:
     """The lines of all pipelines that there are."""
 
-    def __init__(self, database: Database, redis: Redis) -> None:
-        """Knows none before the first `look`."""
+    def __init__(
+        self, database: Database, redis: Redis, tell_clock: Callable[[ServerClock], None]
+    ) -> None:
+        """Knows none before the first `look`. ``tell_clock``: to whom Postgres's time matters."""
         self._database = database
         self._redis = redis
+        self._tell_clock = tell_clock
+        self.ids = Ids()
+        """Makes the ids of what is accepted."""
         self._gauges: dict[str, LineGauge] = {}
         self._lines: dict[str, Line] = {}
         timeout = database.timeout_seconds
@@ -106,8 +114,10 @@ class Lines:
 
     async def _learn(self, deadline: float | None) -> None:
         began_at = time.monotonic()
-        capacities = await self._database.run(pipelines.capacities, deadline)
-        for name, capacity in capacities.items():
+        look = await self._database.run(pipelines.look, deadline)
+        self.ids.learn(look.clock.at(time.monotonic()), look.newest)
+        self._tell_clock(look.clock)
+        for name, capacity in look.capacities.items():
             if name in self._gauges:
                 self._gauges[name].capacity = capacity
             else:
@@ -132,7 +142,7 @@ class Lines:
             await self._count(gauge)
 
     async def _count(self, gauge: LineGauge) -> None:
-        before = gauge.oldest_under_way() or uuid7()
+        before = gauge.oldest_under_way() or self.ids.next()
         unfinished = await self._database.read(
             lambda connection: applications.unfinished_count(
                 connection, gauge.pipeline, before=before, limit=gauge.capacity

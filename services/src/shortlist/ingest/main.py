@@ -82,7 +82,7 @@ class Ingest:
         self._writing = database(name="accept", connections=settings.accept_flushers)
         self._reading = database(name="read", connections=settings.read_connections)
         self._redis = redis.connect(settings.redis_url)
-        self.lines = Lines(self._reading, self._redis)
+        self.lines = Lines(self._reading, self._redis, self._writing.learn_clock)
         self._publisher = Publisher(self.lines)
         telemetry.CONNECTIONS_OPEN.labels("ingest").set_function(
             lambda: self._writing.open + self._reading.open

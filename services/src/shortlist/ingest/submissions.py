@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from uuid_utils.compat import uuid7
 
 from shortlist import telemetry
 from shortlist.domain.application import DEFAULT_PIPELINE, ApplicationId, NewApplication
@@ -66,7 +65,7 @@ class Submissions:
     ) -> ApplicationId:
         key = bodies.idempotency_key(call.headers)
         body_hash = None if key is None else bodies.meaning_hash(line.pipeline, candidate, payload)
-        application_id = ApplicationId(uuid7())
+        application_id = self._lines.ids.next()
         line.enter(application_id)
         try:
             with telemetry.send_span(line.pipeline, application_id):

@@ -6,6 +6,7 @@ with it) or 5 s (perWrite: its lease of 3 s runs out first).
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import structlog
 
 from shortlist.domain.sweep import Urgency
 from shortlist.storage import heartbeats, workers
+from shortlist.storage.postgres import ServerClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +31,8 @@ _CONFIRM_SECONDS = 0.1
 
 _PATIENCE_SECONDS = 1.5
 """The same while our own connections break: then so do those of workers, which are well and come
-back within a second. Their work would be scored twice for nothing."""
+back within a second. Or when Postgres's clock was set: then leases end at once, and are renewed
+within a second. Their work would be scored twice for nothing."""
 
 _MOST_PENDING = 20_000
 
@@ -48,15 +51,22 @@ class DeadWorkers:
         self._seconds_since_a_break = seconds_since_a_break
         self._dead_since: dict[WorkerId, float] = {}
         self._told: set[WorkerId] = set()
+        self._clock: ServerClock | None = None
+        self._set_at = -math.inf
 
     async def turn(self) -> float | None:
         """One look; returns how soon to look again, when not as always."""
         async with self._desk.connection() as connection:
+            clock, before = await ServerClock.read(connection), self._clock
             dead = await workers.dead(connection)
-        now = time.monotonic()
+        now, self._clock = time.monotonic(), clock
+        if before is not None and clock.was_set_since(before):
+            log.warning("postgres_clock_was_set", now=clock.server.isoformat())
+            self._set_at = now
         self._dead_since = {worker: self._dead_since.get(worker, now) for worker in dead}
         self._told &= dead.keys()
-        patient = self._seconds_since_a_break() < _PATIENCE_SECONDS
+        trouble_seconds = min(self._seconds_since_a_break(), now - self._set_at)
+        patient = trouble_seconds < _PATIENCE_SECONDS
         confirm_seconds = _PATIENCE_SECONDS if patient else _CONFIRM_SECONDS
         confirmed: dict[PipelineName, set[WorkerId]] = {}
         for worker, since in self._dead_since.items():

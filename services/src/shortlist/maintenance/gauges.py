@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from shortlist import telemetry
+from shortlist.domain.line_age import HeadAge
 from shortlist.storage import retries
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Gauges:
         self._desk = desk
         self._sweeps = sweeps
         self._count_at = 0.0
+        self._heads: dict[str, HeadAge] = {}
 
     async def turn(self) -> None:
         """One look."""
@@ -50,7 +52,9 @@ class Gauges:
             telemetry.SUSPECTS.labels(name).set(len(sweep.suspects))
             telemetry.LINE_WAITING.labels(name).set(depth.waiting)
             telemetry.LINE_DELIVERED.labels(name).set(depth.delivered)
-            telemetry.OLDEST_AGE_SECONDS.labels(name).set(await _oldest_age_seconds(sweep.line))
+            telemetry.OLDEST_AGE_SECONDS.labels(name).set(
+                await self._oldest_age_seconds(sweep.line)
+            )
 
     async def _count_retries(self) -> None:
         async with self._desk.connection() as connection:
@@ -59,14 +63,18 @@ class Gauges:
             telemetry.RETRIES_WAITING.labels(sweep.pipeline).set(waiting.get(sweep.pipeline, 0))
         self._count_at = time.monotonic() + _COUNT_SECONDS
 
+    async def _oldest_age_seconds(self, line: Line) -> float:
+        server_seconds, now = await line.server_seconds(), time.monotonic()
+        oldest = 0.0
+        for stream in (line.again, line.line):
+            head = await line.head(stream)
+            age = self._heads.setdefault(stream, HeadAge())
+            position = None if head is None else head.position
+            oldest = max(oldest, age.see(position, server_seconds, now))
+        return oldest
+
 
 def take_back() -> None:
     """Show nothing any more."""
     for gauge in _GAUGES:
         gauge.clear()
-
-
-async def _oldest_age_seconds(line: Line) -> float:
-    heads = [await line.head(stream) for stream in (line.again, line.line)]
-    published = [head.position[0] / 1000 for head in heads if head is not None]
-    return max(0.0, time.time() - min(published)) if published else 0.0

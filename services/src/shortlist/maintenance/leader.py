@@ -132,7 +132,7 @@ class Candidate:
         """Renew in time; returns when somebody else leads, or the lease has run out."""
 
         async def renew(connection: Connection) -> bool:
-            return await leases.renew(connection, leadership.lease, self._lease_seconds)
+            return await leases.renew(connection, leadership.lease)
 
         trouble = Trouble("renewing the lease", "postgres")
         server = self._server

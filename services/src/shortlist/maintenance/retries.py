@@ -41,6 +41,9 @@ class Retries:
             self._behind, self._looked_at_all = retries.EVER, time.monotonic()
         async with self._desk.connection() as connection:
             now, seconds = await retries.next_due(connection, self._behind)
+        if now < self._behind:  # Postgres's clock was set back
+            self._behind = retries.EVER
+            return 0.0
         if seconds is not None and seconds <= 0:
             full = await self._publish_due() == BATCH
             return 0.0 if full else LOOK_SECONDS

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shortlist.domain.sweep import Position, Seen, Verdicts, Waiting
     from shortlist.maintenance.desk import Desk
     from shortlist.maintenance.publish import Why
+    from shortlist.storage.recovery import Slice
 
 SLICE = 10_000
 """Applications looked at by one statement: some 20 ms when all are finished."""
@@ -38,8 +39,10 @@ _READ = 2_000
 _SAVE_SECONDS = 10.0
 """How often marks are saved: what a new leader scans is that much longer."""
 
-_PATROL_REST_SECONDS = 60.0
-"""Between the end of a patrol and its next beginning; a slice of it is walked at each turn."""
+_LONGEST_REST_SECONDS = 60.0
+_REST_SHARE = 20
+"""Between the end of a patrol and its next beginning it rests for so many times as long as it took,
+and no longer than that; a slice of it is walked at each turn."""
 
 log = structlog.get_logger(__name__)
 
@@ -232,6 +235,7 @@ class Sweeps:
         self._saved_at = time.monotonic()
         self._patrolled_to = NOTHING
         self._patrol_at = 0.0
+        self._patrol_seconds = 0.0
 
     def __iter__(self) -> Iterator[Sweep]:
         """Those of the pipelines that are known."""
@@ -272,25 +276,37 @@ class Sweeps:
         """
         if time.monotonic() < self._patrol_at or not self._sweeps or not guarded("sweep"):
             return
+        began = time.monotonic()
         bound = min(sweep.memory.low_water for sweep in self)
+        found = await self._adopt_strangers(after=self._patrolled_to, up_to=bound)
+        self._patrolled_to = found.last or NOTHING
+        self._patrol_seconds += time.monotonic() - began
+        if found.scanned < SLICE:
+            await self._look_at_odd_ids()
+            self._patrolled_to = NOTHING
+            rest_seconds = min(_LONGEST_REST_SECONDS, _REST_SHARE * self._patrol_seconds)
+            self._patrol_at = time.monotonic() + rest_seconds
+            self._patrol_seconds = 0.0
+
+    async def _look_at_odd_ids(self) -> None:
+        """Those that no sweep comes to, as it follows no time that has not come."""
+        async with self._desk.connection() as connection:
+            first = await recovery.first_odd(connection)
+        await self._adopt_strangers(after=first, up_to=EVERYTHING)
+
+    async def _adopt_strangers(self, *, after: UUID, up_to: UUID) -> Slice:
+        """Watch what is unfinished in a slice of ids and known to no sweep."""
         async with self._desk.connection() as connection:
             found = await recovery.unfinished(
-                connection,
-                after=self._patrolled_to,
-                up_to=bound,
-                claimed_above=bound,
-                limit=SLICE,
+                connection, after=after, up_to=up_to, claimed_above=up_to, limit=SLICE
             )
         strangers = found.unfinished
         for sweep in self:
             strangers = sweep.memory.unknown(strangers)
         adopted = sum([await sweep.adopt(strangers) for sweep in self])
         if adopted:
-            log.warning("patrol_found", applications=adopted, after=str(self._patrolled_to))
-        self._patrolled_to = found.last or NOTHING
-        if found.scanned < SLICE:
-            self._patrolled_to = NOTHING
-            self._patrol_at = time.monotonic() + _PATROL_REST_SECONDS
+            log.warning("patrol_found", applications=adopted, after=str(after))
+        return found
 
     async def _save_marks(self) -> None:
         async with self._desk.writing() as connection:

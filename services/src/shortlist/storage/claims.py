@@ -8,6 +8,7 @@ kept for the whole score; in ``perWrite`` the lease of the worker, which it rene
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from shortlist.domain.application import ApplicationId, Claim, PipelineName, Verdict, WorkerId
@@ -75,7 +76,8 @@ def _claim(row: Record) -> Claim:
         attempt=row["attempt"],
         candidate=row["candidate"],
         payload=row["payload"],
-        accepted_at=row["accepted_at"],
+        waited_seconds=row["waited_seconds"],
+        claimed_at=time.monotonic(),
         traceparent=row["traceparent"],
     )
 

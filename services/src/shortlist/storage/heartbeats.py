@@ -13,7 +13,7 @@ from shortlist.domain.grants import Grant as Grant  # noqa: PLC0414 (part of wha
 from shortlist.storage import keys
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Collection
 
     from shortlist.domain.application import PipelineName, WorkerId
     from shortlist.storage.redis import Redis
@@ -30,6 +30,7 @@ class Heartbeat:
     at: float
     started_at: float
     ready_at: float
+    """0 until it is ready."""
     host: str
     pid: int
     mode: ConnectionMode
@@ -45,6 +46,8 @@ class Heartbeat:
     retried: int
     latency_buckets: list[int] = field(default_factory=list)
     """Cumulative counts of submit-to-scored seconds, by `telemetry.LATENCY_BUCKETS` (and +Inf)."""
+    ready_monotonic: float = 0.0
+    """`ready_at` by `time.monotonic`: for readers on the same host, whose clock may be set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +98,26 @@ async def mentioned(redis: Redis, pipeline: PipelineName) -> set[str]:
         return {worker for names in await pipe.execute() for worker in names}
 
 
-def live(beats: list[Heartbeat], now: float) -> list[Heartbeat]:
-    """Those that are not stale at ``now`` (Unix seconds)."""
-    return [beat for beat in beats if now - beat.at <= STALE_AFTER_SECONDS]
+class Pulse:
+    """Tells the living by their heartbeats' changes, on the reader's own monotonic clock.
+
+    What a heartbeat says of the time is its host's opinion, and no two hosts agree. One that is
+    seen for the first time may be of a worker that lives; one that does not change is not.
+    """
+
+    def __init__(self) -> None:
+        """None was seen yet."""
+        self._seen: dict[str, tuple[float, float]] = {}
+
+    def live(self, beats: Collection[Heartbeat], now: float) -> list[Heartbeat]:
+        """Those that are not stale at ``now`` (monotonic seconds); ``beats`` are all there are."""
+        before, self._seen = self._seen, {}
+        for beat in beats:
+            at, since = before.get(beat.worker_id, (None, now))
+            self._seen[beat.worker_id] = (beat.at, since if beat.at == at else now)
+        return [
+            beat for beat in beats if now - self._seen[beat.worker_id][1] <= STALE_AFTER_SECONDS
+        ]
 
 
 def as_worker(beat: Heartbeat, counted: int) -> Worker:

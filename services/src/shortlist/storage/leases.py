@@ -50,6 +50,13 @@ class Lease:
     name: str
     holder: UUID
     term: int
+    seconds: float
+    """How long it runs after each renewal."""
+
+    @property
+    def longest_seconds(self) -> float:
+        """An end that is further ahead was written by a clock that has been set back."""
+        return 2 * self.seconds
 
 
 async def take(connection: Connection, name: str, holder: UUID, seconds: float) -> Lease | None:
@@ -57,10 +64,7 @@ async def take(connection: Connection, name: str, holder: UUID, seconds: float) 
 
     None as well when a former leader's transaction was in the way: it has been ended, ask again.
     """
-    running = await connection.fetchval(
-        "SELECT true FROM leases WHERE name = $1 AND expires_at > clock_timestamp()", name
-    )
-    if running:
+    if await connection.fetchval(SQL["running_lease"], name, 2 * seconds):
         return None
     try:
         async with connection.transaction(isolation="read_committed"):
@@ -72,16 +76,17 @@ async def take(connection: Connection, name: str, holder: UUID, seconds: float) 
     except Exception as error:
         if not has_state(error, _LOCK_NOT_AVAILABLE):
             raise
-        await connection.fetch(SQL["end_former_leaders"], name)
+        await connection.fetch(SQL["end_former_leaders"], name, 2 * seconds)
         return None
-    return None if term is None else Lease(name, holder, int(term))
+    return None if term is None else Lease(name, holder, int(term), seconds)
 
 
-async def renew(connection: Connection, lease: Lease, seconds: float) -> bool:
-    """Lead on for ``seconds`` from now; False when somebody else has taken over."""
-    return bool(
-        await connection.fetchval(SQL["renew_lease"], lease.name, lease.holder, lease.term, seconds)
+async def renew(connection: Connection, lease: Lease) -> bool:
+    """Lead on for the lease's time from now; False when another has taken over."""
+    renewed = await connection.fetchval(
+        SQL["renew_lease"], lease.name, lease.holder, lease.term, lease.seconds
     )
+    return bool(renewed)
 
 
 @asynccontextmanager
@@ -93,17 +98,19 @@ async def leading(connection: Connection, lease: Lease) -> AsyncIterator[None]:
     async with connection.transaction(isolation="read_committed"):
         # Two statements: the second one's snapshot is newer than the lock.
         await connection.fetchval(f"SELECT pg_advisory_xact_lock_shared({_FENCE})", lease.name)
-        ours = await connection.fetchval(SQL["assert_lease"], lease.name, lease.holder, lease.term)
+        ours = await connection.fetchval(
+            SQL["assert_lease"], lease.name, lease.holder, lease.term, lease.longest_seconds
+        )
         if not ours and guarded("leader_fence"):
             raise NotLeadingError(lease.name)
         yield
 
 
 async def give_up(connection: Connection, lease: Lease) -> None:
-    """End the lease now, so that the next leader need not wait for it to run out."""
+    """End the lease, so that the next leader need not wait for it to run out, on any clock."""
     await connection.execute(
         """
-        UPDATE leases SET expires_at = clock_timestamp()
+        UPDATE leases SET expires_at = '-infinity'
         WHERE name = $1 AND holder = $2 AND term = $3
         """,
         lease.name,

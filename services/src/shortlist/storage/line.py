@@ -197,6 +197,11 @@ class Line:
         """The monotone count of applications that ingest put on the line."""
         return int(await self._redis.get(keys.submissions(self.pipeline)) or 0)
 
+    async def server_seconds(self) -> float:
+        """The time by Redis's clock, which is that of entries' ids; Unix seconds."""
+        seconds, microseconds = await self._redis.time()
+        return float(seconds) + float(microseconds) / 1e6
+
     async def head(self, stream: str) -> Waiting | None:
         """The entry that the next reader of a stream is given; None when nothing waits."""
         last = await self._last_delivered(stream)

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shortlist.domain.line_age import HeadAge
 from shortlist.domain.scaling import LineReading
 from shortlist.failpoints import guarded
 from shortlist.storage import connections, heartbeats, limiter, postgres, refusal
@@ -24,8 +25,6 @@ _NO_BUDGET = 1_000_000
 class LineLook:
     """What Redis says of one pipeline."""
 
-    at: float
-    """Unix seconds."""
     reading: LineReading
     beats: tuple[Heartbeat, ...]
     """Of all workers that have not left; stale ones too."""
@@ -36,11 +35,22 @@ class LineLook:
     """The model asked the whole pipeline to wait, or refuses it."""
     refused: str | None = None
     """Why the model refuses whatever the pipeline asks."""
+    stale: frozenset[str] = frozenset()
+    """Ids of workers whose heartbeats do not change any more."""
 
     @property
     def live(self) -> list[Heartbeat]:
         """The beats that were fresh when they were read."""
-        return heartbeats.live(list(self.beats), self.at)
+        return [beat for beat in self.beats if beat.worker_id not in self.stale]
+
+
+class LineMemory:
+    """What a reader must remember of a pipeline to know ages: it believes no clock but its own."""
+
+    def __init__(self) -> None:
+        """Nothing was seen yet."""
+        self.pulse = heartbeats.Pulse()
+        self.head = HeadAge()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +67,24 @@ class ConnectionsLook:
         return self.limits.budget(reserved)
 
 
-async def look_at_line(redis: Redis, pipeline: PipelineName) -> LineLook:
-    """Read the line and its workers."""
+async def look_at_line(redis: Redis, pipeline: PipelineName, memory: LineMemory) -> LineLook:
+    """Read the line and its workers; ``memory`` is of this pipeline."""
     line = Line(redis, pipeline)
     depth, submissions = await line.depth(), await line.submissions()
-    head = await line.head(line.line)
+    head, server_seconds = await line.head(line.line), await line.server_seconds()
     refused = await refusal.current(redis, pipeline)
-    now = time.time()
-    age_seconds = 0.0 if head is None else max(0.0, now - head.position[0] / 1000)
+    beats = tuple(await heartbeats.all_beats(redis, pipeline))
+    now = time.monotonic()
+    live = {beat.worker_id for beat in memory.pulse.live(beats, now)}
+    age_seconds = memory.head.see(None if head is None else head.position, server_seconds, now)
     return LineLook(
-        at=now,
         reading=LineReading(submissions, depth.waiting, age_seconds),
-        beats=tuple(await heartbeats.all_beats(redis, pipeline)),
+        beats=beats,
         grants=await heartbeats.all_grants(redis, pipeline),
         draining=frozenset(await heartbeats.draining(redis, pipeline)),
         throttled=refused is not None or await limiter.paused_for(redis, pipeline) > 0,
         refused=None if refused is None else refused.why,
+        stale=frozenset(beat.worker_id for beat in beats if beat.worker_id not in live),
     )
 
 

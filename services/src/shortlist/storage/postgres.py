@@ -136,6 +136,10 @@ def pooler_clients(connection: Connection) -> int | None:
     return clients
 
 
+_JUMP_SECONDS = 1.0
+"""By which a clock differs from what passed: more than an answer that was slow to come."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerClock:
     """Postgres's clock as it is known here: never ahead of it, behind by a round trip at most."""
@@ -148,6 +152,11 @@ class ServerClock:
         """Ask for the time."""
         server = await connection.fetchval("SELECT clock_timestamp()")
         return cls(server, time.monotonic())
+
+    def was_set_since(self, earlier: ServerClock) -> bool:
+        """Whether the server's clock was set, or another server answers, since an earlier look."""
+        jump = self.server - earlier.at(self.monotonic)
+        return abs(jump.total_seconds()) > _JUMP_SECONDS
 
     def at(self, monotonic: float) -> dt.datetime:
         """What Postgres's clock shows when `time.monotonic` shows this."""

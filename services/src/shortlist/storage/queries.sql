@@ -3,6 +3,9 @@
 -- ever bring it to a worker.
 -- OFFSET 0 keeps the planner from turning a probe of a primary key into a join with the whole table.
 -- It would where a table looks small to it; prepared plans, made when it was, outlive that.
+-- A lease runs while its end is ahead, and by no more than twice its length: one that ends later was
+-- made by a clock that has been set back since. So was a retry that is due in more than ten minutes,
+-- and it is due now. Workers' leases are of 3 s (`storage.workers`).
 
 -- name: accept
 -- One group of applications, in one statement. $1 ids, $2 pipelines, $3 candidates, $4 payloads,
@@ -141,10 +144,10 @@ WITH free AS MATERIALIZED (
     ) t ON true
     LEFT JOIN LATERAL (SELECT * FROM abandonments(a.id) WHERE t.attempt >= $4::integer OFFSET 0) b ON true
     WHERE NOT EXISTS (SELECT FROM results r WHERE r.application_id = a.id OFFSET 0)
-      AND NOT EXISTS (SELECT FROM retries e WHERE e.application_id = a.id AND e.due_at > now() OFFSET 0)
+      AND NOT EXISTS (SELECT FROM retries e WHERE e.application_id = a.id AND e.due_at BETWEEN now() AND now() + interval '10 min' OFFSET 0)
       AND NOT EXISTS (
           SELECT FROM workers w
-          WHERE w.id = t.worker_id AND w.id <> $2 AND t.outcome IS NULL AND w.lease_expires_at > clock_timestamp()
+          WHERE w.id = t.worker_id AND w.id <> $2 AND t.outcome IS NULL AND w.lease_expires_at BETWEEN clock_timestamp() AND clock_timestamp() + interval '6 s'
           OFFSET 0)
       AND pg_try_advisory_xact_lock(lock_key(a.id))
 ), claimed AS (
@@ -153,7 +156,8 @@ WITH free AS MATERIALIZED (
     ON CONFLICT DO NOTHING
     RETURNING application_id, attempt
 )
-SELECT a.id, c.attempt, a.candidate, a.payload, a.accepted_at, a.traceparent,
+SELECT a.id, c.attempt, a.candidate, a.payload, a.traceparent,
+       greatest(0, extract(epoch FROM clock_timestamp() - a.accepted_at))::float8 AS waited_seconds,
        NULL::integer AS alone, NULL::float8 AS since_claim_seconds, NULL::float8 AS worker_age_seconds,
        set_config('synchronous_commit', 'off', true)
 FROM claimed c
@@ -260,16 +264,19 @@ WHERE application_id = $1 AND outcome = $2 AND attempt > coalesce(
 
 -- name: next_retry
 -- Postgres's time, and seconds until the first retry is due (negative: since), looking only behind
--- $1, before which all was taken: an old snapshot elsewhere keeps the taken ones in the index.
-SELECT clock_timestamp() AS now, (
-    SELECT extract(epoch FROM due_at - clock_timestamp())::float8 FROM retries
-    WHERE due_at > $1 ORDER BY due_at LIMIT 1) AS seconds
+-- $1, before which all was taken: an old snapshot elsewhere keeps the taken ones in the index. One
+-- that is due far ahead is due now.
+SELECT clock_timestamp() AS now, least(
+    (SELECT extract(epoch FROM due_at - clock_timestamp())::float8 FROM retries
+     WHERE due_at > $1 ORDER BY due_at LIMIT 1),
+    (SELECT 0 FROM retries WHERE due_at > clock_timestamp() + interval '10 min' LIMIT 1)) AS seconds
 
 -- name: take_due_retries
 -- Retries whose time has come, at most $2, oldest first, looking only behind $1; gone from the
 -- table when the transaction that publishes them commits. Left out: those of removed applications.
 WITH due AS (
-    SELECT application_id FROM retries WHERE due_at > $1 AND due_at <= statement_timestamp()
+    SELECT application_id FROM retries
+    WHERE (due_at > $1 AND due_at <= statement_timestamp()) OR due_at > statement_timestamp() + interval '10 min'
     ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
 ), taken AS (
     DELETE FROM retries e USING due WHERE e.application_id = due.application_id
@@ -305,7 +312,7 @@ SELECT (SELECT count(*) FROM scanned) AS scanned,
 WITH looked AS MATERIALIZED (
     SELECT unnest($2::uuid[]) AS id
 ), registered AS MATERIALIZED (
-    SELECT id, lease_expires_at > clock_timestamp() AS leased FROM workers
+    SELECT id, lease_expires_at BETWEEN clock_timestamp() AND clock_timestamp() + interval '6 s' AS leased FROM workers
 )
 SELECT i.id, a.traceparent, coalesce(t.attempt, 0) AS attempt, t.worker_id,
        t.attempt IS NOT NULL AND t.outcome IS NULL AS open,
@@ -412,10 +419,22 @@ WITH gone AS (
 )
 SELECT count(*) FROM removed
 
+-- name: witness_time
+-- The time by which $1 may delete: Postgres's clock, but no more than $2 seconds after what was
+-- witnessed before. Without that, a day after the newest application was accepted. Returns it, and
+-- by how many seconds Postgres's clock is ahead of it.
+INSERT INTO witnessed_time AS w (name, at)
+SELECT $1, least(clock_timestamp(), coalesce(
+    (SELECT accepted_at + interval '1 day' FROM applications ORDER BY id DESC LIMIT 1),
+    clock_timestamp()))
+ON CONFLICT (name) DO UPDATE SET
+    at = greatest(w.at, least(clock_timestamp(), w.at + make_interval(secs => $2)))
+RETURNING least(at, clock_timestamp()) AS at, extract(epoch FROM clock_timestamp() - at)::float8 AS ahead_seconds
+
 -- name: dead_workers
 -- Workers that neither hold their lock nor a valid lease.
 SELECT id, pipeline FROM workers
-WHERE (lease_expires_at IS NULL OR lease_expires_at <= clock_timestamp())
+WHERE (lease_expires_at BETWEEN clock_timestamp() AND clock_timestamp() + interval '6 s') IS NOT true
   AND lock_key(id) NOT IN (SELECT key FROM held_locks)
 
 -- name: forget_workers
@@ -423,8 +442,13 @@ WHERE (lease_expires_at IS NULL OR lease_expires_at <= clock_timestamp())
 -- on the row itself, so that they are looked at again when it was just renewed.
 DELETE FROM workers
 WHERE id = ANY($1::uuid[])
-  AND (lease_expires_at IS NULL OR lease_expires_at <= clock_timestamp())
+  AND (lease_expires_at BETWEEN clock_timestamp() AND clock_timestamp() + interval '6 s') IS NOT true
   AND lock_key(id) NOT IN (SELECT key FROM held_locks)
+
+-- name: running_lease
+-- Whether the lease $1, of at most $2 seconds, runs.
+SELECT true FROM leases
+WHERE name = $1 AND expires_at BETWEEN clock_timestamp() AND clock_timestamp() + make_interval(secs => $2)
 
 -- name: take_lease
 -- Lead in a new term, if nobody else does: $1 name, $2 holder, $3 seconds. Returns the term, or
@@ -433,17 +457,21 @@ INSERT INTO leases (name, holder, term, expires_at)
 VALUES ($1, $2, 1, clock_timestamp() + make_interval(secs => $3))
 ON CONFLICT (name) DO UPDATE SET
     holder = excluded.holder, expires_at = excluded.expires_at, term = leases.term + 1
-WHERE leases.expires_at <= clock_timestamp()
+WHERE leases.expires_at NOT BETWEEN clock_timestamp() AND clock_timestamp() + make_interval(secs => 2 * $3)
 RETURNING term
 
 -- name: end_former_leaders
--- While nobody leads $1, end the sessions whose transactions keep its lease from being taken.
+-- While nobody leads $1, by a lease of at most $2 seconds, end the sessions whose transactions keep
+-- it from being taken.
 SELECT pg_terminate_backend(pid) FROM pg_locks
 WHERE locktype = 'advisory' AND objsubid = 2 AND granted AND mode = 'ShareLock'
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND classid = (hashtext('shortlist.lease')::bigint & 4294967295)::oid
   AND objid = (hashtext($1)::bigint & 4294967295)::oid
-  AND NOT EXISTS (SELECT FROM leases WHERE name = $1 AND expires_at > clock_timestamp())
+  AND NOT EXISTS (
+      SELECT FROM leases
+      WHERE name = $1
+        AND expires_at BETWEEN clock_timestamp() AND clock_timestamp() + make_interval(secs => $2))
 
 -- name: renew_lease
 -- Go on leading: $1 name, $2 holder, $3 term, $4 seconds. Nothing when somebody else has taken over.
@@ -452,6 +480,7 @@ WHERE name = $1 AND holder = $2 AND term = $3
 RETURNING term
 
 -- name: assert_lease
--- Whether $2 leads $1 in term $3, now.
+-- Whether $2 leads $1 in term $3, now, by a lease of at most $4 seconds.
 SELECT true FROM leases
-WHERE name = $1 AND holder = $2 AND term = $3 AND expires_at > clock_timestamp()
+WHERE name = $1 AND holder = $2 AND term = $3
+  AND expires_at BETWEEN clock_timestamp() AND clock_timestamp() + make_interval(secs => $4)

@@ -10,7 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shortlist.domain.application import ApplicationId, PipelineName
+from shortlist.domain.application import (
+    MOST_AHEAD_MILLISECONDS,
+    ApplicationId,
+    PipelineName,
+    lowest_id_at,
+)
 from shortlist.domain.suspicion import CONVICTED_AFTER
 from shortlist.domain.sweep import NOTHING, Seen
 from shortlist.storage import text
@@ -91,11 +96,20 @@ async def not_unfinished(
 
 
 async def newest(connection: Connection) -> UUID:
-    """The id of the newest application; `NOTHING` when there is none."""
+    """The id of the newest application; `NOTHING` when there is none. Odd ones do not count."""
     found: UUID | None = await connection.fetchval(
-        "SELECT id FROM applications ORDER BY id DESC LIMIT 1"
+        "SELECT id FROM applications WHERE id < $1 ORDER BY id DESC LIMIT 1",
+        await first_odd(connection),
     )
     return found or NOTHING
+
+
+async def first_odd(connection: Connection) -> UUID:
+    """Ids from here on are of no time that any clock of ours has shown."""
+    milliseconds = await connection.fetchval(
+        "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+    )
+    return lowest_id_at(milliseconds + MOST_AHEAD_MILLISECONDS)
 
 
 async def pipelines(connection: Connection) -> list[Pipeline]:

@@ -14,6 +14,19 @@ if TYPE_CHECKING:
     from shortlist.storage.postgres import Connection
 
 
+_WITNESS = "retention"
+
+
+async def witness_time(connection: Connection, passed_seconds: float) -> tuple[dt.datetime, float]:
+    """The time by which things are old enough, and how far Postgres's clock is ahead of it.
+
+    It follows Postgres's clock, but no faster than ``passed_seconds`` since it was last asked.
+    """
+    row = await connection.fetchrow(SQL["witness_time"], _WITNESS, passed_seconds)
+    assert row is not None
+    return row["at"], row["ahead_seconds"]
+
+
 async def oldest(connection: Connection, after: UUID, below: UUID, limit: int) -> list[UUID]:
     """Ids between two, in order."""
     rows = await connection.fetch(
@@ -33,14 +46,18 @@ async def remove_finished(
 
 
 async def remove_idempotency_keys(
-    connection: Connection, *, after: dt.datetime, before: dt.datetime, limit: int
+    connection: Connection, *, after: dt.datetime, before: dt.datetime, below: UUID, limit: int
 ) -> dt.datetime | None:
-    """Forget keys made between two times, oldest first; until when, or None if there was none."""
+    """Forget keys made between two times, oldest first; until when, or None if there was none.
+
+    Those of applications with an id of ``below`` and above stay, whatever clock their time is of.
+    """
     removed: dt.datetime | None = await connection.fetchval(
         """
         WITH removed AS (
             DELETE FROM idempotency_keys WHERE key IN (
-                SELECT key FROM idempotency_keys WHERE created_at >= $1 AND created_at < $2
+                SELECT key FROM idempotency_keys
+                WHERE created_at >= $1 AND created_at < $2 AND application_id < $4
                 ORDER BY created_at LIMIT $3)
             RETURNING created_at),
         scoped AS (
@@ -55,5 +72,6 @@ async def remove_idempotency_keys(
         after,
         before,
         limit,
+        below,
     )
     return removed

@@ -170,7 +170,7 @@ class Worker:
             enrolling.cancel()
             return
         enrolling.result()
-        self._state.ready_at = time.time()
+        self._state.ready_at, self._state.ready_monotonic = time.time(), time.monotonic()
         log.info("ready", worker=str(self._state.worker_id), mode=self._state.mode)
         background = [
             asyncio.create_task(self._control.stay_enrolled(), name="enrolment"),

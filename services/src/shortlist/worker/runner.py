@@ -318,7 +318,8 @@ class Runner:
     async def _write(self, hold: Hold, verdict: Verdict) -> None:
         with telemetry.database_span("complete"):
             await hold.complete(verdict)
-        latency = time.time() - hold.claim.accepted_at.timestamp()
+        claim = hold.claim
+        latency = claim.waited_seconds + time.monotonic() - claim.claimed_at
         self._state.finished(verdict.status, latency)
         telemetry.COMPLETED.labels(self._state.pipeline, verdict.status).inc()
         telemetry.SUBMIT_TO_SCORED_SECONDS.labels(self._state.pipeline).observe(latency)

@@ -29,6 +29,8 @@ class WorkerState:
     grant: int
     started_at: float
     ready_at: float = 0.0
+    ready_monotonic: float = 0.0
+    """By `time.monotonic`."""
     epoch: int = 0
     """The newest epoch whose grant this worker keeps to."""
     ordered_to_drain: bool = False
@@ -84,4 +86,5 @@ class WorkerState:
             failed=self.failed,
             retried=self.retried,
             latency_buckets=self.latency_counts,
+            ready_monotonic=self.ready_monotonic,
         )

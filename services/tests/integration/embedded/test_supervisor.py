@@ -53,7 +53,8 @@ async def become(workers: int, redis_url: str) -> None:
 
     async def look() -> bool:
         beats = await heartbeats.all_beats(client, DEFAULT_PIPELINE)
-        return len(heartbeats.live(beats, time.time())) == workers
+        fresh = heartbeats.STALE_AFTER_SECONDS
+        return sum(time.time() - beat.at <= fresh for beat in beats) == workers
 
     await until(look, within_seconds=90, what=f"{workers} workers")
     await client.aclose()

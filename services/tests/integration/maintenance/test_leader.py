@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -59,8 +60,8 @@ async def test_a_lease_is_one_holders_until_it_runs_out_or_is_given_up(
     second = await take(other)
     assert second is not None
     assert second.term == 2
-    assert not await leases.renew(db, first, 60)
-    assert await leases.renew(other, second, 60)
+    assert not await leases.renew(db, first)
+    assert await leases.renew(other, second)
 
 
 async def test_of_two_that_take_at_once_one_leads(db: Connection, other: Connection) -> None:
@@ -79,7 +80,8 @@ async def test_who_let_the_lease_run_out_and_renews_before_anybody_took_over_sta
     with pytest.raises(NotLeadingError):
         async with leases.leading(db, lease):
             raise AssertionError("it ran without a lease")
-    assert await leases.renew(db, lease, 60)
+    lease = replace(lease, seconds=60)
+    assert await leases.renew(db, lease)
     async with leases.leading(db, lease):
         pass
 
@@ -112,7 +114,7 @@ async def test_renewing_never_waits_for_ones_own_transactions(
     lease = await take(db)
     assert lease is not None
     async with leases.leading(db, lease), asyncio.timeout(10):
-        assert await leases.renew(other, lease, 60)
+        assert await leases.renew(other, lease)
 
 
 @pytest.mark.parametrize("in_mid_statement", [False, True])
@@ -144,7 +146,7 @@ async def test_nobody_ends_the_transactions_of_whoever_leads(
     assert leader is not None
     async with leases.leading(other, leader):
         assert await take(db) is None
-        assert await db.fetch(SQL["end_former_leaders"], LEASE_NAME) == []
+        assert await db.fetch(SQL["end_former_leaders"], LEASE_NAME, 120) == []
 
 
 async def test_of_two_replicas_one_leads_and_the_other_follows_when_it_stops(
@@ -349,3 +351,26 @@ async def test_probes_tell_who_leads_and_sigterm_hands_over_at_once(
         await shop.schedule(0, one)
         await shop.until_in_again(one)
         await line._redis.aclose()
+
+
+@pytest.mark.parametrize("ahead", ["1 h", "100 days", "infinity"])
+async def test_a_lease_that_a_clock_made_endless_is_none(
+    db: Connection, other: Connection, ahead: str
+) -> None:
+    """The clock was an hour ahead when it was renewed, and has been set right since."""
+    former = await take(db, seconds=3)
+    assert former is not None
+    end = "'infinity'" if ahead == "infinity" else f"now() + interval '{ahead}'"
+    await db.execute(f"UPDATE leases SET expires_at = {end}")
+    with pytest.raises(NotLeadingError):
+        async with leases.leading(db, former):
+            raise AssertionError("it ran though anybody else may lead")
+    assert await take(other, seconds=3) is not None
+    assert not await leases.renew(db, former)
+
+
+async def test_a_lease_that_is_given_up_has_ended_on_any_clock(db: Connection) -> None:
+    lease = await take(db)
+    assert lease is not None
+    await leases.give_up(db, lease)
+    assert await db.fetchval("SELECT expires_at = '-infinity' FROM leases")

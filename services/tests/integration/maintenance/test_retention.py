@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
 
@@ -90,7 +92,7 @@ async def test_it_goes_on_batch_after_batch_oldest_first_and_then_rests(
 async def test_expired_idempotency_keys_go_and_younger_ones_stay(shop: Shop, old: Desk) -> None:
     group = [
         NewApplication(i, DEFAULT_PIPELINE, None, "p", idempotency_key=str(n), body_hash=b"")
-        for n, i in enumerate(await shop.accept(3))
+        for n, i in enumerate(await shop.accept(3, age_seconds=25 * 3600))
     ]
     await shop.db.execute("DELETE FROM applications")
     await applications.accept(shop.db, group)
@@ -136,3 +138,58 @@ async def test_what_is_requeued_at_that_moment_is_not_removed(shop: Shop, old: D
     await person.close()
     assert await count(shop, "applications") == 1
     assert await count(shop, "retries") == 1
+
+
+async def test_a_clock_that_jumps_ahead_deletes_nothing_early(shop: Shop, old: Desk) -> None:
+    """As if Postgres's clock had gone on by a hundred days, seen from what was stored before."""
+    await shop.finish(*await shop.accept(3))
+    agent = Retention(old)
+    await agent.turn()
+    await jump(shop, 100 * DAY)
+    assert await agent.turn() == retention.PERIOD_SECONDS
+    await Retention(old).turn()  # another leader takes no more than a day on trust
+    assert await count(shop, "applications") == 3
+
+
+async def test_off_switch_of_the_witnessed_time(
+    shop: Shop, old: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "_DRIFT", 1e12)
+    monkeypatch.setattr(retention, "_TAKEN_ON_TRUST_SECONDS", 1e9)
+    with pytest.raises(AssertionError):
+        await test_a_clock_that_jumps_ahead_deletes_nothing_early(shop, old)
+
+
+async def test_what_a_clock_called_old_is_kept_while_its_id_is_young(shop: Shop, old: Desk) -> None:
+    """Postgres's clock was a hundred days behind when it was finished; it is right again."""
+    ids = await shop.accept(2)
+    await shop.finish(*ids)
+    await shop.db.execute("UPDATE results SET finished_at = now() - interval '100 days'")
+    await Retention(old).turn()
+    assert await count(shop, "applications") == 2
+
+
+async def test_what_has_an_old_id_is_kept_while_it_was_just_finished(shop: Shop, old: Desk) -> None:
+    """A host whose clock was a hundred days behind made the id."""
+    await shop.finish(*await shop.accept(2, age_seconds=100 * DAY))
+    await Retention(old).turn()
+    assert await count(shop, "applications") == 2
+
+
+async def jump(shop: Shop, seconds: float) -> None:
+    """Make all that is stored older, as it looks from a clock that jumped ahead."""
+    for table, column in (
+        ("applications", "accepted_at"),
+        ("results", "finished_at"),
+        ("witnessed_time", "at"),
+    ):
+        await shop.db.execute(
+            f"UPDATE {table} SET {column} = {column} - $1", dt.timedelta(seconds=seconds)
+        )
+    for table, column in (("results", "application_id"), ("applications", "id")):
+        rows = await shop.db.fetch(f"SELECT {column} AS id FROM {table}")
+        for row in rows:
+            older = UUID(int=row["id"].int - (int(seconds * 1000) << 80))
+            await shop.db.execute(
+                f"UPDATE {table} SET {column} = $2 WHERE {column} = $1", row["id"], older
+            )

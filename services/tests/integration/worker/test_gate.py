@@ -77,7 +77,7 @@ async def test_a_refusal_is_everybodys_and_one_at_a_time_asks_again(line_redis: 
     await first.refuse(refused)
     await second.look()
     assert second.refused == str(refused)
-    look = await looks.look_at_line(line_redis, DEFAULT)
+    look = await looks.look_at_line(line_redis, DEFAULT, looks.LineMemory())
     assert (look.refused, look.throttled) == (str(refused), True)
     assert await enter(second) == "probe"
     assert [await enter(one, 0.5) for one in (first, second)] == [None, None]
