@@ -203,3 +203,35 @@ def _trouble_is_survived() -> None:
 
 
 GUARDS["trouble_is_survived"] = _trouble_is_survived
+
+
+def _without(target: str, text: str, instead: str) -> Callable[[], object]:
+    """Change a statement of ``queries.sql``, by its name."""
+
+    def patch() -> None:
+        from shortlist.storage.sql import SQL  # noqa: PLC0415 (only a process that asks)
+
+        assert text in SQL[target]
+        SQL[target] = SQL[target].replace(text, instead)
+
+    return patch
+
+
+def _all(*patches: Callable[[], object]) -> Callable[[], object]:
+    def apply() -> None:
+        for patch in patches:
+            patch()
+
+    return apply
+
+
+_LEASE_END = " AND clock_timestamp() + make_interval(secs => "
+GUARDS["bounded_leases"] = _all(
+    _without("running_lease", _LEASE_END + "$2)", " AND 'infinity'"),
+    _without("take_lease", _LEASE_END + "2 * $3)", " AND 'infinity'"),
+)
+GUARDS["bounded_retries"] = _all(
+    _without("next_retry", "interval '10 min'", "interval '1000 years'"),
+    _without("take_due_retries", "interval '10 min'", "interval '1000 years'"),
+    _without("claim", "now() + interval '10 min'", "'infinity'"),
+)
