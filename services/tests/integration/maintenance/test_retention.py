@@ -184,7 +184,7 @@ async def jump(shop: Shop, seconds: float) -> None:
         ("witnessed_time", "at"),
     ):
         await shop.db.execute(
-            f"UPDATE {table} SET {column} = {column} - $1", dt.timedelta(seconds=seconds)
+            f"UPDATE {table} SET {column} = {column} - $1::interval", dt.timedelta(seconds=seconds)
         )
     for table, column in (("results", "application_id"), ("applications", "id")):
         rows = await shop.db.fetch(f"SELECT {column} AS id FROM {table}")
