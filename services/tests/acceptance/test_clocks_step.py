@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from uuid_utils.compat import uuid7
@@ -33,7 +33,7 @@ LEADING = "shortlist_maintenance_leading"
 
 
 CLOCKS = ("postgres", "redis", "ingest", "maintenance", "worker")
-ROLES: list[tuple[Role, dict[str, str]]] = [
+ROLES: list[tuple[Role, dict[str, Any]]] = [
     ("ingest", {}),
     ("maintenance", {}),
     ("maintenance", {}),
