@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
 import redis as sync_redis
+import structlog
 from hypothesis import HealthCheck, settings
 
 from shortlist.embedded.servers import EmbeddedPostgres, EmbeddedRedis
@@ -51,6 +53,17 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedR
     reaper.entrust(server.process)
     yield server
     server.stop()
+
+
+@pytest.fixture
+def logging_is_put_back() -> Iterator[None]:
+    """For a test that configures logging as a process does: the next one finds it as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ async def test_a_log_line_leads_to_the_trace_and_tells_nothing_of_the_candidate(
 ) -> None:
     with collecting() as collector:
         async with traced(place, collector, "perJob") as (_, ingest, worker):
-            application = await submitted(ingest, f"!unauthorized {SECRET}")
+            application = await submitted(ingest, f"!too_large {SECRET}")
             await collected(collector, application)
             logs = ingest.log + worker.log
     lines = [json.loads(line) for line in worker.log.splitlines()]

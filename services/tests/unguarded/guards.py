@@ -50,7 +50,7 @@ def _prepare_behind_a_pooler() -> None:
 
 def _let_the_driver_parse() -> None:
     def understand(self: Any, _: object) -> None:
-        self._arguments = {"dsn": self.get_secret_value()}
+        self._arguments = {"dsn": self.get_secret_value(), "target_session_attrs": None}
 
     replace("shortlist.urls.database:DatabaseUrl._understand", understand)
     replace("shortlist.urls.database:_taken_apart", str)

@@ -18,7 +18,7 @@ from shortlist import telemetry
 from shortlist.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     Output = Callable[[], str]
 
@@ -44,14 +44,10 @@ def test_every_metric_is_measured_by_some_process() -> None:
 
 
 @pytest.fixture
-def output(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
-    """What was logged; the standard library's loggers are put back afterwards."""
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    yield lambda: capsys.readouterr().out
-    root.handlers = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+def output(capsys: pytest.CaptureFixture[str], logging_is_put_back: None) -> Callable[[], str]:
+    """What was logged."""
+    del logging_is_put_back
+    return lambda: capsys.readouterr().out
 
 
 def lines(output: Output) -> list[dict[str, Any]]:

@@ -251,9 +251,10 @@ async def sweep(sweeps: Sweeps) -> Sweep:
 
 @pytest.fixture
 async def start_maintenance(
-    make_settings: Callable[..., Settings],
+    make_settings: Callable[..., Settings], logging_is_put_back: None
 ) -> AsyncIterator[Callable[..., Maintenance]]:
     """Whole replicas, inside the test's event loop."""
+    del logging_is_put_back
     running: list[tuple[asyncio.Event, asyncio.Task[int]]] = []
 
     def start(**overrides: Any) -> Maintenance:
