@@ -54,7 +54,7 @@ class Samples:
     @property
     def most(self) -> int:
         """Connections at the peak."""
-        return max(self.sums)
+        return max(self.sums, default=0)
 
     async def until_more(self, count: int) -> None:
         """Wait until Postgres was asked so often from now on."""

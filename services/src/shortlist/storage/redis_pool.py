@@ -102,7 +102,7 @@ class _Leaving(ConnectionPool):
     async def aclose(self) -> None:
         """Close all connections."""
         if self.look_at_server is not None:
-            watch_of(self.watched_as, self.look_at_server).forget(self)
+            await watch_of(self.watched_as, self.look_at_server).end(self)
         await super().aclose()
 
 

@@ -57,25 +57,41 @@ class Watch:
         self._url = url
         self._look = look
         self._tended: WeakKeyDictionary[Any, Callable[[Any], None]] = WeakKeyDictionary()
+        self._over = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def tend(self, connection: Any, leave: Callable[[Any], None]) -> None:
         """Call ``leave(connection)`` when the server has become another one."""
         self._tended[connection] = leave
+        self._over.clear()
         if self._task is None or self._task.done():
             self._task = self.loop.create_task(self._run(), name="watch a server")
 
     def forget(self, connection: Any) -> None:
-        """The connection was closed."""
+        """The connection was closed. A look that is under way ends by itself.
+
+        Cancelled in its middle, the client would leave a socket open.
+        """
         self._tended.pop(connection, None)
-        if not self._tended and self._task is not None:
-            self._task.cancel()
+        if not self._tended:
+            self._over.set()
             _watches.pop(self._url, None)
+
+    async def end(self, connection: Any) -> None:
+        """Forget a connection; with the last one, wait until the watch has ended.
+
+        Else the loop may end in the middle of a look. It takes `LOOK_TIMEOUT_SECONDS` at most.
+        """
+        self.forget(connection)
+        if self._task is not None and not self._tended:
+            await asyncio.wait([self._task])
 
     async def _run(self) -> None:
         while self._tended:
             await self._turn()
-            await asyncio.sleep(PERIOD_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PERIOD_SECONDS):
+                    await self._over.wait()
 
     async def _turn(self) -> None:
         try:
