@@ -59,4 +59,10 @@ def environment(server: ApiServer, directory: Path) -> dict[str, str]:
     }
     path = directory / "kubeconfig"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
-    return {"PATH": os.environ["PATH"], "KUBECONFIG": str(path), "SHORTLIST_HOST": "127.0.0.1"}
+    return {
+        "PATH": os.environ["PATH"],
+        "KUBECONFIG": str(path),
+        "SHORTLIST_HOST": "127.0.0.1",
+        "DATABASE_URL": "postgresql://127.0.0.1:1/none",
+        "REDIS_URL": "redis://127.0.0.1:1",
+    }
