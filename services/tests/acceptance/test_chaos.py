@@ -2,7 +2,7 @@
 
     CHAOS_SECONDS=600 uv run pytest -n 0 -s -m slow services/tests/acceptance/test_chaos.py
 
-`-m slow` runs a minute of it. The seed is printed; ``CHAOS_SEED`` draws the same faults again.
+`-m slow` runs a minute of it. ``CHAOS_SEED=$RANDOM`` draws other faults; the seed is printed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from support.stack import Service
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "60"))
-SEED = int(os.environ.get("CHAOS_SEED", random.SystemRandom().randrange(10_000)))
+SEED = int(os.environ.get("CHAOS_SEED", "7"))
+"""The same faults in each run of CI, so that what lands is judged by its own change."""
 
 APPLICATIONS_PER_SECOND = 15.0
 SCORE_SECONDS = 0.3
