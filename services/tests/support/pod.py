@@ -74,7 +74,8 @@ def _made(limit_bytes: int) -> Path | None:
         except OSError:
             continue
         try:
-            (cgroup / limit).write_text(str(limit_bytes))
+            with (cgroup / limit).open("r+") as file:  # where it is no cgroup there is no file
+                file.write(str(limit_bytes))
         except OSError:
             cgroup.rmdir()
             continue

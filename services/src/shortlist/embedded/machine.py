@@ -1,24 +1,19 @@
-"""What this machine has for us, or the container that we are in: cores, memory, open files.
+"""What `shortlist up` makes of this machine, or of the container that it is in.
 
-A container's limits are its control group's, and those of each group above it (cgroups(7), version
-2 and 1); ``/proc`` shows the whole machine's even there. Only read, never set.
+`shortlist.machine` reads cores and memory; here they become workers, connections and open files.
 """
 
 from __future__ import annotations
 
-import math
-import os
 import resource
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from shortlist.machine import GROUPS, PROC, cores, memory_left_bytes
 
-_PROC = Path("/proc")
-_GROUPS = Path("/sys/fs/cgroup")
+if TYPE_CHECKING:
+    from pathlib import Path
+
 _MIB = 2**20
 
 WORKER_BYTES = 80 * _MIB
@@ -57,20 +52,13 @@ class Machine:
         return max(FEWEST_CONNECTIONS, min(MOST_CONNECTIONS, affordable))
 
 
-def look(proc: Path = _PROC, groups: Path = _GROUPS) -> Machine:
+def look(proc: Path = PROC, groups: Path = GROUPS) -> Machine:
     """What there is now."""
     return Machine(
         cores=cores(proc, groups),
-        memory_bytes=min([_memory_available(proc), *_memory_left_of_groups(proc, groups)]),
+        memory_bytes=memory_left_bytes(proc, groups),
         files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
     )
-
-
-def cores(proc: Path = _PROC, groups: Path = _GROUPS) -> int:
-    """Cores that we may use: by affinity, and by the quota of time; a part of one counts whole."""
-    allowed = len(os.sched_getaffinity(0))
-    quotas = [math.ceil(quota) for quota in _cpu_quotas(proc, groups)]
-    return max(1, min([allowed, *quotas]))
 
 
 def raise_open_files(wanted: int) -> None:
@@ -97,58 +85,3 @@ def few_files(found: Machine, connections: int, own: int) -> str | None:
         f"Ingest takes no more than {found.files - own} connections at once: only {found.files} "
         f"files may be open (ulimit -Hn), and {connections + own} are needed for {connections}."
     )
-
-
-def _memory_available(proc: Path) -> int:
-    for line in (proc / "meminfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-
-
-def _memory_left_of_groups(proc: Path, groups: Path) -> Iterator[int]:
-    """What each group that limits us has left; file pages that it can drop count as free."""
-    for group in _groups_of_ours(proc, groups, "memory"):
-        for limit, used, cache in (
-            ("memory.max", "memory.current", "inactive_file"),
-            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-        ):
-            with suppress(OSError, ValueError):  # the other version's, or "max"
-                left = _number(group / limit) - _number(group / used)
-                yield max(0, left + _statistic(group / "memory.stat", cache))
-
-
-def _cpu_quotas(proc: Path, groups: Path) -> Iterator[float]:
-    for group in _groups_of_ours(proc, groups, "cpu"):
-        with suppress(OSError, ValueError):
-            quota, period = (group / "cpu.max").read_text(encoding="utf-8").split()
-            yield int(quota) / int(period)  # version 2; "max 100000" is no number
-        with suppress(OSError, ValueError):
-            quota_us = _number(group / "cpu.cfs_quota_us")
-            if quota_us > 0:
-                yield quota_us / _number(group / "cpu.cfs_period_us")
-
-
-def _groups_of_ours(proc: Path, groups: Path, controller: str) -> Iterator[Path]:
-    """Our group of a controller and those above it, as far as they are to be seen from here."""
-    for line in (proc / "self/cgroup").read_text(encoding="utf-8").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            top = groups
-        elif controller in controllers.split(","):
-            top = groups / controller
-        else:
-            continue
-        inside = Path(path.lstrip("/"))
-        yield from (top / part for part in (inside, *inside.parents) if (top / part).is_dir())
-
-
-def _number(path: Path) -> int:
-    return int(path.read_text(encoding="utf-8"))
-
-
-def _statistic(path: Path, name: str) -> int:
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.startswith(f"{name} "):
-            return int(line.split()[1])
-    return 0

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from shortlist.domain import drain, scaling
 from shortlist.domain.connections import connections_wanted
 from shortlist.domain.fleet import StartTimes, Worker
-from shortlist.embedded.machine import cores
 from shortlist.failpoints import guarded
+from shortlist.machine import cores
 from shortlist.storage import heartbeats
 
 if TYPE_CHECKING:
