@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from shortlist.domain.memo import remembers_short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,7 @@ _LONGEST_CHARACTERS = 64
 """An IPv6 address with a zone, brackets and a port fits."""
 
 
-@lru_cache(maxsize=4_096)
+@remembers_short(maxsize=4_096)
 def parse_address(text: str) -> Address | None:
     """An address as proxies and sockets write it, with or without a port; None: it is none.
 
@@ -44,7 +45,7 @@ def parse_address(text: str) -> Address | None:
     return mapped or address
 
 
-@lru_cache(maxsize=4_096)
+@remembers_short(maxsize=4_096)
 def network_of(text: str, ipv6_prefix: int) -> str:
     """The name of the network of an address: an IPv4 address is its own, IPv6 has a prefix.
 

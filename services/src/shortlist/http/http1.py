@@ -7,8 +7,9 @@ answers HTTP/1.0 in chunks, which such a client takes for a part of the text.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+from shortlist.domain.memo import remembers_short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,7 +45,7 @@ def check_head(parser: httptools.HttpRequestParser, headers: Iterable[tuple[byte
         raise NotHttpError
 
 
-@lru_cache(maxsize=64)
+@remembers_short(maxsize=64)
 def _is_host(value: bytes) -> bool:
     return _HOST.fullmatch(value) is not None
 

@@ -9,10 +9,10 @@ browsers send neither ``Origin`` nor ``Sec-Fetch-Site``.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from shortlist.domain.memo import remembers_short
 from shortlist.http.errors import error_body
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class LocalNames:
     def __init__(self, more: str) -> None:
         """``more``: names beside ``localhost`` and the loopback addresses, split by commas."""
         self._more = frozenset(filter(None, (name.strip().lower() for name in more.split(","))))
-        self.is_ours = lru_cache(maxsize=256)(self._is_ours)
+        self.is_ours = remembers_short(maxsize=256)(self._is_ours)
 
     def _is_ours(self, authority: bytes) -> bool:
         """Whether a ``Host`` is of this machine; whatever its port, which may be forwarded."""
@@ -107,7 +107,7 @@ def _name_of(authority: str) -> str | None:
     return None if found is None else (found["v6"] or found["name"] or "").lower().rstrip(".")
 
 
-@lru_cache(maxsize=256)
+@remembers_short(maxsize=256)
 def is_loopback(name: str) -> bool:
     """Whether a name or an address is this machine's own, whatever a resolver says."""
     if name == "localhost" or name.endswith(".localhost"):  # RFC 6761, 6.3
