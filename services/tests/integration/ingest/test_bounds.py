@@ -8,6 +8,7 @@ import functools
 import json
 import logging
 import sys
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx2
@@ -16,9 +17,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from shortlist.http import house as house_module
 from shortlist.http import protocol as protocol_module
-from shortlist.http.budget import Budget
-from shortlist.http.house import House
+from shortlist.http.budget import CONNECTION_BYTES, RUNNING_BYTES, Budget
+from shortlist.http.house import House, refusable
 from shortlist.http.protocol import FIELD_LIMIT, QUEUE_LIMIT, BoundedProtocol
+from shortlist.ingest import accepter
 from support.bad_input import APPLICATIONS, Reply, read_reply, request
 from support.ingest import APPLICATION
 from support.stack import free_port
@@ -161,7 +163,7 @@ async def test_off_switch_trailers(
 # --- heads
 
 
-@pytest.mark.parametrize(
+HEADS = pytest.mark.parametrize(
     ("what", "raw"),
     [
         ("one field too many", request("GET /healthz", b"", *["a: b"] * (FIELD_LIMIT - 1))),
@@ -172,16 +174,36 @@ async def test_off_switch_trailers(
         ("one field that does not end", b"GET / HTTP/1.1\r\na: " + b"b" * 40_000),
     ],
 )
-@pytest.mark.parametrize("piece_bytes", [1 << 20, 1_000])
-async def test_a_head_has_a_size_and_a_number_of_fields(
-    door: Door, wires: Any, what: str, raw: bytes, piece_bytes: int
+
+
+async def a_head_has_a_size_and_a_number_of_fields(
+    door: Door, connect: Any, what: str, raw: bytes, piece_bytes: int
 ) -> None:
-    wire = await wires(door)
+    wire = await connect(door)
     for start in range(0, len(raw), piece_bytes):
         wire.writer.write(raw[start : start + piece_bytes])
         await asyncio.sleep(0)
     reply = await wire.reply()
     assert (reply.status, reply.code) == (431, "HEADERS_TOO_LARGE"), what
+
+
+@HEADS
+@pytest.mark.parametrize("piece_bytes", [1 << 20, 1_000])
+async def test_a_head_has_a_size_and_a_number_of_fields(
+    door: Door, wires: Any, what: str, raw: bytes, piece_bytes: int
+) -> None:
+    await a_head_has_a_size_and_a_number_of_fields(door, wires, what, raw, piece_bytes)
+
+
+@HEADS
+async def test_off_switch_heads(
+    door: Door, wires: Any, what: str, raw: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HEAD_LIMIT_BYTES", "FIELD_LIMIT"):
+        monkeypatch.setattr(protocol_module, name, UNLIMITED)
+    monkeypatch.setattr(sys.modules[__name__], "PATIENCE_SECONDS", 1)
+    with pytest.raises((AssertionError, TimeoutError)):
+        await a_head_has_a_size_and_a_number_of_fields(door, wires, what, raw, 1 << 20)
 
 
 async def test_as_many_fields_as_allowed_are_fine(door: Door, wires: Any) -> None:
@@ -276,8 +298,8 @@ async def test_a_good_request_is_answered_though_a_broken_one_follows(
 # --- connections
 
 
-async def test_when_connections_run_out_the_longest_idle_ends(opening: Opener, wires: Any) -> None:
-    async with opening(connection_limit=3, connection_limit_per_network=3) as door:
+async def the_longest_idle_ends(opening: Opener, wires: Any) -> None:
+    async with opening(connection_limit=3, connection_limit_per_network=8) as door:
         await door.client.aclose()
         first, second, third = [await wires(door) for _ in range(3)]
         for wire in (second, first, third):
@@ -289,7 +311,37 @@ async def test_when_connections_run_out_the_longest_idle_ends(opening: Opener, w
             assert (await wire.ask(HEALTH)).status == 200
 
 
-async def test_one_network_ends_its_own_connections_only(opening: Opener, wires: Any) -> None:
+async def test_when_connections_run_out_the_longest_idle_ends(opening: Opener, wires: Any) -> None:
+    await the_longest_idle_ends(opening, wires)
+
+
+async def test_off_switch_longest_idle(
+    opening: Opener, wires: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are idle stay, and who comes is refused."""
+    monkeypatch.setattr(House, "_longest_idle", OrderedDict())
+    with pytest.raises(AssertionError):
+        await the_longest_idle_ends(opening, wires)
+
+
+async def test_off_switch_longest(
+    opening: Opener, wires: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one of the idle ends."""
+
+    def shortest(_: House, *orders: Any) -> bool:
+        for order in filter(None, orders):
+            next(reversed(order)).give_up()
+            return True
+        return False
+
+    monkeypatch.setattr(House, "_give_up_one", shortest)
+    monkeypatch.setattr(sys.modules[__name__], "PATIENCE_SECONDS", 1)
+    with pytest.raises((AssertionError, TimeoutError)):
+        await the_longest_idle_ends(opening, wires)
+
+
+async def one_network_ends_its_own_connections_only(opening: Opener, wires: Any) -> None:
     async with opening(connection_limit=10, connection_limit_per_network=2) as door:
         await door.client.aclose()
         other = await wires(door, "127.0.0.2")
@@ -301,6 +353,19 @@ async def test_one_network_ends_its_own_connections_only(opening: Opener, wires:
         assert (await third.ask(HEALTH)).status == 200
         assert await mine[0].is_closed()
         assert (await other.ask(HEALTH)).status == 200
+
+
+async def test_one_network_ends_its_own_connections_only(opening: Opener, wires: Any) -> None:
+    await one_network_ends_its_own_connections_only(opening, wires)
+
+
+async def test_off_switch_connections_of_a_network(
+    opening: Opener, wires: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(House, "_has_place_in", lambda *_: True)
+    monkeypatch.setattr(sys.modules[__name__], "PATIENCE_SECONDS", 1)
+    with pytest.raises((AssertionError, TimeoutError)):
+        await one_network_ends_its_own_connections_only(opening, wires)
 
 
 async def test_our_own_proxies_have_no_cap(opening: Opener, wires: Any) -> None:
@@ -345,7 +410,7 @@ async def test_off_switch_connections(
     assert await when_all_are_busy(opening, wires, db) == [200, 200]
 
 
-async def test_far_too_many_are_not_even_told(opening: Opener, wires: Any, db: Connection) -> None:
+async def far_too_many_are_not_even_told(opening: Opener, wires: Any, db: Connection) -> None:
     async with opening(connection_limit=1, connection_limit_per_network=1) as door:
         await door.client.aclose()
         async with db.transaction():
@@ -356,22 +421,40 @@ async def test_far_too_many_are_not_even_told(opening: Opener, wires: Any, db: C
             for _ in range(40):
                 await wires(door)
             await asyncio.sleep(0.1)
-            assert door.ingest.house.open <= 1 + house_module.refusable(1)
+            assert door.ingest.house.open <= 1 + refusable(1)
 
 
-async def watchers(door: Door, connect: Any, application: str, count: int) -> list[int]:
+async def test_far_too_many_are_not_even_told(opening: Opener, wires: Any, db: Connection) -> None:
+    await far_too_many_are_not_even_told(opening, wires, db)
+
+
+async def test_off_switch_far_too_many(
+    opening: Opener, wires: Any, db: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(house_module, "refusable", lambda _: UNLIMITED)
+    with pytest.raises(AssertionError):
+        await far_too_many_are_not_even_told(opening, wires, db)
+
+
+async def watchers(
+    door: Door, connect: Any, application: str, count: int, address: str = "127.0.0.1"
+) -> list[int]:
     watch = request(f"GET /applications/{application}/events")
-    return [(await (await connect(door)).ask(watch)).status for _ in range(count)]
+    wires = [await connect(door, address) for _ in range(count)]
+    return [(await wire.ask(watch)).status for wire in wires]
 
 
 async def test_watchers_leave_half_of_the_connections_to_others(
     opening: Opener, wires: Any
 ) -> None:
+    """And half of that half to other networks."""
     async with opening(connection_limit=16) as door:
         application = await door.accept()
         assert await watchers(door, wires, application, 6) == [200] * 4 + [503] * 2
+        assert await watchers(door, wires, application, 4, "127.0.0.2") == [200] * 4
+        assert await watchers(door, wires, application, 2, "127.0.0.3") == [503] * 2
         house = door.ingest.house
-        assert house.streams == 4
+        assert house.streams == 8
 
     async def none() -> bool:
         return house.streams == 0
@@ -386,7 +469,38 @@ async def test_off_switch_watchers(
         application = await door.accept()
         network = door.ingest.house._network("127.0.0.1")
         monkeypatch.setattr(House, "begin_stream", lambda *_: network)
-        assert await watchers(door, wires, application, 6) == [200] * 6
+        assert await watchers(door, wires, application, 5) == [200] * 5
+        assert await watchers(door, wires, application, 5, "127.0.0.2") == [200] * 5
+
+
+async def test_off_switch_watchers_of_a_network(
+    opening: Opener, wires: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opening(connection_limit=16) as door:
+        application = await door.accept()
+        monkeypatch.setattr(House, "_is_exempt", lambda *_: True)
+        assert await watchers(door, wires, application, 10) == [200] * 8 + [503] * 2
+
+
+WATCHERS_IN_LITTLE_BYTES = (1 << 20) // (2 * (CONNECTION_BYTES + RUNNING_BYTES))
+
+
+async def test_watchers_leave_half_of_the_bytes_to_others(opening: Opener, wires: Any) -> None:
+    async with opening(client_memory_bytes=1 << 20, trusted_proxies="127.0.0.0/8") as door:
+        application = await door.accept()
+        told = await watchers(door, wires, application, WATCHERS_IN_LITTLE_BYTES + 2)
+        assert told == [200] * WATCHERS_IN_LITTLE_BYTES + [503] * 2
+        assert door.ingest.house.budget.held_bytes <= (1 << 20) * 0.6
+
+
+async def test_off_switch_bytes_of_watchers(
+    opening: Opener, wires: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opening(client_memory_bytes=1 << 20, trusted_proxies="127.0.0.0/8") as door:
+        application = await door.accept()
+        monkeypatch.setattr(house_module, "RUNNING_BYTES", -CONNECTION_BYTES + 1)
+        told = await watchers(door, wires, application, WATCHERS_IN_LITTLE_BYTES + 2)
+        assert told == [200] * (WATCHERS_IN_LITTLE_BYTES + 2)
 
 
 # --- bytes
@@ -453,6 +567,15 @@ async def test_what_waits_for_a_commit_stays_within_the_budget(
     opening: Opener, wires: Any, db: Connection
 ) -> None:
     await what_waits_for_a_commit_stays_within_the_budget(opening, wires, db)
+
+
+@pytest.mark.parametrize("off", [(Budget, "is_full", False), (accepter, "_size", lambda _: 0)])
+async def test_off_switch_backlog_bytes(
+    opening: Opener, wires: Any, db: Connection, off: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(*off)
+    with pytest.raises(AssertionError):
+        await what_waits_for_a_commit_stays_within_the_budget(opening, wires, db)
 
 
 async def test_everything_is_given_back(opening: Opener, wires: Any) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,6 +77,31 @@ def test_to_forget_the_oldest_costs_the_same_however_many_are_known() -> None:
         rate.take(f"again {number}", 0)
     assert time.process_time() - began < 2
     assert len(rate._full_at) == many
+
+
+def rate_of_many_clients_takes(most_clients: int) -> int:
+    """Bytes that a rate holds after three times as many clients as it may remember have called."""
+    many = 3_000
+    tracemalloc.start()
+    try:
+        rate = ClientRate(1, 1, most_clients=most_clients)
+        for number in range(many):
+            rate.take(f"2001:db8:{number:x}::/48", 0)
+        return tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+
+BYTES_OF_A_CLIENT = 250
+"""As the limit of clients was chosen by."""
+
+
+def test_a_rate_takes_no_more_memory_for_more_clients() -> None:
+    assert rate_of_many_clients_takes(1_000) <= 1_000 * BYTES_OF_A_CLIENT * 1.2
+
+
+def test_off_switch_a_rate_that_forgets_nobody_takes_more() -> None:
+    assert rate_of_many_clients_takes(1 << 60) > 1_000 * BYTES_OF_A_CLIENT * 1.2
 
 
 def test_the_headers_are_whole_numbers_and_never_negative() -> None:
