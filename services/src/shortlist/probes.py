@@ -2,14 +2,23 @@
 
 ``/healthz`` says whether to restart the process, ``/readyz`` whether to send it work, ``/metrics``
 what it measured. The server runs inside the caller's event loop and leaves signals to the caller.
+
+Where clients come in crowds the three pages have a listener of their own, and its server an event
+loop in a thread of its own: ``/healthz`` waits for Python's lock, of which a busy thread lets go
+after 5 ms (`sys.getswitchinterval`), and not for all that the crowd has asked before. An answer
+takes the lock five times (to accept, to make the connection, to read, to run the task, to close):
+25 ms, when the other thread never rests. It asks when the process's own loop last went round, so
+that a loop that hangs is told.
 """
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import functools
 import socket
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -29,13 +38,14 @@ from shortlist.http.house import House, Limits, see_off
 from shortlist.http.protocol import BoundedProtocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+    from contextlib import AbstractAsyncContextManager
 
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
     from shortlist.http.protocol import Hot
-    from shortlist.settings import CommonSettings
+    from shortlist.settings import CommonSettings, IngestSettings
 
 _log = structlog.get_logger(__name__)
 
@@ -43,6 +53,12 @@ _CHECK_TIMEOUT_SECONDS = 1.8
 """A check that has not answered by then has failed: every answer comes within 2 s."""
 
 _RETRY_AFTER = {"Retry-After": "1"}
+
+HANGING_SECONDS = 3.0
+"""An event loop that has not gone round for so long hangs: the time-out of the chart's probes, by
+which it counted as hanging when the loop itself had to answer."""
+
+_BEAT_SECONDS = 0.25
 
 _BACKLOG = 2048
 _STARTUP_POLL_SECONDS = 0.005
@@ -75,19 +91,33 @@ async def always_ok() -> Health:
 
 def probe_routes(*, readiness: Check, liveness: Check = always_ok) -> list[Route]:
     """``/healthz``, ``/readyz``, ``/metrics``; 503 when a check fails, raises or hangs."""
-    live, ready = _Shared(liveness), _Shared(readiness)
+    return [*health_routes(readiness=readiness, liveness=liveness), metrics_route()]
 
-    async def healthz(_: Request) -> Response:
-        return await _answer(live)
 
-    async def readyz(_: Request) -> Response:
-        return await _answer(ready)
+def health_routes(*, readiness: Check, liveness: Check = always_ok) -> list[Route]:
+    """``/healthz`` and ``/readyz``, which say nothing that a client may not know."""
+    return [_route("/healthz", _Shared(liveness)), _route("/readyz", _Shared(readiness))]
 
-    return [
-        Route("/healthz", healthz, methods=["GET"]),
-        Route("/readyz", readyz, methods=["GET"]),
-        Route("/metrics", _metrics, methods=["GET"]),
-    ]
+
+def _route(path: str, check: Check) -> Route:
+    async def answer(_: Request) -> Response:
+        return await _answer(check)
+
+    return Route(path, answer, methods=["GET"])
+
+
+def public_probe_routes(readiness: Check, settings: CommonSettings) -> list[Route]:
+    """What of the three a listener has for whom it serves: metrics only if they are nowhere else.
+
+    Load balancers in front ask the port that they send clients to whether it is well.
+    """
+    metrics = [] if settings.has_metrics_listener else [metrics_route()]
+    return [*health_routes(readiness=readiness), *metrics]
+
+
+def metrics_route() -> Route:
+    """``/metrics``; of all that this process counts, whichever thread is asked."""
+    return Route("/metrics", _metrics, methods=["GET"])
 
 
 def probe_app(*, readiness: Check, liveness: Check = always_ok) -> Starlette:
@@ -199,19 +229,115 @@ async def serve_only_probes(app: Starlette, settings: CommonSettings) -> AsyncIt
 
 
 @contextlib.asynccontextmanager
-async def serve_probes(routes: Sequence[Route], settings: CommonSettings) -> AsyncIterator[None]:
+async def serve_probes(readiness: Check, settings: CommonSettings) -> AsyncIterator[None]:
     """Serve probes on a listener of their own, if ``settings`` say where, for the block's length.
 
-    It lets in whom it has place for by itself: a public listener that is full, or whose clients
-    take all memory that they may, does not end a process that is well.
+    It lets in whom it has place for by itself, and answers in a thread of its own: a public
+    listener that is full, or whose clients ask for more than one thread can answer, does not end a
+    process that is well. ``readiness`` runs in the caller's loop.
     """
     listener = _probe_listener(settings)
     if listener is None:
         yield
         return
-    app = Starlette(routes=list(routes))
-    async with _serving(app, listener, settings, _small_house(), None, "probes"):
+    heartbeat = Heartbeat()
+    beating = asyncio.create_task(heartbeat.run(), name="heartbeat")
+    here = asyncio.get_running_loop()
+    ready = _Shared(_asked_in(here, readiness))
+    # The heartbeat is asked as it is: each task on the way would have to get Python's lock again.
+    routes = [_route("/healthz", heartbeat.check), _route("/readyz", ready), metrics_route()]
+    app = Starlette(routes=routes)
+    serving = functools.partial(_serving, app, listener, settings, _small_house(), None, "probes")
+    try:
+        async with _in_a_thread(serving):
+            yield
+    finally:
+        beating.cancel()
+        await asyncio.wait([beating])
+
+
+@contextlib.asynccontextmanager
+async def serve_private(app: ASGIApp, settings: IngestSettings) -> AsyncIterator[None]:
+    """Serve ``app`` on the private listener, if ``settings`` say where, for the block's length."""
+    listener = _private_listener(settings)
+    if listener is None:
         yield
+        return
+    async with _serving(app, listener, settings, _small_house(), None, "private"):
+        yield
+
+
+class Heartbeat:
+    """When an event loop last went round, for those who ask from another thread."""
+
+    def __init__(self) -> None:
+        """It goes round now."""
+        self._beat_at = time.monotonic()
+
+    async def run(self) -> None:
+        """Note the time, again and again, as long as the loop turns."""
+        while True:
+            self._beat_at = time.monotonic()
+            await asyncio.sleep(_BEAT_SECONDS)
+
+    async def check(self) -> Health:
+        """Say whether the loop turns; not how often it was late."""
+        return liveness_at(time.monotonic() - self._beat_at)
+
+
+def liveness_at(age_seconds: float) -> Health:
+    """Judge a loop by how long ago it last went round."""
+    if age_seconds <= HANGING_SECONDS:
+        return Health(ok=True)
+    return Health(ok=False, detail={"event_loop_hangs_seconds": round(age_seconds, 1)})
+
+
+def _asked_in(loop: asyncio.AbstractEventLoop, check: Check) -> Check:
+    """The same check, run in the loop that it belongs to."""
+
+    async def asked() -> Health:
+        running = asyncio.run_coroutine_threadsafe(_run(check), loop)
+        return await asyncio.wrap_future(running)
+
+    return asked
+
+
+async def _run(check: Check) -> Health:
+    return await check()
+
+
+@contextlib.asynccontextmanager
+async def _in_a_thread(
+    serving: Callable[[], AbstractAsyncContextManager[object]],
+) -> AsyncIterator[None]:
+    """Enter a context in an event loop of its own, in a thread of its own, for the block's length.
+
+    Its errors are raised here.
+    """
+    here = asyncio.get_running_loop()
+    started, stop = asyncio.Event(), concurrent.futures.Future[None]()
+
+    async def serve_until_told() -> None:
+        async with serving():
+            here.call_soon_threadsafe(started.set)
+            await asyncio.wrap_future(stop)
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=type(here)) as runner:  # uvloop's where ours is
+            runner.run(serve_until_told())
+
+    starting = asyncio.create_task(started.wait())
+    ended = asyncio.create_task(asyncio.to_thread(run), name="serving-in-a-thread")
+    try:
+        await asyncio.wait([starting, ended], return_when=asyncio.FIRST_COMPLETED)
+        if ended.done():
+            await ended
+        yield
+    finally:
+        starting.cancel()
+        stop.set_result(None)
+        await asyncio.wait([ended])  # who is cancelled here must not cancel it
+    await ended
 
 
 def _small_house() -> House:
@@ -291,6 +417,14 @@ def _probe_listener(settings: CommonSettings) -> socket.socket | None:
     if settings.metrics_port is None:
         return None
     return _listen(settings.host, settings.metrics_port)
+
+
+def _private_listener(settings: IngestSettings) -> socket.socket | None:
+    if settings.private_listen_fd is not None:
+        return socket.socket(fileno=settings.private_listen_fd)
+    if settings.private_port is None:
+        return None
+    return _listen(settings.private_host, settings.private_port)
 
 
 def _listen(host: str, port: int) -> socket.socket:

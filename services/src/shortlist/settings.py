@@ -102,7 +102,7 @@ class CommonSettings(BaseSettings):
         ge=0,
         le=65535,
         description="Port of its own for /healthz, /readyz and /metrics, which a full house does"
-        " not close.",
+        " not close; the public one has no /metrics then.",
     )
     metrics_listen_fd: int | None = Field(
         None, ge=3, description="A listening socket that was inherited, for the same."
@@ -132,7 +132,7 @@ class CommonSettings(BaseSettings):
         ),
     )
 
-    @field_validator("host")
+    @field_validator("host", "private_host", check_fields=False)
     @classmethod
     def _an_empty_host_is_not_every_host(cls, host: str) -> str:
         if not host.strip():  # for the system it would be 0.0.0.0: an unset "$HOST" opens all
@@ -140,6 +140,11 @@ class CommonSettings(BaseSettings):
                 "is empty; 127.0.0.1 is for this machine alone, 0.0.0.0 for every network"
             )
         return host
+
+    @property
+    def has_metrics_listener(self) -> bool:
+        """Whether probes and metrics have a listener of their own."""
+        return self.metrics_port is not None or self.metrics_listen_fd is not None
 
     @model_validator(mode="after")
     def _the_url_knows_of_the_pooler(self) -> Self:
@@ -154,6 +159,17 @@ class CommonSettings(BaseSettings):
 class IngestSettings(CommonSettings):
     """What ingest may be told."""
 
+    private_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port of its own for leaderboards, pages, /docs and /metrics; the public one"
+        " answers 404 to these then. It serves everything else too.",
+    )
+    private_host: str = Field("127.0.0.1", description="Address that the private port is on.")
+    private_listen_fd: int | None = Field(
+        None, ge=3, description="A listening socket that was inherited, for the same."
+    )
     dashboard_url: str | None = Field(
         None, description="Where the dashboard listens; ingest passes pages through to it."
     )
@@ -206,6 +222,11 @@ class IngestSettings(CommonSettings):
         description="How many proxies in front append to X-Forwarded-For, whatever their addresses"
         " (`true`: 1).",
     )
+
+    @property
+    def has_private_listener(self) -> bool:
+        """Whether what is for staff has a listener of its own."""
+        return self.private_port is not None or self.private_listen_fd is not None
 
 
 class WorkerSettings(CommonSettings):

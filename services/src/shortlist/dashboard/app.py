@@ -52,6 +52,7 @@ def build_app(reader: Reader, more_routes: Sequence[BaseRoute] = ()) -> Starlett
         *more_routes,
     ]
     app = Starlette(routes=routes, middleware=[Middleware(SecurityHeaders)])
+    app.router.redirect_slashes = False  # it would name this process's own address
     app.state.reader = reader
     return app
 

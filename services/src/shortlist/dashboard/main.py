@@ -32,11 +32,11 @@ async def run(settings: DashboardSettings) -> int:
     pool = ConnectionPool(partial(_connect, settings), _CONNECTIONS)
     client = redis.connect(settings.redis_url)
     reader = Reader(pool, client)
-    routes = probes.probe_routes(readiness=partial(_readiness, reader))
-    app = build_app(reader, routes)
+    readiness = partial(_readiness, reader)
+    app = build_app(reader, probes.public_probe_routes(readiness, settings))
     stop = asyncio.Event()
     try:
-        async with probes.serve(app, settings) as server, probes.serve_probes(routes, settings):
+        async with probes.serve(app, settings) as server, probes.serve_probes(readiness, settings):
             _on_signals(stop, server.abandon)
             await stop.wait()
             _log.info("stopping")

@@ -1,4 +1,4 @@
-"""All routes of this process.
+"""All routes of a listener: `listeners` says which has which.
 
 The four that are called thousands of times a second are found before FastAPI is asked; everything
 else takes the ordinary way. Both ways end in the same endpoints. One of the four is mostly answered
@@ -18,16 +18,21 @@ from starlette.routing import Route
 
 from shortlist.http.errors import CODES, error_body
 from shortlist.ingest import docs_page, openapi
+from shortlist.ingest.errors import not_found
 from shortlist.ingest.http import Endpoint
+from shortlist.probes import metrics_route
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+    from typing import Never
 
     from starlette.requests import Request
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from shortlist.ingest.http import Handler
+    from shortlist.ingest.http import Call, Handler
+    from shortlist.ingest.listeners import Group
     from shortlist.ingest.pages import Pages
     from shortlist.ingest.quota import ClientQuotas
     from shortlist.ingest.statuses import Statuses
@@ -36,10 +41,11 @@ if TYPE_CHECKING:
 
 _APPLICATION = "/applications/"
 _JOB = "/status/"
+_OPENAPI = "/openapi.json"
 
 
 class FrontDoor:
-    """The whole application: hot routes first."""
+    """The whole application of one listener: hot routes first."""
 
     def __init__(
         self,
@@ -48,10 +54,21 @@ class FrontDoor:
         statuses: Statuses,
         watching: Watching,
         pages: Pages,
-        probes: Sequence[BaseRoute],
+        health: Sequence[Route],
         quotas: ClientQuotas | None,
+        serves: AbstractSet[Group],
     ) -> None:
-        """``quotas`` limit every route of the contracts, when there are any."""
+        """Make the routes.
+
+        Args:
+            submissions: answers what submits.
+            statuses: answers who asks for a status.
+            watching: answers who wants each change.
+            pages: answers everything else.
+            health: the probes' routes.
+            quotas: limit every route of the contracts, when there are any.
+            serves: the groups that are here; the routes of others are 404.
+        """
 
         def endpoint(route: str, handle: Handler) -> Endpoint:
             return Endpoint(route, handle, quotas)
@@ -68,17 +85,26 @@ class FrontDoor:
         leaderboard = ByMethod(GET=endpoint("/leaderboard", statuses.leaderboard))
         self._jobs = ByMethod(POST=endpoint("/job", submissions.post_job))
         self._job = ByMethod(GET=endpoint("/status/{id}", statuses.get_job))
-        routes = [
+        clients = [
             self._applications.route("/applications"),
             self._application.route("/applications/{id}"),
             events.route("/applications/{id}/events"),
-            leaderboard.route("/leaderboard"),
             self._jobs.route("/job"),
             self._job.route("/status/{id}"),
-            *probes,
         ]
-        self.routes: Sequence[BaseRoute] = routes
-        self._everything = _fastapi(routes, Endpoint("/{path}", pages.get))
+        groups: dict[Group, Sequence[Route]] = {
+            "clients": clients,
+            "leaderboard": [leaderboard.route("/leaderboard")],
+            "probes": health,
+            "metrics": [metrics_route()],
+        }
+        self.routes: Sequence[BaseRoute] = _served(groups, serves)
+        described = {route.path for group in groups if group in serves for route in groups[group]}
+        self._everything = _fastapi(
+            self.routes,
+            Endpoint("/{path}", pages.get if "pages" in serves else _nothing_here),
+            described if "docs" in serves else None,
+        )
 
     @property
     def all_routes(self) -> list[BaseRoute]:
@@ -121,18 +147,48 @@ class ByMethod:
         await endpoint(scope, receive, send)
 
 
-def _fastapi(routes: Sequence[BaseRoute], otherwise: Endpoint) -> FastAPI:
+def _served(groups: Mapping[Group, Iterable[Route]], serves: AbstractSet[Group]) -> list[BaseRoute]:
+    """The routes that are here, and for those that are not one that says so.
+
+    Without it they would be taken for pages, and the dashboard has probes and metrics of its own.
+    """
+    return [
+        route if group in serves else _hidden(route.path)
+        for group, routes in groups.items()
+        for route in routes
+    ]
+
+
+def _hidden(path: str) -> Route:
+    """A path that is served elsewhere, whatever the method."""
+    return Route(path, Endpoint(path, _nothing_here))
+
+
+async def _nothing_here(_: Call) -> Never:
+    raise not_found()
+
+
+def _fastapi(
+    routes: Sequence[BaseRoute], otherwise: Endpoint, described: Collection[str] | None
+) -> FastAPI:
+    """The framework around the routes; ``described``: the paths to describe, None: none are."""
     app = FastAPI(
         title="Shortlist",
         version=version("shortlist"),
         summary="Accepts applications in milliseconds, scores them behind a line, ranks them.",
+        openapi_url=None if described is None else _OPENAPI,
         docs_url=None,  # its page is a third party's script from the internet
         redoc_url=None,
         redirect_slashes=False,
     )
     # Made once: that takes milliseconds, in which no other request is answered.
-    app.openapi = cache(partial(openapi.document, app.title, app.version))  # type: ignore[method-assign]
-    app.router.routes.extend([*routes, *docs_page.routes(app.openapi)])
+    app.openapi = cache(  # type: ignore[method-assign]
+        partial(openapi.document, app.title, app.version, described or ())
+    )
+    docs = docs_page.routes(app.openapi)
+    if described is None:
+        docs = [_hidden(path) for path in (_OPENAPI, *(route.path for route in docs))]
+    app.router.routes.extend([*routes, *docs])
     app.router.default = otherwise
     app.add_exception_handler(HTTPException, _http_error)
     return app

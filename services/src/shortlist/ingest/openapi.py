@@ -6,7 +6,7 @@ routes, and real answers with the schemas.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -21,6 +21,9 @@ from shortlist.ingest.statuses import (
     JobStatus,
     Ranked,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 
 class AcceptedApplication(msgspec.Struct):
@@ -133,15 +136,15 @@ _EVENT_STREAM = {
 Schema = Annotated[dict[str, Any], "JSON Schema"]
 
 
-def document(title: str, version: str) -> dict[str, Any]:
-    """The whole document, OpenAPI 3.1."""
+def document(title: str, version: str, served: Collection[str]) -> dict[str, Any]:
+    """The whole document, OpenAPI 3.1, of the paths that are ``served``."""
     _, components = msgspec.json.schema_components(
         _TYPES, ref_template="#/components/schemas/{name}"
     )
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version},
-        "paths": _paths(),
+        "paths": {path: item for path, item in _paths().items() if path in served},
         "components": {"schemas": components},
     }
 

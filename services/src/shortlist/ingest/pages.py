@@ -34,7 +34,7 @@ class Pages:
 
     async def get(self, call: Call) -> Verbatim:
         """The dashboard's answer; 404 for paths that it does not know, 503 when it is late."""
-        if self._dashboard_url is None or call.scope["method"] not in ("GET", "HEAD"):
+        if self._dashboard_url is None or not _may_be_a_page(call):
             raise not_found()
         page = None
         with suppress(TimeoutError):
@@ -59,3 +59,12 @@ class Pages:
         """Close the connections."""
         if self._client is not None:
             await self._client.close()
+
+
+def _may_be_a_page(call: Call) -> bool:
+    """Whether the dashboard may be asked.
+
+    ``/a/../metrics`` would reach it as ``/metrics``, its own: it means the same here.
+    """
+    steps = {".", ".."}.intersection(call.scope["path"].split("/"))
+    return call.scope["method"] in ("GET", "HEAD") and not steps
