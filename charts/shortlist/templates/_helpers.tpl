@@ -120,12 +120,13 @@ volumes: [{name: tmp, emptyDir: {sizeLimit: 64Mi}}]
 
 {{/* The Deployment of one of our processes. Takes root, component, settings (a map, beside those of
      every process); and optionally pipeline (whose workers they are), replicas (omitted for what the operator scales), serves (whether
-     clients call it), strategy, image (which of the values), args, serviceAccount. */}}
+     clients call it), private (whether it also serves staff, on a port of their own), strategy, image (which of the values), args, serviceAccount. */}}
 {{- define "shortlist.deployment" -}}
 {{- $values := index .root.Values .component -}}
 {{- $image := index .root.Values (.image | default "image") -}}
 {{- $base := include "shortlist.settings" .root | fromYaml -}}
 {{- if .serves }}{{- $_ := set $base "SHORTLIST_METRICS_PORT" 8001 }}{{- end -}}
+{{- if .private }}{{- $_ := merge $base (dict "SHORTLIST_PRIVATE_PORT" 8002 "SHORTLIST_PRIVATE_HOST" "0.0.0.0") }}{{- end -}}
 {{- $env := merge (include "shortlist.strings" $values.env | fromYaml) .settings $base -}}
 {{- if and (hasKey .settings "READER_DATABASE_URL") (not .root.Values.postgres.existingSecret) -}}
 {{- $_ := unset $env "DATABASE_URL" -}}{{/* Who only reads has no password that writes. */}}
@@ -177,6 +178,9 @@ spec:
             {{- if .serves }}
             - {name: http, containerPort: 8000}
             - {name: health, containerPort: 8001}
+            {{- if .private }}
+            - {name: private, containerPort: 8002}
+            {{- end }}
             {{- else }}
             - {name: health, containerPort: 8000}
             {{- end }}

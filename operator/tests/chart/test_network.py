@@ -9,7 +9,7 @@ import pytest
 from shortlist.domain.pipeline import parse_pipeline
 from shortlist_operator.desired import worker_deployment
 from support.chart import RELEASE, objects, of_kind, pod_templates
-from support.scenarios import BY_URL, EVERYTHING_ON, SCENARIOS
+from support.scenarios import BY_URL, EVERYTHING_ON, PRIVATE, SCENARIOS
 
 Labels = dict[str, str]
 Pods = dict[str, Labels]
@@ -116,6 +116,17 @@ def test_everybody_may_call_ingest_and_only_ingest(caller: str) -> None:
     assert may_call({}, caller, "ingest", 8000)
     for called in ("worker", "maintenance", "dashboard", "operator", "postgres", "redis"):
         assert not may_call({}, caller, called, 8000), called
+
+
+def test_only_whom_it_is_for_reaches_the_private_port() -> None:
+    """Of its own accord nobody does."""
+    on = {"private": {"enabled": True}}
+    for caller in (*OUTSIDE, "gateway", INTERNET, "test", "prometheus"):
+        assert not may_call(on, caller, "ingest", 8002), caller
+    assert may_call(PRIVATE, "gateway", "ingest", 8002)
+    assert may_call(PRIVATE, "gateway", "ingest", 8000)
+    assert not may_call(PRIVATE, "stranger", "ingest", 8002)
+    assert not may_call(PRIVATE, "prometheus", "ingest", 8002)
 
 
 def test_pages_are_fetched_by_ingest() -> None:

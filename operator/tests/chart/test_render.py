@@ -15,13 +15,23 @@ from typer.main import get_command
 
 from shortlist.cli import app
 from shortlist.domain.pipeline import SimulatedScorer, parse_pipeline
+from shortlist.ingest.listeners import public_groups
 from shortlist.probes import always_ok, probe_routes
 from shortlist.settings import PROCESSES as SETTINGS
 from shortlist.settings import CommonSettings
 from shortlist_operator.desired import worker_environment
 from shortlist_operator.settings import OperatorSettings
-from support.chart import CHART, environment, merged, objects, of_kind, pod_templates, render
-from support.scenarios import BY_URL, CLAUDE, EVERYTHING_ON, SCENARIOS
+from support.chart import (
+    CHART,
+    RELEASE,
+    environment,
+    merged,
+    objects,
+    of_kind,
+    pod_templates,
+    render,
+)
+from support.scenarios import BY_URL, CLAUDE, EVERYTHING_ON, PRIVATE, SCENARIOS
 
 CUSTOM_KINDS = {"ScoringPipeline", "HTTPRoute", "PodMonitor", "PrometheusRule"}
 """Other projects' resources and ours: their schemas are not among Kubernetes's own."""
@@ -193,6 +203,50 @@ def test_probes_ask_for_pages_that_our_processes_have() -> None:
             asked = container[f"{probe}Probe"]["httpGet"]
             assert asked["path"] in pages
             assert asked["port"] in {port["name"] for port in container["ports"]}
+
+
+@scenarios
+def test_the_public_service_shows_what_its_installation_wants(values: dict[str, Any]) -> None:
+    """Metrics never; leaderboards and pages unless they have a Service of their own."""
+    rendered = objects(values)
+    settings = settings_of(pod_templates(rendered)["ingest"], "ingest")
+    shown = public_groups(settings)
+    is_private = values.get("private", {}).get("enabled", False)
+    assert shown >= {"clients", "probes"}
+    assert "metrics" not in shown
+    assert shown.isdisjoint({"leaderboard", "pages", "docs"}) is is_private
+    assert (settings.private_host == "0.0.0.0") is is_private
+    services = of_kind("Service", rendered)
+    assert (f"{RELEASE}-shortlist-private" in services) is is_private
+
+
+def test_what_is_public_goes_to_the_public_port_only() -> None:
+    rendered = objects(merged(EVERYTHING_ON, PRIVATE))
+    services = of_kind("Service", rendered)
+    (container,) = pod_templates(rendered)["ingest"]["spec"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"http": 8000, "health": 8001, "private": 8002}
+    public, private = (
+        services[f"{RELEASE}-shortlist{suffix}"]["spec"] for suffix in ("", "-private")
+    )
+    assert [ports[port["targetPort"]] for port in public["ports"]] == [8000]
+    assert [ports[port["targetPort"]] for port in private["ports"]] == [8002]
+    assert private.get("type", "ClusterIP") == "ClusterIP"
+    (ingress,) = of_kind("Ingress", rendered).values()
+    (route,) = of_kind("HTTPRoute", rendered).values()
+    backends = [path["backend"]["service"]["name"]
+                for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]]  # fmt: skip
+    backends += [ref["name"] for rule in route["spec"]["rules"] for ref in rule["backendRefs"]]
+    assert set(backends) == {f"{RELEASE}-shortlist"}
+
+
+def test_notes_say_where_the_pages_are_and_who_sees_them() -> None:
+    assert "port-forward svc/" in render(PRIVATE)["NOTES.txt"]
+    assert "-private 8002:80" in render(PRIVATE)["NOTES.txt"]
+    warning = "sees the names, scores and reasons of all candidates"
+    assert warning in render({"ingress": {"enabled": True}})["NOTES.txt"]
+    assert warning not in render(PRIVATE)["NOTES.txt"]
+    assert warning not in render()["NOTES.txt"]
 
 
 @scenarios

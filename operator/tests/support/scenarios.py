@@ -7,6 +7,7 @@ from typing import Any
 EVERYTHING_ON: dict[str, Any] = {
     "imagePullSecrets": [{"name": "registry"}],
     "service": {"type": "NodePort", "nodePort": 30080},
+    "private": {"enabled": True},
     "ingress": {
         "enabled": True, "className": "traefik", "annotations": {"example.com/timeout": 60},
         "host": "jobs.example.com", "tlsSecret": "jobs-tls",
@@ -49,9 +50,18 @@ BY_URL: dict[str, Any] = {
     "redis": {"enabled": False, "url": "rediss://cache.example.com:6380/0"},
 }
 
+PRIVATE: dict[str, Any] = {
+    "private": {"enabled": True},
+    "networkPolicy": {
+        "privateFrom": [{"namespaceSelector": {"matchLabels": {"name": "gateways"}}}]
+    },
+    "ingress": {"enabled": True},
+}
+
 SCENARIOS: dict[str, dict[str, Any]] = {
     "defaults": {},
     "everything on": EVERYTHING_ON,
+    "private": PRIVATE,
     "claude": CLAUDE,
     "existing servers by url": BY_URL,
     "existing servers by secret": {

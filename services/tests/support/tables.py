@@ -1,4 +1,4 @@
-"""The tables of metrics, Redis keys, values and alerts, made from what they describe.
+"""The tables of listeners, metrics, Redis keys, values and alerts, made from what they describe.
 
 ``uv run python services/tests/support/tables.py`` writes them; `test_docs.py` compares.
 """
@@ -17,6 +17,8 @@ from prometheus_client import metrics
 from prometheus_client.metrics import MetricWrapperBase
 
 from shortlist import telemetry
+from shortlist.ingest.listeners import ALL, HEALTH, ROUTES, public_groups
+from shortlist.settings import Settings
 from shortlist.storage import keys
 from shortlist_operator import metrics as operator_metrics
 
@@ -88,7 +90,20 @@ def alerts_table() -> str:
     return markdown_table(["alert", "severity", "says"], rows)
 
 
+def listeners_table() -> str:
+    """Each group of ingest's routes, and where it is served."""
+    arrangements = [Settings(), Settings(metrics_port=0), Settings(private_port=0)]
+    served = [*(public_groups(settings) for settings in arrangements), ALL, HEALTH]
+    rows = [
+        (words, *("yes" if group in groups else "404" for groups in served))
+        for group, words in ROUTES.items()
+    ]
+    public = ("public port, alone", "with a health port", "with a private port")
+    return markdown_table(["what", *public, "private port", "health port"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "docs/security.md": listeners_table,
     "docs/metrics.md": metrics_table,
     "docs/redis.md": redis_table,
     "docs/runbooks/README.md": alerts_table,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from shortlist.embedded.datadir import DataDirectory
+    from shortlist.embedded.listening import Listeners
     from shortlist.embedded.servers import EmbeddedPostgres, EmbeddedRedis
     from shortlist.settings import Settings
     from shortlist.urls import DatabaseUrl, RedisUrl
@@ -148,17 +149,16 @@ def migrate_program(around: Surroundings) -> Program:
 
 def ingest_program(
     around: Surroundings,
-    listener: socket.socket,
-    probes: socket.socket,
+    listeners: Listeners,
     dashboard: socket.socket,
     migrated: asyncio.Event,
 ) -> Program:
     """The front door. Its listeners are the supervisor's, so that they are never closed in between.
 
-    Whether it is well is asked where no crowd of clients stands in the way (``probes``).
+    Whether it is well is asked where no crowd of clients stands in the way.
     It is started before the schema is there, and not asked whether it is ready before ``migrated``.
     """
-    answers = _answers(probes)
+    answers = _answers(listeners.health)
 
     async def is_ready() -> bool:
         await migrated.wait()
@@ -169,14 +169,21 @@ def ingest_program(
         "ingest",
         "ingest",
         environment={
-            "SHORTLIST_LISTEN_FD": str(listener.fileno()),
-            "SHORTLIST_METRICS_LISTEN_FD": str(probes.fileno()),
+            "SHORTLIST_LISTEN_FD": str(listeners.public.fileno()),
+            "SHORTLIST_METRICS_LISTEN_FD": str(listeners.health.fileno()),
+            **_private(listeners),
             "SHORTLIST_DASHBOARD_URL": f"http://127.0.0.1:{dashboard.getsockname()[1]}",
         },
-        sockets=(listener.fileno(), probes.fileno()),
+        sockets=tuple(listener.fileno() for listener in listeners.all),
         is_ready=is_ready,
         drain_seconds=drain_seconds + _DRAIN_MARGIN_SECONDS,
     )
+
+
+def _private(listeners: Listeners) -> dict[str, str]:
+    if listeners.private is None:
+        return {}
+    return {"SHORTLIST_PRIVATE_LISTEN_FD": str(listeners.private.fileno())}
 
 
 def dashboard_program(around: Surroundings, listener: socket.socket) -> Program:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from shortlist.domain.scaling import Decision
     from shortlist.embedded.child import Program
     from shortlist.embedded.datadir import DataDirectory
+    from shortlist.embedded.listening import Listeners
     from shortlist.embedded.observe import Observer
     from shortlist.embedded.processes import Surroundings
     from shortlist.embedded.scaler import Scaler
@@ -111,8 +112,7 @@ class Supervisor:
     async def start(
         self,
         workers: Mapping[PipelineName, int],
-        listener: socket.socket,
-        probes: socket.socket,
+        listeners: Listeners,
         dashboard: socket.socket,
     ) -> None:
         """Start everything up to ingest's readiness; raises `StartError` or `ServerError`."""
@@ -120,9 +120,7 @@ class Supervisor:
         # Both spend a second or more on imports: that is done when Postgres is there.
         migration = self._start_migration() if self._is_new else None
         migrated = asyncio.Event()
-        ingest = self._start(
-            processes.ingest_program(self._around, listener, probes, dashboard, migrated)
-        )
+        ingest = self._start(processes.ingest_program(self._around, listeners, dashboard, migrated))
         await self._open_eyes(self._around)
         for server in self._servers:
             await self._until_ready(server, _SERVER_READY_SECONDS, tries=1)

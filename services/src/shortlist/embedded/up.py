@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from shortlist.domain.application import PipelineName
     from shortlist.domain.pipeline import ScoringPipeline
     from shortlist.embedded.datadir import DataDirectory
+    from shortlist.embedded.listening import Listeners
     from shortlist.embedded.machine import Machine
     from shortlist.embedded.view import View
     from shortlist.settings import Settings
@@ -97,10 +98,7 @@ async def run(
                 stack.enter_context, datadir.opened(data or DEFAULT_DATA)
             )
             directory.refuse_a_full_disk()
-            listener = stack.enter_context(listening.listen(settings))
-            probes = stack.enter_context(
-                socket.create_server((_LOOPBACK, settings.metrics_port or 0))
-            )
+            listeners = stack.enter_context(listening.listening(settings))
             dashboard = stack.enter_context(socket.create_server((_LOOPBACK, 0)))
             up = Up(settings, directory, pipelines, screen, stops)
             _say(
@@ -108,7 +106,7 @@ async def run(
                 memory_bound(read, workers, found),
                 machine.few_files(found, settings.connection_limit, OWN_FILES),
             )
-            return await up.run(listener, probes, dashboard, demo=demo)
+            return await up.run(listeners, dashboard, demo=demo)
     except BadPipelineFileError as error:
         return _refuse(screen, error, EXIT_USAGE)
     except (StartError, ServerError, datadir.DataDirectoryError) as error:
@@ -145,28 +143,19 @@ class Up:
         self._chores_at = 0.0
         screen.log = data.log("up")
 
-    async def run(
-        self,
-        listener: socket.socket,
-        probes: socket.socket,
-        dashboard: socket.socket,
-        *,
-        demo: bool,
-    ) -> int:
+    async def run(self, listeners: Listeners, dashboard: socket.socket, *, demo: bool) -> int:
         """Start, serve, drain."""
-        self._url = listening.url(listener)
+        self._url = listening.url(listeners.public)
         self._screen.say(f"Starting; everything is kept in {self._data.root}.")
         for sentence in _servers_of_others(self._settings):
             self._screen.say(sentence)
-        starting = asyncio.create_task(
-            self._supervisor.start(self._workers, listener, probes, dashboard)
-        )
+        starting = asyncio.create_task(self._supervisor.start(self._workers, listeners, dashboard))
         try:
             if await self._unless_stopped(starting):
                 self._phase = "running"
                 took = time.monotonic() - self._started_at
                 self._screen.say(f"Ready at {self._url} after {took:.1f} s.")
-                _say(self._screen, listening.exposure(listener))
+                _say(self._screen, *listeners.sentences())
                 self._screen.say(f"Other commands: {_program()} --data {self._quoted} COMMAND")
                 demo_url = self._url if demo else None
                 await self._supervisor.start_the_rest(self._workers, dashboard, demo_url)
@@ -176,7 +165,7 @@ class Up:
         except BaseException:
             await self._supervisor.stop_now()
             raise
-        listener.close()  # who comes now is refused, and not left waiting
+        listeners.close_for_clients()
         return await self._end()
 
     async def _unless_stopped(self, starting: asyncio.Task[None]) -> bool:

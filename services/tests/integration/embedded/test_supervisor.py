@@ -9,6 +9,7 @@ import pytest
 
 from shortlist.domain.application import DEFAULT_PIPELINE
 from shortlist.embedded import datadir, machine
+from shortlist.embedded.listening import listening
 from shortlist.embedded.pipelines import fitted, read_pipelines
 from shortlist.embedded.supervisor import Supervisor
 from shortlist.settings import Settings
@@ -29,8 +30,7 @@ async def supervised(
     told: list[str] = []
     with (
         datadir.opened(directory) as data,
-        socket.create_server(("127.0.0.1", 0)) as listener,
-        socket.create_server(("127.0.0.1", 0)) as probes,
+        listening(settings.model_copy(update={"port": 0})) as listeners,
         socket.create_server(("127.0.0.1", 0)) as dashboard,
     ):
         read = read_pipelines([], settings)
@@ -40,7 +40,7 @@ async def supervised(
         supervisor = Supervisor(data, settings, pipelines, told.append)
         wanted = {DEFAULT_PIPELINE: workers}
         try:
-            await supervisor.start(wanted, listener, probes, dashboard)
+            await supervisor.start(wanted, listeners, dashboard)
             await supervisor.start_the_rest(wanted, dashboard, None)
             yield supervisor
         finally:
