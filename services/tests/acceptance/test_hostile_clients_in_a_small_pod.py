@@ -30,8 +30,10 @@ LIMIT_BYTES = 512 << 20
 MANY = 10_000
 OTHER_FILES = 1_500
 HEALTHY_SECONDS = 0.1
-"""Within which 99 of 100 probes are answered, beside what an idle process takes on this machine at
-the same time: `shortlist.probes` has the arithmetic."""
+"""Within which 99 of 100 probes are answered: `shortlist.probes` has the arithmetic. What is
+missing there is a machine with more to do than cores. An idle process, asked at the same moments,
+tells how long each step of an answer then waits for a core; where Python's lock is in the way, its
+holder has to wait for one as well. So twice that is not the attack's doing."""
 HONEST = {200, 202, 400, 408, 413, 431, 503}
 HOLD_SECONDS = 1.0
 PROBES = 100
@@ -169,8 +171,8 @@ async def test_hostile_clients_in_a_small_pod(servers: Servers, own_place: Place
                 assert set(one.posts) <= {0, 202, 503}, what
                 assert one.posts.count(202) > len(one.posts) / 2, what
                 assert set(one.health.statuses) == {200}, what
-                late = one.health.percentile(99) - one.idle.percentile(99)
-                assert late <= HEALTHY_SECONDS, what
+                waits_for_cores = 2 * one.idle.percentile(99)
+                assert one.health.percentile(99) <= HEALTHY_SECONDS + waits_for_cores, what
                 await until(lambda: accepts(one), within_seconds=20, what=f"goes on after {what}")
             await backlog(one, servers, min(count, 4_000))
         finally:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import math
 import sys
 import time
 from contextlib import asynccontextmanager
@@ -38,7 +39,7 @@ class Answers:
     def percentile(self, percent: float) -> float:
         """The time within which so many of a hundred were answered."""
         ranked = sorted(self.seconds)
-        return ranked[min(len(ranked) - 1, int(len(ranked) * percent / 100))]
+        return ranked[math.ceil(len(ranked) * percent / 100) - 1]
 
 
 @asynccontextmanager
