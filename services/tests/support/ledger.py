@@ -8,6 +8,7 @@ one: the simulated scorer's depends on the payload only.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -20,10 +21,11 @@ import aiohttp
 from shortlist.domain.scoring import score_of_payload
 from shortlist.storage import postgres
 from shortlist.storage.faults import is_outage
+from support.contract import flaw
 from support.waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection, Mapping
     from types import TracebackType
 
     import asyncpg
@@ -35,7 +37,7 @@ _REQUEST_TIMEOUT_SECONDS = 15.0
 _MOST_AT_ONCE = 200
 
 _BOOKS = """
-SELECT a.id, a.payload, r.status, r.score, r.attempt,
+SELECT a.id, a.payload, r.status, r.score, r.reason, r.attempt,
        coalesce(l.scored, 0) AS scored, coalesce(l.other, 0) AS other
 FROM applications a
 LEFT JOIN results r ON r.application_id = a.id
@@ -67,8 +69,15 @@ class Ledger:
     def __init__(self, ingest_url: str, database_url: str) -> None:
         """Books are kept in memory, and compared with the database by `settle`."""
         self.accepted: dict[UUID, str] = {}
-        self.refused: set[str] = set()
-        """Payloads that were answered, and not with 202; those sent with a key may yet be."""
+        self.refused: dict[str, float] = {}
+        """Payloads that were answered, and not with 202, and when (monotonic seconds).
+
+        Those sent with a key may yet be accepted.
+        """
+        self.fates: dict[str, str] = {}
+        """Payloads that are to fail, and how the reason begins."""
+        self.flaws: list[str] = []
+        """Refusals that are not as the contract has them."""
         self.answers: Counter[int] = Counter()
         self._ingest_url = ingest_url
         self._database_url = database_url
@@ -92,19 +101,24 @@ class Ledger:
         assert self._session is not None
         await self._session.close()
 
-    async def post(self, *, key: str | None = None, prefix: str = "") -> Answer:
-        """Submit one application whose payload nobody has submitted before."""
+    async def post(self, *, key: str | None = None, prefix: str = "", fate: str = "") -> Answer:
+        """Submit one application whose payload was not submitted before.
+
+        ``fate``: it is to fail, for a reason that begins so.
+        """
         self._posted += 1
         payload = f"{prefix}{self._run}-{self._posted if key is None else key}"
+        if fate:
+            self.fates[payload] = fate
         headers = {} if key is None else {"Idempotency-Key": key}
         body = {"candidate": "Ada", "payload": payload}
         answer, reply = await self._send(body, headers)
         self.answers[answer.status] += 1
         if answer.status == 202:
             self.accepted[UUID(reply["id"])] = payload
-            self.refused.discard(payload)
+            self.refused.pop(payload, None)
         elif answer.status != NO_ANSWER:
-            self.refused.add(payload)
+            self.refused[payload] = time.monotonic()
         return answer
 
     async def insist(self, key: str, *, within_seconds: float = PATIENCE_SECONDS) -> None:
@@ -123,8 +137,11 @@ class Ledger:
         url = f"{self._ingest_url}/applications"
         try:
             async with self._session.post(url, json=body, headers=headers) as reply:
-                content = await reply.json() if reply.status == 202 else None
+                text = await reply.read()
                 seconds = time.monotonic() - started
+                if (wrong := flaw(reply.status, reply.headers, text)) is not None:
+                    self.flaws.append(wrong)
+                content = json.loads(text) if reply.status == 202 else None
                 return Answer(reply.status, dict(reply.headers), seconds), content
         except (aiohttp.ClientError, OSError):
             return Answer(NO_ANSWER, {}, time.monotonic() - started), None
@@ -209,14 +226,28 @@ class Ledger:
         lost = self.accepted.keys() - {row["id"] for row in rows}
         assert not lost, f"lost: {len(lost)} of {len(self.accepted)} applications that got 202"
         assert not unfinished, f"unfinished: {unfinished} applications after {within_seconds} s"
-        _audit(rows)
+        _audit(rows, self.fates)
+        assert not self.flaws, f"not the contract's: {len(self.flaws)} refusals, {self.flaws[0]}"
 
-    async def assert_nothing_is_half_done(self) -> None:
-        """Whoever was refused has left nothing behind."""
-        rows = await self.query(
-            "SELECT id FROM applications WHERE payload = ANY($1)", sorted(self.refused)
+    async def assert_nothing_is_half_done(
+        self, unconfirmed: Collection[tuple[float, float]] = ()
+    ) -> None:
+        """What was refused has left nothing behind.
+
+        ``unconfirmed``: from when to when Postgres was away; it may have committed what was under
+        way, and said so to no one.
+        """
+        known = [
+            payload
+            for payload, at in self.refused.items()
+            if not any(since <= at <= until for since, until in unconfirmed)
+        ]
+        rows = await self.query("SELECT payload FROM applications WHERE payload = ANY($1)", known)
+        ages = sorted(f"{time.monotonic() - self.refused[row['payload']]:.1f}" for row in rows)
+        assert not rows, (
+            f"half done: {len(rows)} applications were refused and are there, "
+            f"refused {', '.join(ages)} s ago"
         )
-        assert not rows, f"half done: {len(rows)} applications were refused and are there"
 
     async def _wait_for_the_end(self, within_seconds: float) -> int:
         deadline = time.monotonic() + within_seconds
@@ -235,8 +266,17 @@ class Ledger:
             return -1  # Postgres is just being broken by the test
 
 
-def _audit(rows: list[asyncpg.Record]) -> None:
-    """Each application has one score, written once, and the right one."""
+def _audit(rows: list[asyncpg.Record], fates: Mapping[str, str]) -> None:
+    """Each application has one end, written once: the right score, or the fate that it has."""
+    doomed = [row for row in rows if row["payload"] in fates]
+    for row in doomed:
+        reason = row["reason"] or row["status"]
+        assert reason.startswith(fates[row["payload"]]), f"another fate: {reason}"
+        assert (row["scored"], row["other"]) == (0, 1), "a failure without exactly one entry"
+    _audit_scores([row for row in rows if row["payload"] not in fates])
+
+
+def _audit_scores(rows: list[asyncpg.Record]) -> None:
     twice = [row["id"] for row in rows if row["scored"] > 1]
     assert not twice, f"scored more than once: {len(twice)} applications"
     failed = [row["id"] for row in rows if row["status"] != "scored"]

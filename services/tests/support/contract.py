@@ -1,0 +1,42 @@
+"""What every refusal of ingest looks like, whatever was asked (docs/http.md)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SAY_WHEN = {429, 503}
+"""They tell in ``Retry-After`` when to try again."""
+
+
+def flaw(status: int, headers: Mapping[str, str], body: bytes) -> str | None:
+    """What is wrong with an answer; None when it is a success, or refused as promised."""
+    if status < 400:
+        return None
+    try:
+        error = json.loads(body)["error"]
+        told = isinstance(error["message"], str) and isinstance(error["code"], str)
+    except (ValueError, KeyError, TypeError):
+        told = False
+    if not told:
+        return f"{status} without a message and a code: {body[:200]!r}"
+    return _flaw_of_wait(status, {name.lower(): value for name, value in headers.items()})
+
+
+def _flaw_of_wait(status: int, headers: Mapping[str, str]) -> str | None:
+    wait = headers.get("retry-after", "")
+    if status in SAY_WHEN and not (wait.isdecimal() and int(wait) >= 1):
+        return f"{status} with Retry-After {wait!r}"
+    return None
+
+
+def flaw_of_raw(answer: bytes) -> str | None:
+    """The same of the first answer in what came from a socket."""
+    head, _, rest = answer.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    body = rest[: int(headers.get("content-length", 0))]
+    return flaw(int(first.split(" ", 2)[1]), headers, body)
