@@ -41,7 +41,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedd
     )
     server.start()
     reaper.entrust(server.process)
-    asyncio.run(migrated(server))
+    asyncio.run(migrated(server.url))
     yield server
     server.stop()
 

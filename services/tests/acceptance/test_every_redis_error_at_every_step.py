@@ -9,7 +9,7 @@ import pytest
 
 from shortlist.domain.application import ConnectionMode
 from support.place import Place
-from support.redis_proxy import RedisProxy
+from support.redis_proxy import ERRORS, RedisProxy
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -19,19 +19,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-ERRORS = (
-    "READONLY You can't write against a read only replica.",
-    "LOADING Redis is loading the dataset in memory",
-    "BUSY Redis is busy running a script.",
-    "NOREPLICAS Not enough good replicas to write.",
-    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
-    "OOM command not allowed when used memory > 'maxmemory'.",
-    "MISCONF Redis is configured to save RDB snapshots",
-    "CLUSTERDOWN Hash slot not served",
-    "MOVED 3999 127.0.0.1:1",
-    "NOPERM User x has no permissions to run this command",
-    "WRONGTYPE Operation against a key holding the wrong kind of value",
-)
 STEPS = {
     "XREADGROUP": "a worker pulls",
     "HSET": "a worker beats",

@@ -14,7 +14,7 @@ import pytest
 
 from shortlist.domain.application import ConnectionMode
 from support.place import Place
-from support.postgres_proxy import PostgresProxy
+from support.postgres_proxy import EVERYONES, SERVERS, PostgresProxy
 from support.stack import status_of
 from support.waiting import until
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-SERVERS = ("08006", "25006", "40001", "40P01", "53100", "53300", "55P03", "57014", "57P01", "XX000")
-EVERYONES = ("42501", "42P01")
 ITEMS_AND_BUGS = ("22021", "22P05", "23505", "23514", "54000", "P0001")
 
 MAINTENANCE_MEETS = ("25006", "53100", "57P01", "42501")

@@ -11,9 +11,8 @@ import pytest
 
 from shortlist.domain.application import ConnectionMode
 from shortlist.storage import migrate
-from support.postgreses import Postgres, postgreses
+from support.postgreses import postgreses
 from support.switch import Switch
-from support.waiting import until
 from support.whole import WHOLE_AGAIN_SECONDS, everything, is_whole, says_the_truth
 
 if TYPE_CHECKING:
@@ -47,20 +46,9 @@ async def fails_over(
             await new.lead()
             name.target = new.port
             if how == "left as it is":
-                await is_left_alone(old)
+                await old.is_left_alone(WHOLE_AGAIN_SECONDS)
             await says_the_truth(run)
             await is_whole(run)
-
-
-async def is_left_alone(old: Postgres) -> None:
-    """Nobody has a connection to it any more."""
-
-    async def look() -> bool:
-        return not await old.ask(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'shortlist-%'"
-        )
-
-    await until(look, within_seconds=WHOLE_AGAIN_SECONDS, what="the old server is used no more")
 
 
 @pytest.mark.slow

@@ -12,16 +12,12 @@ import pytest
 from shortlist.domain.application import ConnectionMode
 from support.switch import Switch
 from support.valkeys import Valkey, sentinels, valkeys
-from support.waiting import until
 from support.whole import WHOLE_AGAIN_SECONDS, everything, is_whole, says_the_truth
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 MODES = get_args(ConnectionMode)
-
-_IDLE_SECONDS = 3
-"""Every process uses its connections each second, and a subscription too."""
 
 
 async def fails_over(
@@ -47,18 +43,7 @@ async def fails_over(
         await says_the_truth(run)
         await is_whole(run)
         if how == "left as it is":
-            await is_left_alone(old)
-
-
-async def is_left_alone(old: Valkey) -> None:
-    """Nobody speaks to it any more but who asks."""
-
-    async def look() -> bool:
-        clients = (await old.ask("CLIENT", "LIST")).splitlines()
-        words = [dict(w.partition("=")[::2] for w in client.split()) for client in clients]
-        return all(int(w["idle"]) > _IDLE_SECONDS for w in words if w["cmd"] != "client|list")
-
-    await until(look, within_seconds=WHOLE_AGAIN_SECONDS, what="the old server is used no more")
+            await old.is_left_alone(WHOLE_AGAIN_SECONDS)
 
 
 @pytest.mark.slow

@@ -34,6 +34,7 @@ Kind = Literal[
     "cut_off",  # max_tokens
     "malformed",  # text that is not the JSON that was asked for
     "out_of_range",
+    "nul_reply",  # a rationale with a character that Postgres cannot hold
     "not_a_message",  # 200 with a proxy's HTML
     "slow",
     "bad_request",
@@ -203,7 +204,8 @@ def _error(behaviour: Behaviour, headers: dict[str, str]) -> web.Response:
 
 def _message(kind: Kind, model: str, payload: str) -> dict[str, Any]:
     score = 1000.0 if kind == "out_of_range" else score_of_payload(payload)
-    text = json.dumps({"rationale": "It depends on the payload alone.", "score": score})
+    rationale = "It says \0." if kind == "nul_reply" else "It depends on the payload alone."
+    text = json.dumps({"rationale": rationale, "score": score})
     if kind == "cut_off":
         text = text[:20]
     if kind == "malformed":

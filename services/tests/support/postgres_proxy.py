@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+SERVERS = ("08006", "25006", "40001", "40P01", "53100", "53300", "55P03", "57014", "57P01", "XX000")
+"""SQLSTATEs that are the server's trouble: the step is done again."""
+
+EVERYONES = ("42501", "42P01")
+"""Those that would meet every step: it is done again, more slowly."""
+
 _SSL_REQUEST, _GSS_REQUEST, _CANCEL_REQUEST = 80877103, 80877104, 80877102
 
 

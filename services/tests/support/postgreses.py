@@ -13,11 +13,12 @@ from shortlist.embedded import programs
 from shortlist.embedded.binaries import postgres_binary
 from shortlist.embedded.servers import EmbeddedPostgres
 from support import reaper
-from support.servers import freeze, kill
+from support.servers import freeze, kill, stop, thaw
 from support.stack import free_port
 from support.waiting import until
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import AsyncIterator
     from pathlib import Path
 
@@ -72,7 +73,8 @@ class Postgres:
 
     async def ask(self, sql: str, *, database: str = "shortlist") -> Any:
         """The first value that it answers."""
-        connection = await asyncpg.connect(self.url(database=database))
+        isolation = {"default_transaction_isolation": "read committed"}  # a standby has no other
+        connection = await asyncpg.connect(self.url(database=database), server_settings=isolation)
         try:
             return await connection.fetchval(sql)
         finally:
@@ -97,10 +99,33 @@ class Postgres:
         await self.ask("ALTER SYSTEM SET default_transaction_read_only = on")
         await self.ask("SELECT pg_reload_conf()")
 
+    async def is_left_alone(self, within_seconds: float) -> None:
+        """Wait until none of our processes has a connection to it.
+
+        A backend that waits for its standby does not notice that its client has gone.
+        """
+
+        async def look() -> bool:
+            return not await self.ask(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'shortlist-%'"
+                " AND wait_event IS DISTINCT FROM 'SyncRep'"
+            )
+
+        await until(look, within_seconds=within_seconds, what="the old server is used no more")
+
     def freeze(self) -> None:
         """Stop it with all its backends: connections stay open and nothing answers."""
         assert self._server.process is not None
         freeze(self._server.process.pid)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._server.process is not None
+        thaw(self._server.process.pid)
+
+    async def stop(self, how: signal.Signals) -> None:
+        """Stop it: SIGINT is a fast shutdown, SIGQUIT a crash. `start` brings it back."""
+        await stop(self._server, how)
 
     def kill(self) -> None:
         """End it with all its backends, whatever state it is in."""

@@ -24,6 +24,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+ERRORS = (
+    "READONLY You can't write against a read only replica.",
+    "LOADING Redis is loading the dataset in memory",
+    "BUSY Redis is busy running a script.",
+    "NOREPLICAS Not enough good replicas to write.",
+    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+    "OOM command not allowed when used memory > 'maxmemory'.",
+    "MISCONF Redis is configured to save RDB snapshots",
+    "CLUSTERDOWN Hash slot not served",
+    "MOVED 3999 127.0.0.1:1",
+    "NOPERM User x has no permissions to run this command",
+    "WRONGTYPE Operation against a key holding the wrong kind of value",
+)
+"""What Redis and Valkey say when it is not the command's fault; and one that is."""
+
 _CALLED = re.compile(r"call\('([A-Z]+)'")
 _SUBSCRIBES = {"SUBSCRIBE", "PSUBSCRIBE"}
 _HANDSHAKE = {"AUTH", "HELLO", "SELECT", "CLIENT"}

@@ -37,7 +37,7 @@ class Servers:
             EmbeddedRedis(directory / "redis", binary=redis_binary),
         )
         await asyncio.gather(servers.start_postgres(), servers.start_redis())
-        await migrated(servers.postgres)
+        await migrated(servers.postgres.url)
         return servers
 
     async def start_postgres(self) -> None:
@@ -47,11 +47,7 @@ class Servers:
 
     async def stop_postgres(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop it: SIGINT is a fast shutdown; SIGQUIT and SIGKILL are crashes."""
-        process = self.postgres.process
-        assert process is not None
-        family = _family(process.pid)
-        await asyncio.to_thread(self.postgres.stop, how)
-        await _all_gone(family)
+        await stop(self.postgres, how)
 
     async def start_redis(self) -> None:
         """Start it, with the data that it had."""
@@ -75,12 +71,12 @@ class Servers:
     def freeze_postgres(self) -> None:
         """Stop it with all its backends: connections stay open and nothing answers."""
         assert self.postgres.process is not None
-        _signal_all(_family(self.postgres.process.pid), signal.SIGSTOP)
+        freeze(self.postgres.process.pid)
 
     def thaw_postgres(self) -> None:
         """Let it go on."""
         assert self.postgres.process is not None
-        _signal_all(_family(self.postgres.process.pid), signal.SIGCONT)
+        thaw(self.postgres.process.pid)
 
     async def stop(self) -> None:
         """Stop both, in whatever state they are."""
@@ -121,9 +117,22 @@ async def terminate_backends(database_url: str, *, of: str = "") -> int:
     return len(ended)
 
 
+async def stop(server: EmbeddedPostgres, how: signal.Signals) -> None:
+    """End a Postgres; returns when its backends are gone, too."""
+    assert server.process is not None
+    family = _family(server.process.pid)
+    await asyncio.to_thread(server.stop, how)
+    await _all_gone(family)
+
+
 def freeze(pid: int) -> None:
     """Stop a server with all its children."""
     _signal_all(_family(pid), signal.SIGSTOP)
+
+
+def thaw(pid: int) -> None:
+    """Let it go on."""
+    _signal_all(_family(pid), signal.SIGCONT)
 
 
 def kill(pid: int) -> None:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from shortlist.storage import migrate, postgres, roles
 from shortlist.storage.roles import Login
 
-if TYPE_CHECKING:
-    from shortlist.embedded.servers import EmbeddedPostgres
-
 SERVICE = Login("shortlist_service", "of the services")
 
 
-async def migrated(server: EmbeddedPostgres) -> None:
+async def migrated(url: str) -> None:
     """A new server, with the schema and the role of the services as a release has them."""
-    await migrate.migrate(server.url)
-    connection = await postgres.connect(server.url, application_name="test")
+    await migrate.migrate(url)
+    connection = await postgres.connect(url, application_name="test")
     await roles.ensure(connection, service=SERVICE, reader=None)
     await connection.close()
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+_IDLE_SECONDS = 3
+"""Every process of ours uses its connections each second, and a subscription too."""
+
 
 class Valkey:
     """One server on a TCP port of this machine."""
@@ -91,10 +94,29 @@ class Valkey:
 
         await until(look, what="the replica has caught up")
 
+    async def is_left_alone(self, within_seconds: float) -> None:
+        """Wait until no connection is used any more but the one that asks."""
+
+        async def look() -> bool:
+            clients = (await self.ask("CLIENT", "LIST")).splitlines()
+            words = [dict(w.partition("=")[::2] for w in client.split()) for client in clients]
+            return all(int(w["idle"]) > _IDLE_SECONDS for w in words if w["cmd"] != "client|list")
+
+        await until(look, within_seconds=within_seconds, what="the old server is used no more")
+
     def freeze(self) -> None:
         """Stop it: connections stay open and nothing answers."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    async def stop(self, how: signal.Signals) -> None:
+        """Stop it: SIGTERM saves what it has, SIGKILL is a crash. `start` brings it back."""
+        await asyncio.to_thread(programs.stop, self._process, how)
 
     def kill(self) -> None:
         """End it, whatever state it is in."""
