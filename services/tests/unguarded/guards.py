@@ -115,9 +115,20 @@ def _deadly_payloads() -> None:
     )
 
 
+def _deadly_to_claude() -> None:
+    from deadly import deadly  # noqa: PLC0415 (found by PYTHONPATH, in the process that starts)
+
+    from shortlist.worker.scorers.claude import ClaudeScorer  # noqa: PLC0415 (as above)
+
+    replace("shortlist.worker.scorers.claude:ClaudeScorer.score", deadly(ClaudeScorer.score))
+
+
 GUARDS["deadly_payloads"] = _deadly_payloads
+GUARDS["deadly_to_claude"] = _deadly_to_claude
 GUARDS["hangs_soon"] = lambda: replace("shortlist.worker.watchdog:HANGING_SECONDS", 3.0)
 """Not a guard: the watchdog, sooner than in 20 s."""
+GUARDS["hangs_in_10_s"] = lambda: replace("shortlist.worker.watchdog:HANGING_SECONDS", 10.0)
+"""Not a guard either: longer than a test stops a worker."""
 GUARDS["watchdog"] = lambda: replace(
     "shortlist.worker.watchdog:faulthandler.dump_traceback_later", lambda *_, **__: None
 )
@@ -135,6 +146,13 @@ def _asks_again_soon() -> None:
     for module in ("canary", "claude_errors"):
         for name in ("REFUSED_SECONDS", "UNREACHABLE_SECONDS"):
             replace(f"shortlist.worker.scorers.{module}:{name}", 2.0)
+
+
+def _waits_are_short() -> None:
+    """Not a guard: what a model asks for by ``Retry-After`` is bounded, at 5 s instead of 5 min."""
+    replace("shortlist.domain.scoring:LONGEST_PAUSE_SECONDS", 5.0)  # before others import it
+    replace("shortlist.worker.scorers.claude_errors:THROTTLED_SECONDS", 3.0)
+    _asks_again_soon()
 
 
 def _refusals_are_everyones() -> None:
@@ -166,6 +184,7 @@ def _backoff() -> None:
 
 
 GUARDS["asks_again_soon"] = _asks_again_soon
+GUARDS["waits_are_short"] = _waits_are_short
 GUARDS["refusals_are_everyones"] = _refusals_are_everyones
 GUARDS["one_asks_again"] = _one_asks_again
 GUARDS["backoff"] = _backoff
