@@ -63,7 +63,7 @@ async def remove_idempotency_keys(
         scoped AS (
             DELETE FROM scoped_idempotency_keys WHERE (route, pipeline, key) IN (
                 SELECT route, pipeline, key FROM scoped_idempotency_keys
-                WHERE created_at >= $1 AND created_at < $2
+                WHERE created_at >= $1 AND created_at < $2 AND application_id < $4
                 ORDER BY created_at LIMIT $3)
             RETURNING created_at)
         -- What the other one still has is found again from there.
