@@ -24,6 +24,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from shortlist.domain.retry_after import retry_after_seconds
+from shortlist.reachable import trouble_with
 from shortlist.urls import without_credentials
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ async def run(
     error.
     """
     tell = Console(stderr=True)
-    if trouble := await _trouble_with(url):
+    if trouble := await trouble_with(url):
         _say(tell, trouble)
         return EXIT_FAILED
     tally = Tally()
@@ -239,20 +240,6 @@ def _wait_seconds(answer: httpx2.Response | None) -> float:
         least_seconds=LEAST_WAIT_SECONDS,
         longest_seconds=LONGEST_WAIT_SECONDS,
     )
-
-
-async def _trouble_with(url: str) -> str | None:
-    """Why there is no use in starting; None when something answers."""
-    try:
-        async with httpx2.AsyncClient(base_url=url, timeout=REQUEST_TIMEOUT_SECONDS) as http:
-            await http.get("/readyz")
-    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
-        return "--url is no address of an HTTP server, such as http://127.0.0.1:8000."
-    except httpx2.TransportError as error:
-        reason = str(error) or type(error).__name__
-        place = without_credentials(url)
-        return f"Nothing answers at {place} ({reason}). Start it with: shortlist up"
-    return None
 
 
 @contextlib.asynccontextmanager

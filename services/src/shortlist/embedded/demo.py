@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import sys
 from contextlib import suppress
 
 import httpx2
+
+from shortlist.reachable import trouble_with
 
 _RATE_PER_SECOND = 2.0
 _LONGEST_RETRY_SECONDS = 30.0
@@ -49,10 +52,16 @@ _SKILLS = (
 
 
 async def run(url: str) -> int:
-    """Send applications to ``url`` until told to stop."""
+    """Send applications to ``url`` until told to stop; the exit code.
+
+    1, with a sentence, when nothing answers there at the start.
+    """
     stop = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
+    if trouble := await trouble_with(url):
+        sys.stderr.write(f"shortlist: {trouble}\n")
+        return 1
     chance = random.Random()  # noqa: S311 (made-up applications)
     async with httpx2.AsyncClient(base_url=url, timeout=10) as client:
         while not stop.is_set():

@@ -12,6 +12,7 @@ from shortlist.domain.application import ApplicationId
 from shortlist.domain.sweep import NOTHING
 from shortlist.storage import applications, postgres, requeue
 from shortlist.storage.faults import Fault, fault_of
+from shortlist.storage.silence import unless_silent
 from shortlist.storage.text import clean
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from shortlist.settings import CommonSettings
     from shortlist.storage.postgres import Connection
+    from shortlist.urls import DatabaseUrl
 
 _BATCH = 1000
 _SHOWN = 10
@@ -36,17 +38,8 @@ async def run(
     Named ones are requeued all together or not at all. Prints how many; returns the exit code.
     """
     try:
-        connection = await postgres.connect(
-            settings.database_url,
-            application_name="shortlist-requeue",
-        )
-        try:
-            if ids:
-                count = await _requeue_named(connection, _parsed(ids))
-            else:
-                count = await _requeue_chosen(connection, pipeline, reason)
-        finally:
-            await postgres.close_quickly(connection)
+        work = _requeue(settings.database_url, ids, pipeline, reason)
+        count = await unless_silent(settings.database_url, work)
     except RefusedError as refusal:
         return _refuse(str(refusal))
     except Exception as error:
@@ -56,6 +49,18 @@ async def run(
         return _refuse(f"Postgres at DATABASE_URL cannot be used: {said}")
     typer.echo(f"Requeued {count} {'application' if count == 1 else 'applications'}.")
     return 0
+
+
+async def _requeue(
+    url: DatabaseUrl, ids: Sequence[str], pipeline: str | None, reason: str | None
+) -> int:
+    connection = await postgres.connect(url, application_name="shortlist-requeue")
+    try:
+        if ids:
+            return await _requeue_named(connection, _parsed(ids))
+        return await _requeue_chosen(connection, pipeline, reason)
+    finally:
+        await postgres.close_quickly(connection)
 
 
 async def _requeue_named(connection: Connection, ids: Sequence[ApplicationId]) -> int:

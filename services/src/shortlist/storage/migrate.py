@@ -18,6 +18,7 @@ from sqlalchemy.pool import NullPool
 from shortlist.storage import roles
 from shortlist.storage.fitness import UnfitDatabaseError, refuse_unfit
 from shortlist.storage.postgres import close_quickly, connect
+from shortlist.storage.silence import unless_silent
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -52,8 +53,12 @@ async def migrate_as_told(settings: MigrateSettings, revision: str = "head") -> 
     """Upgrade as the owner; then make and grant the roles that are told beside it.
 
     Returns and raises what `migrate` does, and `asyncpg.InsufficientPrivilegeError` when the owner
-    must not make a role that is missing.
+    must not make a role that is missing; `SilentServerError` when Postgres stops answering.
     """
+    return await unless_silent(settings.owner_url, _migrate_as_told(settings, revision))
+
+
+async def _migrate_as_told(settings: MigrateSettings, revision: str) -> tuple[str, str]:
     result = await migrate(settings.owner_url, revision)
     if settings.owner_database_url or settings.reader_database_url:
         connection = await connect(settings.owner_url, application_name="shortlist-migrate")
