@@ -7,9 +7,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 
 from support.api_server import ApiServer, refusal
+from support.kubeconfig import kubeconfig
 from support.stack import Service, status_of
 from support.waiting import until
 
@@ -48,20 +48,8 @@ async def test_an_api_server_that_refuses_for_long_does_not_end_it(tmp_path: Pat
 
 
 def environment(server: ApiServer, directory: Path) -> dict[str, str]:
-    named = {"name": "here"}
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "here",
-        "clusters": [named | {"cluster": {"server": server.url}}],
-        "users": [named | {"user": {}}],
-        "contexts": [named | {"context": {"cluster": "here", "user": "here"}}],
-    }
-    path = directory / "kubeconfig"
-    path.write_text(yaml.safe_dump(config), encoding="utf-8")
-    return {
+    return kubeconfig(server.url, directory) | {
         "PATH": os.environ["PATH"],
-        "KUBECONFIG": str(path),
         "SHORTLIST_HOST": "127.0.0.1",
         "DATABASE_URL": "postgresql://127.0.0.1:1/none",
         "REDIS_URL": "redis://127.0.0.1:1",

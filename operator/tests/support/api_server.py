@@ -29,6 +29,32 @@ _APPLY = "application/apply-patch+yaml"
 _CALLER = "X-Caller"
 _SUBRESOURCES = ("status", "scale")
 
+_GROUP, _VERSION = "shortlist.dev", "v1alpha1"
+_DISCOVERY: dict[str, Json] = {
+    "/api": {"versions": []},
+    "/apis": {
+        "groups": [
+            {
+                "name": _GROUP,
+                "versions": [{"version": _VERSION}],
+                "preferredVersion": {"version": _VERSION},
+            }
+        ]
+    },
+    f"/apis/{_GROUP}/{_VERSION}": {
+        "resources": [
+            {
+                "name": "scoringpipelines",
+                "singularName": "scoringpipeline",
+                "kind": "ScoringPipeline",
+                "namespaced": True,
+                "verbs": ["get", "list", "watch", "patch"],
+            }
+        ]
+    },
+}
+"""What there is, for a client that asks before it watches."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -118,7 +144,10 @@ class ApiServer:
         self.calls.append(call)
         if (refused := await self.arriving(call)) is not None:
             return refused
-        answer = self._serve(call)
+        if "watch" in call.query:
+            return await _tell_nothing(request)
+        known = _DISCOVERY.get(call.path)
+        answer = self._serve(call) if known is None else web.json_response(known)
         return await self.answering(call) or answer
 
     def _serve(self, call: Call) -> web.Response:
@@ -126,7 +155,7 @@ class ApiServer:
         parts = path.partition("/namespaces/")[2].split("/")
         if len(parts) == 2 and call.method == "GET":
             items = [thing for at, thing in self.objects.items() if at.startswith(f"{path}/")]
-            return web.json_response({"items": items})
+            return web.json_response({"items": items, "metadata": {"resourceVersion": "1"}})
         if call.method == "POST":
             name = call.body["metadata"]["name"]
             return self._create(f"{path}/{name}", call.body)
@@ -154,6 +183,14 @@ class ApiServer:
             return refusal(409, "the object has been modified")
         self.keep(path, thing)
         return web.json_response(self.objects[path])
+
+
+async def _tell_nothing(request: web.Request) -> web.StreamResponse:
+    """A watch that stalls; the operator lists now and then."""
+    stream = web.StreamResponse()
+    await stream.prepare(request)
+    await asyncio.Event().wait()
+    return stream
 
 
 @asynccontextmanager

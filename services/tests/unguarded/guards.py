@@ -102,6 +102,10 @@ def _deadline_of_the_batch() -> None:
 
 GUARDS["one_look_for_all"] = _each_looks_anew
 GUARDS["deadline_of_the_request"] = _deadline_of_the_batch
+GUARDS["read_deadline_of_the_page"] = lambda: replace(
+    "shortlist.dashboard.reader:READ_TIMEOUT_SECONDS", 10.0
+)
+GUARDS["check_deadline"] = lambda: replace("shortlist.probes:_CHECK_TIMEOUT_SECONDS", 10.0)
 GUARDS["page_deadline"] = lambda: replace("shortlist.ingest.pages:_ANSWER_SECONDS", 10.0)
 
 
@@ -208,6 +212,8 @@ def _trailers_are_headers() -> None:
 
 
 GUARDS["trailers"] = _trailers_are_headers
+GUARDS["silence"] = lambda: replace("shortlist.storage.silence:SILENCE_SECONDS", 1e9)
+GUARDS["first_answer"] = lambda: replace("shortlist.reachable:FIRST_ANSWER_SECONDS", 1e3)
 GUARDS["queue"] = lambda: replace("shortlist.http.protocol:QUEUE_LIMIT", 1 << 60)
 GUARDS["budget"] = lambda: replace("shortlist.http.budget:Budget.is_full", new=False)
 
@@ -246,11 +252,156 @@ def _all(*patches: Callable[[], object]) -> Callable[[], object]:
 
 _LEASE_END = " AND clock_timestamp() + make_interval(secs => "
 GUARDS["bounded_leases"] = _all(
-    _without("running_lease", _LEASE_END + "$2)", " AND 'infinity'"),
-    _without("take_lease", _LEASE_END + "2 * $3)", " AND 'infinity'"),
+    _without("running_lease", _LEASE_END + "$2)", _LEASE_END + "1e9 * $2)"),
+    _without("take_lease", _LEASE_END + "2 * $3)", _LEASE_END + "1e9 * $3)"),
 )
 GUARDS["bounded_retries"] = _all(
     _without("next_retry", "interval '10 min'", "interval '1000 years'"),
     _without("take_due_retries", "interval '10 min'", "interval '1000 years'"),
     _without("claim", "now() + interval '10 min'", "'infinity'"),
 )
+
+
+# --- clocks: docs/decisions/0024-clocks.md names one of these for each of its rows
+
+_CLAIMS_END = " AND clock_timestamp() + interval '6 s'"
+for _step in ("claim", "look", "dead_workers", "forget_workers"):
+    GUARDS[f"bounded_lease_at_{_step}"] = _without(_step, _CLAIMS_END, " AND 'infinity'")
+GUARDS["bounded_terms"] = _without("assert_lease", _LEASE_END + "$4)", _LEASE_END + "1e9 * $4)")
+
+
+def _given_up_now() -> None:
+    """Who gives the lease up says when, by a clock."""
+
+    async def give_up(connection: Any, lease: Any) -> None:
+        await connection.execute(
+            "UPDATE leases SET expires_at = clock_timestamp() WHERE term = $1", lease.term
+        )
+
+    replace("shortlist.storage.leases:give_up", give_up)
+
+
+GUARDS["given_up_on_any_clock"] = _given_up_now
+
+
+async def _does_nothing(*_: object) -> None: ...
+
+
+GUARDS["patrol"] = lambda: replace("shortlist.maintenance.sweep:Sweeps._patrol", _does_nothing)
+GUARDS["patrol_beyond_clocks"] = lambda: replace(
+    "shortlist.maintenance.sweep:Sweeps._look_at_odd_ids", _does_nothing
+)
+GUARDS["patience_after_a_step"] = lambda: replace(
+    "shortlist.storage.postgres:ServerClock.was_set_since", lambda *_: False
+)
+
+
+def _clock_is_learnt_once() -> None:
+    def learn(database: Any, clock: Any) -> None:
+        database.clock = database.clock or clock
+
+    replace("shortlist.ingest.database:Database.learn_clock", learn)
+
+
+GUARDS["deadlines_look_again"] = _clock_is_learnt_once
+
+
+def _script_without(target: str, line: str) -> Callable[[], object]:
+    """A script of Redis's without the line that begins so."""
+
+    def patch() -> None:
+        script = replace(target, "")
+        kept = [one for one in script.splitlines() if not one.strip().startswith(line)]
+        assert len(kept) == len(script.splitlines()) - 1
+        replace(target, "\n".join(kept))
+
+    return patch
+
+
+GUARDS["debts_are_counted_anew"] = _script_without(
+    "shortlist.storage.limiter:_TAKE", "if written and"
+)
+GUARDS["bounded_probes"] = _script_without(
+    "shortlist.storage.refusal:_MAY_ASK", "if redis.call('PTTL'"
+)
+GUARDS["bounded_pauses"] = lambda: replace(
+    "shortlist.storage.limiter:_LONGEST_PAUSE_MILLISECONDS", 1 << 50
+)
+
+
+def _heartbeats_are_believed() -> None:
+    import time  # noqa: PLC0415
+
+    def live(_: Any, beats: Any, now: float) -> Any:
+        del now
+        return [beat for beat in beats if abs(time.time() - beat.at) <= 5]
+
+    replace("shortlist.storage.heartbeats:Pulse.live", live)
+
+
+def _entries_are_believed() -> None:
+    def see(_: Any, head: Any, server_seconds: float, now: float) -> float:
+        del now
+        return 0.0 if head is None else float(server_seconds - head[0] / 1000)
+
+    replace("shortlist.domain.line_age:HeadAge.see", see)
+
+
+def _ids_follow_the_clock() -> None:
+    import time  # noqa: PLC0415
+
+    def learn(ids: Any, now: Any, newest: Any) -> None:
+        del newest
+        ids._ahead_milliseconds = (now.timestamp() - time.monotonic()) * 1000
+
+    replace("shortlist.ingest.ids:Ids.learn", learn)
+
+
+def _dates_by_our_clock() -> None:
+    import datetime as dt  # noqa: PLC0415
+
+    for module in ("domain.retry_after", "worker.scorers.claude"):
+        replace(f"shortlist.{module}:server_time", lambda _: dt.datetime.now(dt.UTC))
+
+
+def _time_need_not_be_witnessed() -> None:
+    replace("shortlist.maintenance.retention:_DRIFT", 1e12)
+    replace("shortlist.maintenance.retention:_TAKEN_ON_TRUST_SECONDS", 1e9)
+
+
+def _times_are_old_alone() -> None:
+    from uuid import UUID  # noqa: PLC0415
+
+    replace("shortlist.maintenance.retention:_lowest_id", lambda _: UUID(int=(1 << 128) - 1))
+
+
+GUARDS["heartbeats_change"] = _heartbeats_are_believed
+GUARDS["head_is_no_older"] = _entries_are_believed
+GUARDS["bounded_starts"] = lambda: replace("shortlist.domain.fleet:_LONGEST_START_SECONDS", 1e12)
+GUARDS["ids_of_postgres"] = lambda: replace("shortlist.ingest.ids:Ids.learn", _nothing)
+GUARDS["ids_only_grow"] = _ids_follow_the_clock
+GUARDS["odd_ids_are_not_followed"] = lambda: replace(
+    "shortlist.ingest.ids:MOST_AHEAD_MILLISECONDS", 1 << 60
+)
+GUARDS["date_of_the_answer"] = _dates_by_our_clock
+GUARDS["witnessed_time"] = _time_need_not_be_witnessed
+GUARDS["old_ids"] = _times_are_old_alone
+
+
+def _renewals_are_read_by_the_clock() -> None:
+    """As a reader of a Lease would that believes its times."""
+    import datetime as dt  # noqa: PLC0415
+
+    def may_take(lease: Any, found: Any, now: float) -> bool:
+        del now
+        spec = found["spec"]
+        if spec.get("holderIdentity") in ("", None, lease._identity):
+            return True
+        renewed = dt.datetime.fromisoformat(spec["renewTime"])
+        age = dt.datetime.now(dt.UTC) - renewed
+        return age.total_seconds() > float(spec["leaseDurationSeconds"])
+
+    replace("shortlist_operator.lease:OperatorLease._may_take", may_take)
+
+
+GUARDS["operators_lease"] = _renewals_are_read_by_the_clock

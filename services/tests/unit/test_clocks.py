@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -20,11 +22,18 @@ WALL_CLOCKS = {
 ALLOWED: dict[str, tuple[int, str]] = {
     "shortlist/embedded/screen.py": (3, "what a person reads beside a sentence"),
     "shortlist/ingest/ids.py": (1, "an id before Postgres was ever heard of: nothing is accepted"),
-    "shortlist/worker/main.py": (3, "its own id, and times in its heartbeat that people read"),
+    "shortlist/worker/main.py": (
+        3,
+        "its own id; times in its heartbeat: for people, and the youngest of equals",
+    ),
     "shortlist/worker/control.py": (1, "a heartbeat: readers look only at whether it changes"),
     "shortlist_operator/lease.py": (1, "Lease.renewTime: readers look only at its changes"),
     "shortlist_operator/reporting.py": (2, "conditions and events: for people"),
 }
+
+
+REPOSITORY = Path(__file__).parents[3]
+DECISION = REPOSITORY / "docs" / "decisions" / "0024-clocks.md"
 
 
 def wall_clocks_in(source: str) -> list[str]:
@@ -61,3 +70,26 @@ def test_off_switch_a_wall_clock_is_found(source: str) -> None:
 
 def test_off_switch_a_monotonic_clock_is_none() -> None:
     assert not wall_clocks_in("import time\nx = time.monotonic()")
+
+
+def rules() -> dict[str, list[str]]:
+    """The decision's table: what → the guards that keep it; all but durations, which need none."""
+    rows = re.findall(r"^\| (.+) \|$", DECISION.read_text(encoding="utf-8"), re.MULTILINE)
+    cells = [row.split(" | ") for row in rows[1:]]
+    return {cell[0]: re.findall(r"`(\w+)`", cell[-1]) for cell in cells[1:]}
+
+
+def test_each_rule_of_the_decision_has_a_guard_that_a_test_switches_off() -> None:
+    guards = import_module("unguarded.guards").GUARDS
+    tests = "".join(
+        file.read_text(encoding="utf-8")
+        for folder in ("services", "operator")
+        for file in (REPOSITORY / folder / "tests").rglob("test_*.py")
+    )
+    found = rules()
+    assert len(found) >= 14
+    for what, names in found.items():
+        assert names, f"{what}: no guard"
+        for name in names:
+            assert name in guards, f"{what}: {name} is none of unguarded/guards.py"
+            assert f'"{name}"' in tests, f"{what}: no test switches {name} off"

@@ -60,7 +60,8 @@ def plan(
 def _rank(worker: Worker, draining: Draining) -> tuple[bool, bool, int, float, str]:
     """Not ready first, as a ReplicaSet does whatever we say; idle; fewest in flight; youngest.
 
-    Those that drain already come before all that are ready, so that nobody is drained in vain.
+    Who is youngest is what their hosts' clocks tell: of those that are alike any may go. Those
+    that drain already come before all that are ready, so that no worker is drained in vain.
     """
     return (
         worker.ready,
