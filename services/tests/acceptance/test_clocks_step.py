@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from uuid_utils.compat import uuid7
 
-from shortlist.embedded.servers import EmbeddedPostgres, EmbeddedRedis
-from shortlist.storage import migrate
+from support.clocks import (
+    GOES_ON_SECONDS,
+    HOUR,
+    OFFSETS,
+    UNFINISHED,
+    schedule_a_retry,
+    servers_by,
+)
 from support.faketime import Clock
 from support.place import Place
-from support.servers import Servers
 from support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from support.ledger import Ledger
     from support.stack import Role, Service
 
-HOUR, HUNDRED_DAYS = 3600, 100 * 86_400
-OFFSETS = (HOUR, 0, -HUNDRED_DAYS, 0)
-"""Steps of + 1 h, - 1 h, - 100 d and + 100 d."""
-
-GOES_ON_SECONDS = 10.0
-"""Five are promised, of a machine that has nothing else to do."""
-
 LEADING = "shortlist_maintenance_leading"
-
 
 CLOCKS = ("postgres", "redis", "ingest", "maintenance", "worker")
 ROLES: list[tuple[Role, dict[str, Any]]] = [
@@ -40,11 +34,6 @@ ROLES: list[tuple[Role, dict[str, Any]]] = [
     ("worker", {"connection_mode": "perJob"}),
     ("worker", {"connection_mode": "perWrite"}),
 ]
-
-UNFINISHED = """
-SELECT count(*) FROM applications a
-WHERE NOT EXISTS (SELECT FROM results r WHERE r.application_id = a.id)
-"""
 
 
 async def clocks_are_set(
@@ -56,7 +45,7 @@ async def clocks_are_set(
 ) -> None:
     """After each step all is scored, a retry comes, one replica leads, and nothing is gone."""
     clocks = {name: Clock.right(directory / f"{name}.time") for name in CLOCKS}
-    async with _servers(directory, clocks) as servers:
+    async with servers_by(directory, postgres=clocks["postgres"], redis=clocks["redis"]) as servers:
         place = Place(directory, servers.postgres.url, servers.redis.url)
         async with place.stack(service_seconds=0.05, retention_days=30) as stack:
             ingest, *others = [
@@ -70,28 +59,11 @@ async def clocks_are_set(
                 await _goes_on(ledger, others[:2], "no clock is set yet")
                 for who in whose:
                     for offset in offsets:
-                        await _schedule_a_retry(ledger)
+                        await schedule_a_retry(servers.postgres.url)
                         for name in CLOCKS if who == "all" else (who,):
                             clocks[name].set(offset)
                         await _goes_on(ledger, others[:2], f"{who} is set to {offset:+d} s")
                 await ledger.settle()
-
-
-@asynccontextmanager
-async def _servers(directory: Path, clocks: dict[str, Clock]) -> AsyncIterator[Servers]:
-    servers = Servers(
-        EmbeddedPostgres(directory / "postgres", settings={"fsync": "off"}),
-        EmbeddedRedis(directory / "redis"),
-    )
-    with clocks["postgres"].lived_by():
-        await servers.start_postgres()
-    with clocks["redis"].lived_by():
-        await servers.start_redis()
-    await migrate.migrate(servers.postgres.url)
-    try:
-        yield servers
-    finally:
-        await servers.stop()
 
 
 async def _goes_on(ledger: Ledger, replicas: list[Service], when: str) -> None:
@@ -105,24 +77,6 @@ async def _goes_on(ledger: Ledger, replicas: list[Service], when: str) -> None:
     await until(all_is_well, within_seconds=GOES_ON_SECONDS, what=f"all goes on when {when}")
     there = await ledger.value("SELECT count(*) FROM applications")
     assert there >= len(ledger.accepted), f"something was deleted when {when}"
-
-
-async def _schedule_a_retry(ledger: Ledger) -> None:
-    """Of an application whose id this test's clock made, and that no line knows."""
-    await ledger.query(
-        """
-        WITH a AS (
-            INSERT INTO applications (id, pipeline, candidate, payload)
-            VALUES ($1::uuid, 'default', 'Ada', 'a retry') RETURNING id
-        ), t AS (
-            INSERT INTO attempts (application_id, attempt, worker_id, outcome)
-            SELECT id, 1, gen_random_uuid(), 'errored' FROM a
-        )
-        INSERT INTO retries (application_id, pipeline, due_at)
-        SELECT id, 'default', clock_timestamp() + interval '1 s' FROM a
-        """,
-        uuid7(),
-    )
 
 
 @pytest.mark.slow
