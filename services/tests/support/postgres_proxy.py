@@ -74,6 +74,8 @@ class PostgresProxy:
         self._refusals: list[Refusal] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._port = 0
+        self.delay_seconds = 0.0
+        """How long each answer of the server takes on its way."""
         self.refused: Counter[tuple[str, str]] = Counter()
         """(step, SQLSTATE) → how often Postgres raised it here."""
 
@@ -184,6 +186,8 @@ class _Session:
 
     async def _pass_answers(self) -> None:
         while data := await self._real_reader.read(65536):
+            if self._proxy.delay_seconds:
+                await asyncio.sleep(self._proxy.delay_seconds)  # a server that is slow
             self._writer.write(data)
             await self._writer.drain()
 

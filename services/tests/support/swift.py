@@ -51,7 +51,7 @@ class Timed:
 
 
 async def timed(ask: Ask) -> Timed:
-    """Ask once; of an answer without a length only the head is waited for."""
+    """Ask once; of an answer without a length the head is read, of a stream its first byte too."""
     began_at = time.monotonic()
     try:
         async with asyncio.timeout(_SILENCE_SECONDS):
@@ -69,6 +69,8 @@ async def _exchange(ask: Ask) -> str:
         length = re.search(r"content-length: (\d+)", head, re.IGNORECASE)
         if length is not None and ask.method != "HEAD":
             await reader.readexactly(int(length[1]))
+        elif "text/event-stream" in head and ask.method != "HEAD":
+            await reader.readexactly(1)
     finally:
         writer.close()
     return head
