@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SILENCE_SECONDS = 4.0
-"""After the server was heard last; a look that is under way then goes on for up to 2 s, and ending
-what waits takes another 2 s. So a command ends within 8 s after the server began to hang."""
+"""After the server was heard last; a look that is under way then goes on for up to 2 s. Ending what
+waits takes two rounds of cancelling, each of a second, and ending the loop as many; closing what is
+open then another. So a command ends within 12 s after the server began to hang."""
 
 _PERIOD_SECONDS = 1.0
 _LOOK_SECONDS = 2.0
