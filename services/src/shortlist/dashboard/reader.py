@@ -30,7 +30,7 @@ RECENT_LIMIT = 50
 MAX_AGE_SECONDS = 0.9
 """What was read is shown for so long; a little less than the page's second between two looks."""
 
-READ_TIMEOUT_SECONDS = 1.1
+READ_TIMEOUT_SECONDS = 0.9
 """A Postgres that has not answered by then counts as away: every answer comes within 2 s."""
 
 FIGURES_TIMEOUT_SECONDS = 0.4
