@@ -36,7 +36,11 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(420, func_only=True)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.quiet,  # the API server is in the test's own process, and must answer in time
+    pytest.mark.timeout(420, func_only=True),
+]
 
 CLOCKS = ("one", "other", "worker", "redis", "postgres")
 PODS = "/api/v1/namespaces/prod/pods"
