@@ -113,12 +113,12 @@ RETRIES_WAITING = Gauge(
 )
 SUSPECTS = Gauge(
     "shortlist_suspects",
-    "Applications whose workers vanished twice: scored alone until they end.",
+    "Applications whose workers vanished twice: scored apart until they end.",
     ["pipeline"],
 )
 POISONOUS = Counter(
     "shortlist_poisonous",
-    "Applications that failed because each worker that scored them alone vanished.",
+    "Applications that failed because what scored them died, a process of its own or the worker.",
     ["pipeline"],
 )
 

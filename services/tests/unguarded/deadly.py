@@ -1,18 +1,21 @@
 """A simulated scorer that some payloads are poison for: not a guard, but started in the same way.
 
-A payload that begins with ``!crash``, ``!loop`` or ``!memory`` ends its worker as a segfault, an
-endless loop and a leak do. The loop ends by the worker's own watchdog, the leak by its surroundings
-(`support.kubelet`). What begins with ``!nul`` gets a score whose details Postgres cannot hold, and
-any other payload is scored as always.
+A payload that begins with ``!crash``, ``!segfault``, ``!loop`` or ``!memory`` ends the process that
+scores it as the kernel's OOM killer, a bug in a parser, an endless loop and a leak do. The loop
+ends by the watchdog, the leak by a worker's surroundings (`support.kubelet`) or by a scoring
+process's own limit. ``!outside`` ends the worker, wherever it is scored. What begins with ``!nul``
+gets a score whose details Postgres cannot hold, and any other payload is scored as always.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import re
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -25,6 +28,23 @@ DEADLY_AFTER_SECONDS = 0.1
 def crash() -> None:
     """As the kernel's OOM killer: no last words."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def segfault() -> None:
+    """As a parser that reads where nothing is."""
+    ctypes.string_at(0)
+
+
+def outside() -> None:
+    """Its worker dies, in whichever process it is scored: as one whose limit of memory ends all."""
+    parent = os.getppid()
+    is_forked = b"fork_server" in Path(f"/proc/{parent}/cmdline").read_bytes()
+    worker = _parent_of(parent) if is_forked else os.getpid()
+    os.kill(worker, signal.SIGKILL)
+
+
+def _parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[1])
 
 
 def loop() -> None:
@@ -40,7 +60,13 @@ def memory() -> NoReturn:
         time.sleep(0.01)
 
 
-DEATHS: dict[str, Callable[[], None]] = {"!crash": crash, "!loop": loop, "!memory": memory}
+DEATHS: dict[str, Callable[[], None]] = {
+    "!crash": crash,
+    "!segfault": segfault,
+    "!outside": outside,
+    "!loop": loop,
+    "!memory": memory,
+}
 
 
 def deadly(score: Any) -> Any:

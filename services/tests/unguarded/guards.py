@@ -138,6 +138,15 @@ GUARDS["watchdog"] = lambda: replace(
 )
 GUARDS["cleaning"] = lambda: replace("shortlist.storage.text:_cleaned", lambda value: value)
 GUARDS["isolation"] = lambda: replace("shortlist.storage.claims:SUSPECT_AFTER", None)
+
+
+def _suspects_in_the_worker() -> None:
+    from shortlist.worker.scorers import make_scorer  # noqa: PLC0415 (only a process that asks)
+
+    replace("shortlist.worker.main:IsolatedScorer", make_scorer)
+
+
+GUARDS["own_process"] = _suspects_in_the_worker
 GUARDS["conviction_alone"] = lambda: replace(
     "shortlist.domain.sweep:is_convicted",
     lambda *, abandoned, alone, others_end: abandoned - alone >= 3 + 0 * others_end,
@@ -251,6 +260,18 @@ def _all(*patches: Callable[[], object]) -> Callable[[], object]:
 
 
 _LEASE_END = " AND clock_timestamp() + make_interval(secs => "
+GUARDS["hung_children_soon"] = _all(
+    lambda: replace("shortlist.embedded.child:MOST_SILENCES", 2),
+    lambda: replace("shortlist.embedded.child:_LOOK_SECONDS", 0.5),
+)
+"""Not a guard: a child that does not answer, ended sooner than in 20 s."""
+
+
+async def _never(*_: object) -> None:
+    """In place of what would end a child."""
+
+
+GUARDS["hung_children"] = lambda: replace("shortlist.embedded.child:Child._end_when_hung", _never)
 GUARDS["bounded_leases"] = _all(
     _without("running_lease", _LEASE_END + "$2)", _LEASE_END + "1e9 * $2)"),
     _without("take_lease", _LEASE_END + "2 * $3)", _LEASE_END + "1e9 * $3)"),

@@ -66,6 +66,14 @@ class RefusedError(ScoringError):
         self.ask_again_seconds = ask_again_seconds
 
 
+class CrashedError(ScoringError):
+    """The payload ended the process that scored it, and nothing else; the message says how."""
+
+
+class NotIsolatedError(ScoringError):
+    """A suspect found no process of its own, or none that told how it ended: it proves nothing."""
+
+
 class Scorer(Protocol):
     """Scores payloads; many calls run at once on one event loop."""
 

@@ -2,13 +2,17 @@
 
 A worker that vanishes leaves behind what it held, in company. One of these may have killed it;
 the others are innocent, and cost nothing but another attempt. What was left behind twice is a
-suspect: it is scored alone, by a worker that holds nothing else until it has ended. When that
-worker vanishes too, it was this application, or the world outside: a node that is lost, a
-``kill -9``, a release. So that the world outside convicts nothing, what died alone is given again
-only to a worker that has proved that workers live: it has lived through two thirds of the time
-since the suspect was last claimed. While all workers are killed again and again, none has, and no
-suspect is tried twice. Nor is one convicted early while nothing else is scored. Nothing here reads
-a clock; all times come from Postgres.
+suspect: it is scored in a process of its own (`worker.isolation`), beside whatever else its worker
+does. When that process alone dies, the payload did it, and twice is enough.
+
+When its worker dies with it, that was the world outside: a node that is lost, a ``kill -9``, a
+release. Or the payload has ended its worker in a way that we do not know. So what died a third time
+is scored by a worker that holds nothing else until it has ended. When that one vanishes too, it was
+this application, or the world outside. So that the world outside convicts nothing, what died alone
+is given again only to a worker that has proved that workers live: it has lived through two thirds
+of the time since the suspect was last claimed. While all workers are killed again and again, none
+has, and no suspect is tried twice. Nor is one convicted early while nothing else is scored. Nothing
+here reads a clock; all times come from Postgres.
 """
 
 from __future__ import annotations
@@ -20,7 +24,15 @@ if TYPE_CHECKING:
     from shortlist.domain.application import ApplicationId
 
 SUSPECT_AFTER = 2
-"""Abandoned so often, it is scored alone. Once is a lost node; twice in a row is a hint."""
+"""Abandoned so often, it is scored in a process of its own. Once is a lost node; twice in a row is
+a hint."""
+
+CONVICTED_AFTER_CRASHES = 2
+"""Scoring processes that it ended while their workers lived, after which it fails. What the kernel
+or a person ends from outside, and only once, convicts nothing."""
+
+ALONE_AFTER = 3
+"""Abandoned so often, though it had a process of its own, it is scored alone as well."""
 
 CONVICTED_AFTER = 4
 """Abandoned so often in all, it fails, when others were scored meanwhile. Where one score in sixty
@@ -31,8 +43,8 @@ CONVICTED_AFTER_ALONE = 2
 """And at least so often alone: what died in company is never called poisonous."""
 
 CONVICTED_WITHOUT_OTHERS_AFTER = 25
-"""The same when nothing else was scored meanwhile: then it may be the world that kills workers. A
-poisonous one that is alone in its pipeline harms nothing else, and the next score convicts it."""
+"""The same when nothing else was scored meanwhile: then it may be the world that kills workers.
+What ends only its own process is convicted by that, whether others are scored or not."""
 
 PROOF_SHARE = 2 / 3
 """Of the time since the last claim, how much a worker must have lived through. Where all workers
@@ -48,9 +60,11 @@ POSTPONED_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """An application that must be claimed alone, and what its would-be claimer needs to know."""
+    """An application that must be scored apart, and what its would-be claimer needs to know."""
 
     application_id: ApplicationId
+    abandoned: int
+    """How often it was abandoned."""
     alone: int
     """How often it was abandoned alone."""
     since_claim_seconds: float
@@ -60,8 +74,13 @@ class Suspect:
 
 
 def is_suspect(abandoned: int) -> bool:
-    """Whether it must be scored alone, abandoned so often."""
+    """Whether it must be scored in a process of its own, abandoned so often."""
     return abandoned >= SUSPECT_AFTER
+
+
+def must_be_alone(suspect: Suspect) -> bool:
+    """Whether a process of its own was not enough: its worker must hold nothing else."""
+    return suspect.abandoned >= ALONE_AFTER
 
 
 def is_convicted(*, abandoned: int, alone: int, others_end: bool) -> bool:
@@ -94,6 +113,11 @@ def why_convicted(*, abandoned: int, alone: int) -> str:
         f"abandoned: its worker died each time it was scored: {_times(abandoned - alone)} in "
         f"company, {_times(alone)} alone"
     )
+
+
+def why_crashed(how: str, *, crashes: int) -> str:
+    """What is kept of an attempt whose scoring process died, and with the failure."""
+    return f"its scoring process died, {_times(crashes)} by now, while its worker lived: {how}"
 
 
 def _times(count: int) -> str:

@@ -83,7 +83,13 @@ def _claim(row: Record) -> Claim:
 
 
 def _suspect(row: Record) -> Suspect:
-    return Suspect(row["id"], row["alone"], row["since_claim_seconds"], row["worker_age_seconds"])
+    return Suspect(
+        row["id"],
+        abandoned=row["abandoned"],
+        alone=row["alone"],
+        since_claim_seconds=row["since_claim_seconds"],
+        worker_age_seconds=row["worker_age_seconds"],
+    )
 
 
 async def postpone(
@@ -191,7 +197,7 @@ async def end_attempt(
     detail: str,
     retry_seconds: float | None,
 ) -> bool:
-    """End an attempt without a result: ``errored``, ``throttled`` or ``released``.
+    """End an attempt without a result: ``errored``, ``throttled``, ``crashed`` or ``released``.
 
     By the same statement it is scheduled to be tried again after ``retry_seconds``; with None the
     caller puts it back in the line itself. False when the claim was not ours any more: nothing was

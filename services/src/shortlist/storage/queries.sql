@@ -132,9 +132,9 @@ ORDER BY r.score DESC, a.id
 -- verdict's commit waits, and what was written before it is on the disk with it.
 -- $3: the worker holds nothing else, and will not until this has ended; it is written with the attempt.
 -- What was abandoned $4 times is not claimed but returned with no attempt, with how often it was abandoned
--- alone, and the seconds since it was last claimed, and since this worker enrolled. $4 null: nothing is.
+-- in all and alone, and the seconds since it was last claimed, and since this worker enrolled. $4 null: nothing is.
 WITH free AS MATERIALIZED (
-    SELECT a.id, coalesce(t.attempt, 0) + 1 AS attempt, t.claimed_at, b.alone,
+    SELECT a.id, coalesce(t.attempt, 0) + 1 AS attempt, t.claimed_at, b.total, b.alone,
            coalesce(b.total >= $4::integer, false) AS suspected
     FROM unnest($1::uuid[]) AS i (id)
     CROSS JOIN LATERAL (SELECT id FROM applications WHERE id = i.id OFFSET 0) a
@@ -158,12 +158,12 @@ WITH free AS MATERIALIZED (
 )
 SELECT a.id, c.attempt, a.candidate, a.payload, a.traceparent,
        greatest(0, extract(epoch FROM clock_timestamp() - a.accepted_at))::float8 AS waited_seconds,
-       NULL::integer AS alone, NULL::float8 AS since_claim_seconds, NULL::float8 AS worker_age_seconds,
+       NULL::integer AS abandoned, NULL::integer AS alone, NULL::float8 AS since_claim_seconds, NULL::float8 AS worker_age_seconds,
        set_config('synchronous_commit', 'off', true)
 FROM claimed c
 CROSS JOIN LATERAL (SELECT * FROM applications WHERE id = c.application_id OFFSET 0) a
 UNION ALL
-SELECT f.id, NULL, NULL, NULL, NULL, NULL, f.alone,
+SELECT f.id, NULL, NULL, NULL, NULL, NULL, f.total, f.alone,
        extract(epoch FROM clock_timestamp() - f.claimed_at)::float8,
        coalesce(
            (SELECT extract(epoch FROM clock_timestamp() - w.started_at)::float8 FROM workers w WHERE w.id = $2),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _UNDEFINED_TABLE = "42P01"
 
-NEEDED = "0004"
+NEEDED = "0005"
 """The newest revision in ``migrations/versions``; a test compares."""
 
 

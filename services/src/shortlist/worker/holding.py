@@ -42,12 +42,14 @@ COMPLETING, ENDING, COUNTING = "completing", "ending an attempt", "counting erro
 WRITING_STEPS = frozenset({CLAIMING, RECLAIMING, COMPLETING, ENDING, COUNTING})
 """Without these a worker is of no use: it is not ready while one of them fails."""
 
-Company = Literal["others", "none", "none_for_a_suspect"]
+Company = Literal["others", "others_for_a_suspect", "none", "none_for_a_suspect"]
 """What else a worker holds while it holds a claim: other claims, none by its nature (it scores one
-at a time), or none because it has let all others end."""
+at a time), or none because it has let all others end. Suspects are claimed only where they are
+scored in a process of their own."""
 
 _FLAGS: dict[Company, dict[str, bool]] = {
     "others": {},
+    "others_for_a_suspect": {"suspects": True},
     "none": {"alone": True},
     "none_for_a_suspect": {"alone": True, "suspects": True},
 }
@@ -58,7 +60,7 @@ class ClaimLostError(Answer):
 
 
 class SuspectError(Exception):
-    """It may only be claimed alone: nothing was claimed."""
+    """It may only be claimed to be scored apart: nothing was claimed."""
 
     def __init__(self, suspect: Suspect) -> None:
         """Keep what is known of it."""
@@ -97,7 +99,7 @@ class Holder(Protocol):
         """Claim for the length of a block; the block gets None when the claim is refused.
 
         ``on_loss`` is called when the claim is lost while it is held: stop scoring. A suspect
-        raises `SuspectError`, unless it is for one that this worker is alone. `ClaimRefusedError`
+        raises `SuspectError`, unless ``company`` is for a suspect. `ClaimRefusedError`
         when no attempt of this application can begin.
         """
         ...

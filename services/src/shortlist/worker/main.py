@@ -32,9 +32,10 @@ from shortlist.worker import watchdog
 from shortlist.worker.control import BEAT_SECONDS, OWN_CONNECTIONS, Control
 from shortlist.worker.gate import Gate
 from shortlist.worker.holding import WRITING_STEPS, ConnectionHolder, Identity, LeaseHolder
+from shortlist.worker.isolation import IsolatedScorer, most_side_by_side
 from shortlist.worker.outbox import Outbox
 from shortlist.worker.puller import BLOCK_SECONDS, Puller
-from shortlist.worker.runner import Runner
+from shortlist.worker.runner import Runner, Scorers
 from shortlist.worker.scorers import make_scorer
 from shortlist.worker.scorers.limited import LimitedScorer
 from shortlist.worker.slots import Limits
@@ -84,7 +85,7 @@ class Worker:
     """One worker: its parts, in the order in which they are started and stopped."""
 
     def __init__(self, settings: WorkerSettings, scorer: Scorer | None = None) -> None:
-        """Nothing is opened before `run`. ``scorer``: another one than the settings name."""
+        """Nothing is opened before `run`. ``scorer``: not the settings', for suspects too."""
         self._settings = settings
         mode = settings.connection_mode
         grant = settings.initial_grant or connections_wanted(
@@ -122,12 +123,13 @@ class Worker:
             in_work=lambda: self._runner.in_work(),  # noqa: PLW0108 (it is made below)
         )  # fmt: skip
         self._scorer = self._limited(scorer or make_scorer(settings))
+        self._isolated = self._limited(scorer or IsolatedScorer(settings))
         self._runner = Runner(
             state=self._state,
             gate=self._gate,
             limits=limits,
             holder=self._holder(),
-            scorer=self._scorer,
+            scorers=Scorers(self._scorer, self._isolated, most_side_by_side()),
             line=self._line,
             outbox=self._outbox,
             policy=RetryPolicy(max_attempts=settings.max_attempts),
@@ -207,6 +209,7 @@ class Worker:
     async def _close(self) -> None:
         await self._pool.close()
         await self._scorer.close()
+        await self._isolated.close()
         await self._outbox.end()
         await self._redis.aclose()
         await self._pulling_redis.aclose()

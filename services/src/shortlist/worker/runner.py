@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, assert_never
 
 import structlog
@@ -14,6 +15,8 @@ from shortlist.domain.application import ApplicationId, Verdict
 from shortlist.domain.retry import GiveUp, RetryPolicy, TryAgain, decide_retry
 from shortlist.domain.scoring import (
     LONGEST_PAUSE_SECONDS,
+    CrashedError,
+    NotIsolatedError,
     PermanentScoringError,
     RefusedError,
     Score,
@@ -22,15 +25,23 @@ from shortlist.domain.scoring import (
     TemporaryScoringError,
     Throttled,
 )
-from shortlist.domain.suspicion import POSTPONED_SECONDS, is_proved
+from shortlist.domain.suspicion import (
+    CONVICTED_AFTER_CRASHES,
+    POSTPONED_SECONDS,
+    is_proved,
+    must_be_alone,
+    why_crashed,
+)
 from shortlist.failpoints import failpoint
 from shortlist.storage.faults import Fault, fault_of, said
 from shortlist.storage.line import Entry
 from shortlist.storage.trouble import Trouble
 from shortlist.worker.holding import ClaimLostError, ClaimRefusedError, SuspectError
+from shortlist.worker.slots import Slots
 from shortlist.worker.solitude import Solitude
 
 if TYPE_CHECKING:
+    from shortlist.domain.suspicion import Suspect
     from shortlist.storage.line import Delivery, Line
     from shortlist.worker.gate import Gate
     from shortlist.worker.holding import Company, Hold, Holder
@@ -52,6 +63,17 @@ class Interrupted(Exception):  # noqa: N818 (not an error)
         self.why = why
 
 
+@dataclass(frozen=True, slots=True)
+class Scorers:
+    """Who scores."""
+
+    ordinary: Scorer
+    isolated: Scorer
+    """Suspects: what a payload does to the process that scores it does not reach this one."""
+    most_isolated: int
+    """Suspects at once."""
+
+
 class Runner:
     """Works on many deliveries at once, as many as there are slots."""
 
@@ -62,7 +84,7 @@ class Runner:
         gate: Gate,
         limits: Limits,
         holder: Holder,
-        scorer: Scorer,
+        scorers: Scorers,
         line: Line,
         outbox: Outbox,
         policy: RetryPolicy,
@@ -74,7 +96,8 @@ class Runner:
         self._slots = limits.in_flight
         self._scoring_slots = limits.scoring
         self._holder = holder
-        self._scorer = scorer
+        self._scorers = scorers
+        self._apart = Slots(scorers.most_isolated)
         self._line = line
         self._outbox = outbox
         self._policy = policy
@@ -161,24 +184,45 @@ class Runner:
     async def _work(self, delivery: Delivery) -> None:
         try:
             await self._claim_and_score(
-                delivery, "none" if self._state.concurrency == 1 else "others"
+                delivery, "none" if self._is_always_alone else "others", self._scorers.ordinary
             )
         except SuspectError as refusal:
-            others = len(self._tasks) - 1
-            if is_proved(refusal.suspect) and self._solitude.may_begin(others=others):
-                await self._work_alone(delivery)
-            else:
-                await self._postpone(delivery)
+            await self._work_on_a_suspect(delivery, refusal.suspect)
+
+    @property
+    def _is_always_alone(self) -> bool:
+        return self._state.concurrency == 1
+
+    async def _work_on_a_suspect(self, delivery: Delivery, suspect: Suspect) -> None:
+        if not must_be_alone(suspect) and self._apart.free > 0:
+            await self._work_apart(delivery)
+        elif must_be_alone(suspect) and self._may_be_alone_with(suspect):
+            await self._work_alone(delivery)
+        else:
+            await self._postpone(delivery)
+
+    def _may_be_alone_with(self, suspect: Suspect) -> bool:
+        return is_proved(suspect) and self._solitude.may_begin(others=len(self._tasks) - 1)
+
+    async def _work_apart(self, delivery: Delivery) -> None:
+        """Score a suspect in a process of its own, beside whatever else is done here."""
+        log.info("scored_apart", application=str(delivery.application_id))
+        company: Company = "none_for_a_suspect" if self._is_always_alone else "others_for_a_suspect"
+        await self._apart.take()
+        try:
+            await self._claim_and_score(delivery, company, self._scorers.isolated)
+        finally:
+            self._apart.give_back()
 
     async def _work_alone(self, delivery: Delivery) -> None:
-        """Score a suspect when everything else has ended here."""
+        """Score a suspect, in a process of its own, when everything else has ended here."""
         log.info("scored_alone", application=str(delivery.application_id))
         with self._solitude.reserved():
             await self._until_alone()
             if self._draining:
                 await self._give_back(delivery)
             else:
-                await self._claim_and_score(delivery, "none_for_a_suspect")
+                await self._claim_and_score(delivery, "none_for_a_suspect", self._scorers.isolated)
 
     async def _until_alone(self) -> None:
         """Wait for all others; what is delivered meanwhile is given back."""
@@ -191,8 +235,8 @@ class Runner:
         await self._holder.postpone(delivery.application_id, seconds)
         self._outbox.acknowledge(delivery)
 
-    async def _claim_and_score(self, delivery: Delivery, company: Company) -> None:
-        scoring = _Scoring()
+    async def _claim_and_score(self, delivery: Delivery, company: Company, scorer: Scorer) -> None:
+        scoring = _Scoring(scorer)
         released = False
         holding = self._holder.hold(delivery.application_id, scoring.lose, company)
         try:
@@ -290,10 +334,8 @@ class Runner:
         self._state.busy_since[ticket] = started
         self._state.scores += 1
         try:
-            with telemetry.score_span(self._scorer.name):
-                return await scoring.run(
-                    self._scorer, hold.claim.payload, self._score_timeout_seconds
-                )
+            with telemetry.score_span(scoring.scorer.name):
+                return await scoring.run(hold.claim.payload, self._score_timeout_seconds)
         finally:
             self._scoring_slots.give_back()
             self._slots.leave_soon()
@@ -330,7 +372,11 @@ class Runner:
         if isinstance(error, RefusedError):
             await self._gate.refuse(error)
             await self._put_off(hold, error, 0.0)
-        elif isinstance(error, TemporaryScoringError) and self._gate.refused is not None:
+        elif isinstance(error, CrashedError):
+            await self._count_crash(hold, error)
+        elif isinstance(error, NotIsolatedError) or (
+            isinstance(error, TemporaryScoringError) and self._gate.refused is not None
+        ):
             await self._put_off(hold, error, 0.0)  # no moment to blame an application
         elif isinstance(error, Throttled):
             await self._gate.pause(error.retry_after_seconds)
@@ -361,6 +407,19 @@ class Runner:
             policy=self._policy,
         )
         await self._act(hold, decision, "errored", str(error))
+
+    async def _count_crash(self, hold: Hold, error: CrashedError) -> None:
+        """Its own doing for certain, as this worker lives; but once may have come from outside."""
+        crashes = await hold.ended("crashed") + 1
+        decision = decide_retry(
+            "temporary",
+            errors=crashes,
+            chance=_chance(),
+            policy=replace(self._policy, max_attempts=CONVICTED_AFTER_CRASHES),
+        )
+        if isinstance(decision, GiveUp):
+            telemetry.POISONOUS.labels(self._state.pipeline).inc()
+        await self._act(hold, decision, "crashed", why_crashed(str(error), crashes=crashes))
 
     async def _act(
         self, hold: Hold, decision: TryAgain | GiveUp, outcome: str, reason: str
@@ -422,7 +481,8 @@ def _chance() -> float:
 class _Scoring:
     """A call of the scorer that can be interrupted, and only it: never a write."""
 
-    def __init__(self) -> None:
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer = scorer
         self._deadline: asyncio.Timeout | None = None
         self._why: Interruption | None = None
 
@@ -441,13 +501,13 @@ class _Scoring:
         self._deadline.reschedule(asyncio.get_running_loop().time())
         return True
 
-    async def run(self, scorer: Scorer, payload: str, timeout_seconds: float) -> Score:
+    async def run(self, payload: str, timeout_seconds: float) -> Score:
         """Score; raises `Interrupted`, or a `ScoringError` (a time-out is a temporary one)."""
         if self._why is not None:
             raise Interrupted(self._why)
         try:
             async with asyncio.timeout(timeout_seconds) as self._deadline:
-                return await scorer.score(payload)
+                return await self.scorer.score(payload)
         except TimeoutError:
             if self._why is not None:
                 raise Interrupted(self._why) from None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -28,9 +29,10 @@ _REARM_SECONDS = 1.0
 
 
 @asynccontextmanager
-async def ended_when_hanging() -> AsyncIterator[None]:
-    """End the process when its event loop hangs within this block."""
-    putting_off = asyncio.create_task(_put_off(), name="watchdog")
+async def ended_when_hanging(most_seconds: float = math.inf) -> AsyncIterator[None]:
+    """End the process when its event loop hangs within this block, be it for ``most_seconds``."""
+    hanging_seconds = min(HANGING_SECONDS, most_seconds)
+    putting_off = asyncio.create_task(_put_off(hanging_seconds), name="watchdog")
     try:
         yield
     finally:
@@ -38,7 +40,7 @@ async def ended_when_hanging() -> AsyncIterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
-async def _put_off() -> None:
+async def _put_off(hanging_seconds: float) -> None:
     while True:
-        faulthandler.dump_traceback_later(HANGING_SECONDS, exit=True)
-        await asyncio.sleep(_REARM_SECONDS)
+        faulthandler.dump_traceback_later(hanging_seconds, exit=True)
+        await asyncio.sleep(min(_REARM_SECONDS, hanging_seconds / 4))

@@ -1,4 +1,7 @@
-"""A worker scores alone what was abandoned twice, and books nothing for what it cannot take."""
+"""What was abandoned twice is scored apart; a third time, alone. Nothing is booked before that.
+
+The scorer is this test's, in its own process: what a process of its own is for, others test.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,11 @@ from uuid import uuid4
 
 import pytest
 
-from shortlist.domain.scoring import Score
+from shortlist.domain.scoring import CrashedError, NotIsolatedError, Score, ScoringError
+from shortlist.domain.suspicion import ALONE_AFTER, SUSPECT_AFTER
 from shortlist.storage import claims
 from shortlist.storage.line import Entry
-from shortlist.worker import runner
+from shortlist.worker import main, runner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -67,11 +71,13 @@ async def old_worker(bench: Bench, gate: Gate, **settings: object) -> AsyncItera
         yield running
 
 
-async def submit_suspects(bench: Bench, count: int = 1) -> list[ApplicationId]:
+async def submit_suspects(
+    bench: Bench, count: int = 1, *, abandoned: int = ALONE_AFTER
+) -> list[ApplicationId]:
     ids = await bench.accept(count, "suspect")
     await bench.db.executemany(
         "INSERT INTO attempts (application_id, attempt, worker_id) VALUES ($1, $2, $3)",
-        [(one, attempt, uuid4()) for one in ids for attempt in (1, 2)],
+        [(one, number, uuid4()) for one in ids for number in range(1, abandoned + 1)],
     )
     await bench.line.publish([Entry(one) for one in ids])
     return ids
@@ -89,6 +95,81 @@ async def postponed(bench: Bench) -> list[ApplicationId]:
     return [row[0] for row in await bench.db.fetch("SELECT application_id FROM retries")]
 
 
+async def test_what_was_abandoned_twice_is_scored_at_once_beside_all_others(
+    bench: Bench, mode: str
+) -> None:
+    gate = Gate()
+    async with bench.worker(gate, connection_mode=mode, concurrency=6):
+        ordinary = await bench.submit(2)
+        await until("two are scored", lambda: len(gate.running) == 2)
+        suspects = await submit_suspects(bench, 4, abandoned=SUSPECT_AFTER)
+        await until("all are scored side by side", lambda: gate.running.count("suspect") == 4)
+        gate.ordinary.set()
+        gate.suspects.set()
+        await bench.until_final([*ordinary, *suspects])
+    assert [await attempts(bench, one) for one in suspects] == [[False] * 3] * 4
+
+
+async def test_more_suspects_than_a_worker_has_memory_for_are_postponed(
+    bench: Bench, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(main, "most_side_by_side", lambda: 2)
+    gate = Gate()
+    async with bench.worker(gate, connection_mode=mode, concurrency=6):
+        suspects = await submit_suspects(bench, 3, abandoned=SUSPECT_AFTER)
+        await until("two are scored", lambda: gate.running == ["suspect"] * 2)
+        async with asyncio.timeout(10):
+            while len(await postponed(bench)) < 1:
+                await asyncio.sleep(0.01)
+        assert len(gate.running) == 2
+        gate.suspects.set()
+        await bench.until_final([one for one in suspects if one not in await postponed(bench)])
+
+
+class Ends:
+    """Each score ends its process, or finds none."""
+
+    name = "ends"
+
+    def __init__(self, error: ScoringError) -> None:
+        self.error = error
+
+    async def score(self, payload: str) -> Score:
+        del payload
+        raise self.error
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_what_ends_its_own_process_twice_fails_with_the_true_reason(
+    bench: Bench, mode: str
+) -> None:
+    [suspect] = await submit_suspects(bench, abandoned=SUSPECT_AFTER)
+    async with bench.worker(Ends(CrashedError("it was ended by SIGSEGV")), connection_mode=mode):
+        await bench.until_line_is_empty()
+        async with asyncio.timeout(10):
+            while await bench.db.fetchval("SELECT count(*) FROM retries") == 0:
+                await asyncio.sleep(0.01)
+        await bench.db.execute("DELETE FROM retries")
+        await bench.line.publish([Entry(suspect)])
+        [view] = await bench.until_final([suspect])
+    assert view.reason == (
+        "its scoring process died, 2 times by now, while its worker lived: it was ended by SIGSEGV"
+    )
+    assert len(await attempts(bench, suspect)) == SUSPECT_AFTER + 2
+
+
+async def test_what_finds_no_process_of_its_own_uses_no_attempt(bench: Bench, mode: str) -> None:
+    [suspect] = await submit_suspects(bench, abandoned=SUSPECT_AFTER)
+    async with bench.worker(Ends(NotIsolatedError("none")), connection_mode=mode):
+        await bench.until_line_is_empty()
+    outcome = await bench.db.fetchval(
+        "SELECT outcome FROM attempts WHERE application_id = $1 ORDER BY attempt DESC", suspect
+    )
+    assert outcome == "throttled"
+
+
 async def scored_alone(bench: Bench, mode: str) -> None:
     gate = Gate()
     async with old_worker(bench, gate, connection_mode=mode, concurrency=4) as running:
@@ -97,7 +178,7 @@ async def scored_alone(bench: Bench, mode: str) -> None:
         [suspect] = await submit_suspects(bench)
         await until("it is reserved", lambda: running.worker._state.alone, seconds=2)
         late = await bench.submit(1)
-        assert await attempts(bench, suspect) == [False, False]
+        assert await attempts(bench, suspect) == [False, False, False]
         gate.ordinary.set()
         await until("it is scored", lambda: gate.running == ["suspect"])
         await bench.until_final(ordinary)
@@ -106,7 +187,7 @@ async def scored_alone(bench: Bench, mode: str) -> None:
         gate.suspects.set()
         await bench.until_final([suspect, *late])
     assert gate.neighbours == [0]
-    assert await attempts(bench, suspect) == [False, False, True]
+    assert await attempts(bench, suspect) == [False, False, False, True]
     assert await attempts(bench, late[0]) == [False]
 
 
@@ -131,7 +212,7 @@ async def test_of_two_suspects_one_is_postponed_without_an_attempt(bench: Bench,
             while len(await postponed(bench)) < 1:
                 await asyncio.sleep(0.01)
         [other] = await postponed(bench)
-        assert await attempts(bench, other) == [False, False]
+        assert await attempts(bench, other) == [False, False, False]
         gate.suspects.set()
         await bench.until_final([one for one in suspects if one != other])
         await bench.until_line_is_empty()
@@ -146,7 +227,7 @@ async def what_died_alone_is_not_given_to_a_young_worker(bench: Bench, mode: str
     async with bench.worker(gate, connection_mode=mode):
         await bench.until_line_is_empty()
     assert await postponed(bench) == suspects, "it was not postponed"
-    assert len(await attempts(bench, suspects[0])) == 2
+    assert len(await attempts(bench, suspects[0])) == ALONE_AFTER
 
 
 async def test_what_died_alone_is_not_given_to_a_young_worker(bench: Bench, mode: str) -> None:
@@ -175,7 +256,7 @@ async def test_a_worker_that_stops_gives_back_the_suspect_that_waits(
         gate.ordinary.set()
         assert await running.task == 0
     await bench.until_final(ordinary)
-    assert await attempts(bench, suspect) == [False, False]
+    assert await attempts(bench, suspect) == [False, False, False]
     waiting = await bench.line.entries_from(bench.line.again, (0, 0), 10)
     assert [entry.application_id for entry in waiting] == [suspect]
 

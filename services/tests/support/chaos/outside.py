@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from support.chaos.chaos import Chaos
     from support.messages_api import Kind
 
-ABANDONED = "abandoned: its worker died each time it was scored: "
+POISONOUS = "its scoring process died, 2 times by now, while its worker lived: "
 BAD_TEXTS = {
     "!bad_request": "claude: 400 invalid_request_error",
     "!too_large": "claude: 413 request_too_large",
@@ -55,9 +55,9 @@ async def _insist(chaos: Chaos, prefix: str, fate: str = "") -> None:
 
 @fault("scores")
 async def poison_a_worker(chaos: Chaos) -> str:
-    """A payload whose worker dies, or hangs until it ends itself."""
+    """A payload whose worker dies, or hangs until it ends itself, and then a process of its own."""
     poison = chaos.draw(("!crash", "!loop"))
-    await _insist(chaos, poison, ABANDONED)
+    await _insist(chaos, poison, POISONOUS)
     return poison
 
 

@@ -14,19 +14,28 @@ from shortlist.domain.suspicion import (
     is_convicted,
     is_proved,
     is_suspect,
+    must_be_alone,
     why_convicted,
+    why_crashed,
 )
 
 ONE = ApplicationId(UUID(int=1))
 
 
 def proved(since_claim_seconds: float, worker_age_seconds: float) -> bool:
-    return is_proved(Suspect(ONE, 1, since_claim_seconds, worker_age_seconds))
+    return is_proved(Suspect(ONE, 3, 1, since_claim_seconds, worker_age_seconds))
 
 
 @pytest.mark.parametrize(("abandoned", "suspect"), [(0, False), (1, False), (2, True), (9, True)])
 def test_what_was_abandoned_twice_is_a_suspect(abandoned: int, *, suspect: bool) -> None:
     assert is_suspect(abandoned) is suspect
+
+
+@pytest.mark.parametrize(("abandoned", "alone"), [(2, False), (3, True), (9, True)])
+def test_what_died_once_more_though_in_a_process_of_its_own_must_be_alone(
+    abandoned: int, *, alone: bool
+) -> None:
+    assert must_be_alone(Suspect(ONE, abandoned, 0, 1.0, 1.0)) is alone
 
 
 @pytest.mark.parametrize(
@@ -51,6 +60,10 @@ def test_only_deaths_alone_convict(
 
 def test_the_reason_tells_what_happened() -> None:
     assert why_convicted(abandoned=3, alone=2).endswith("once in company, 2 times alone")
+    why = why_crashed("it was ended by SIGSEGV", crashes=2)
+    assert why == (
+        "its scoring process died, 2 times by now, while its worker lived: it was ended by SIGSEGV"
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,7 +84,7 @@ def test_a_worker_must_have_outlived_what_may_have_killed_the_last_one(
 
 
 def test_what_never_was_alone_need_not_wait_for_proof() -> None:
-    assert is_proved(Suspect(ONE, 0, 100.0, 0.0))
+    assert is_proved(Suspect(ONE, 2, 0, 100.0, 0.0))
 
 
 @given(
@@ -80,11 +93,22 @@ def test_what_never_was_alone_need_not_wait_for_proof() -> None:
     score_share=st.floats(0.05, 0.75),
     looks_share=st.floats(0.01, 0.2),
     first_share=st.floats(0.0, 0.5),
+    unproved=st.sampled_from([3, 4]),
 )
 def test_regular_kills_from_outside_convict_nothing(
-    period: float, start: float, score_share: float, looks_share: float, first_share: float
+    *,
+    period: float,
+    start: float,
+    score_share: float,
+    looks_share: float,
+    first_share: float,
+    unproved: int,
 ) -> None:
-    """All workers are killed each ``period``; one application is claimed as soon as it may be."""
+    """All workers are killed each ``period``; one application is claimed as soon as it may be.
+
+    ``unproved``: claims that need no proof: two in company, one apart, and the first alone; one
+    fewer where a worker has one slot. One more death convicts.
+    """
     looks, first = looks_share * period, first_share * period
     score = score_share * period
     claims: list[float] = []  # each of them ended by a kill
@@ -92,13 +116,14 @@ def test_regular_kills_from_outside_convict_nothing(
         born, killed = cycle * (period + start), cycle * (period + start) + period
         now = born + first
         while now < killed:
-            if len(claims) < 3 or proved(now - claims[-1], now - born):
+            if len(claims) < unproved or proved(now - claims[-1], now - born):
                 if now + score < killed:
                     return  # scored
                 claims.append(now)
                 break
             now += looks
-    assert len(claims) < CONVICTED_AFTER
+    assert len(claims) < unproved + 1
+    assert unproved + 1 >= CONVICTED_AFTER
 
 
 def test_a_poisonous_one_is_tried_again_as_soon_as_its_successor_has_outlived_it() -> None:
