@@ -24,7 +24,7 @@ async def rescued_in_time(place: Place, mode: str, *, rounds: int = 1, **setting
     """Kill the worker that holds everything, twice; another one stands ready.
 
     Twice, because what died twice is scored in processes of its own, side by side (decision
-    0032). Each round has new applications.
+    0036). Each round has new applications.
     """
     async with place.running(
         "maintenance", connection_mode=mode, concurrency=HELD, service_seconds=600, **settings

@@ -27,6 +27,8 @@ from support.waiting import until
 pytestmark = pytest.mark.timeout(300)
 
 SCORED_SECONDS = 90.0
+STOPPED_SECONDS = 15.0
+"""Of two questions, half a second apart and without an answer for two seconds each."""
 
 ORDINARY_USER = 65534
 AS_ORDINARY_USER = (
@@ -174,6 +176,44 @@ async def test_a_killed_child_is_replaced_and_the_work_goes_on(tmp_path: Path, n
         await up.said("is started again: ")
         await all_scored(url, await submit(url, 20))
         assert not psutil.pid_exists(victim.pid)
+
+
+async def a_stopped_child_is_replaced(tmp_path: Path, name: str, *, unguarded: str = "") -> None:
+    """SIGSTOP: it is there, keeps its connections, and answers nothing."""
+    variables = without_guards(",".join(filter(None, ["hung_children_soon", unguarded])))
+    variables["SHORTLIST_SERVICE_SECONDS"] = "5"
+    with running(tmp_path, "--workers", "2", prefix=(), **variables) as up:
+        url = await up.ready()
+        await up.said("workers 2/2", 60)
+        held = await submit(url, 20)
+        await being_scored(url, held, 20)
+        victim = up.child(name)
+        victim.suspend()
+        await up.said("is started again: it did not answer any more", STOPPED_SECONDS)
+        await all_scored(url, held)
+        await all_scored(url, await submit(url, 2))
+        await page_is_shown(url)
+        assert (await up.living_child(name)).pid != victim.pid
+
+
+async def page_is_shown(url: str) -> None:
+    async def look() -> bool:
+        async with aiohttp.ClientSession(url) as session, session.get("/") as page:
+            return page.status == 200
+
+    await until(look, within_seconds=60, what="the page is shown")
+
+
+@pytest.mark.parametrize("name", ["ingest", "worker", "maintenance", "dashboard"])
+async def test_a_stopped_child_is_replaced_and_what_it_held_goes_on(
+    tmp_path: Path, name: str
+) -> None:
+    await a_stopped_child_is_replaced(tmp_path, name)
+
+
+async def test_off_switch_unwatched_a_stopped_child_stays(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="is started again"):
+        await a_stopped_child_is_replaced(tmp_path, "ingest", unguarded="hung_children")
 
 
 async def test_whoever_comes_while_ingest_is_replaced_waits_and_is_not_refused(

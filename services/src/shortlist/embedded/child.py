@@ -1,5 +1,6 @@
 """One supervised process: started, watched, started again when it dies.
 
+A child that is there and does not answer holds what it holds for ever: it is ended, and replaced.
 A child that dies young is started again after a growing pause, so that one that cannot run does
 not keep a core busy. It never outlives its supervisor: the kernel sends it `Program.death`.
 """
@@ -26,6 +27,16 @@ _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 10.0
 _READY_POLL_SECONDS = 0.02
 
+_LOOK_SECONDS = 2.0
+"""Between two questions whether it is alive."""
+
+MOST_SILENCES = 5
+"""One after the other: 20 s where nothing is answered for 2 s each time, as a worker's own watchdog
+allows. Counted, not timed: a supervisor that was itself stopped in between has not asked."""
+
+_MOST_SILENCES_AT_START = 30
+"""Until the first answer: a start on a busy machine takes its time."""
+
 
 def pause_seconds(young_deaths: int) -> float:
     """How long to wait after so many young deaths in a row: not at all, then doubling."""
@@ -39,8 +50,12 @@ async def _nothing() -> None:
     """For a program that needs no preparation."""
 
 
+def _keep_nothing() -> None:
+    """For a program for which nothing is kept open."""
+
+
 async def _at_once() -> bool:
-    """For a program that is ready when it runs."""
+    """For a program that is ready, and alive, when it runs."""
     return True
 
 
@@ -57,8 +72,12 @@ class Program:
     prepare: Callable[[], Awaitable[None]] = _nothing
     """Before each start. What it raises counts as a death."""
     is_ready: Callable[[], Awaitable[bool]] = _at_once
+    is_alive: Callable[[], Awaitable[bool]] = _at_once
+    """Asked all the time: one that does not answer is ended, and replaced."""
     settle: Callable[[], Awaitable[None]] = _nothing
     """After each start, once it is ready."""
+    close: Callable[[], None] = _keep_nothing
+    """When it has ended for good."""
     drain: signal.Signals = signal.SIGTERM
     stop_now: signal.Signals = signal.SIGKILL
     death: signal.Signals = signal.SIGKILL
@@ -88,6 +107,7 @@ class Child:
         """`time.monotonic` of the last start."""
         self._process: asyncio.subprocess.Process | None = None
         self._was_ready = False
+        self._is_hung = False
         self._leaving = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
@@ -113,7 +133,7 @@ class Child:
 
     def start(self) -> None:
         """Start it and keep it running."""
-        self._keeper = asyncio.create_task(self._keep_running(), name=f"child {self.name}")
+        self._keeper = asyncio.create_task(self._run(), name=f"child {self.name}")
 
     async def finished(self) -> None:
         """Wait until it has ended for good."""
@@ -143,6 +163,12 @@ class Child:
             with suppress(ProcessLookupError):
                 self._process.send_signal(signal_number)
 
+    async def _run(self) -> None:
+        try:
+            await self._keep_running()
+        finally:
+            self.program.close()
+
     async def _keep_running(self) -> None:
         young_deaths = 0
         while not self._leaving.is_set():
@@ -167,20 +193,24 @@ class Child:
             process = await self._spawn()
         except Exception as error:  # noqa: BLE001 (whatever keeps it from starting, others go on)
             return str(error) or repr(error)
-        readying = asyncio.create_task(self._become_ready(), name=f"readying {self.name}")
+        beside = [
+            asyncio.create_task(self._become_ready(), name=f"readying {self.name}"),
+            asyncio.create_task(self._end_when_hung(process), name=f"watching {self.name}"),
+        ]
         try:
             code = await process.wait()
         finally:
             self._process = None
             self.ready.clear()
-            readying.cancel()
-            await asyncio.gather(readying, return_exceptions=True)
-        return await self._explained(_ending(code))
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+        return await self._explained(_HUNG if self._is_hung else _ending(code))
 
     async def _explained(self, ending: str) -> str:
         if not ending or self._leaving.is_set():
             return ending
-        if ending.startswith(_KILLED):  # its last words say nothing of that
+        if ending.startswith((_KILLED, _HUNG)):  # its last words say nothing of that
             return f"{ending}; see {self.program.log}"
         explain = self.program.explain or partial(_explain_by_log, ending, self.program.log)
         return await asyncio.to_thread(explain)
@@ -198,6 +228,20 @@ class Child:
         if self._leaving.is_set():  # asked to leave while it was being started
             self._leave(self.program.stop_now)
         return self._process
+
+    async def _end_when_hung(self, process: asyncio.subprocess.Process) -> None:
+        """End it when it lives and does not answer. While it drains it has a limit of its own."""
+        self._is_hung = False
+        silences, most = 0, _MOST_SILENCES_AT_START
+        while silences < most:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if await self.program.is_alive():
+                silences, most = 0, MOST_SILENCES
+            else:
+                silences += 1
+        if not self._leaving.is_set():
+            self._is_hung = True
+            process.kill()
 
     async def _become_ready(self) -> None:
         while not await self.program.is_ready():  # noqa: ASYNC110 (another process's state)
@@ -230,6 +274,7 @@ def _in(seconds: float) -> str:
 
 
 _KILLED = "it was ended by"
+_HUNG = "it did not answer any more"
 
 
 def _ending(code: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,6 @@ from shortlist.embedded.child import Program
 from shortlist.embedded.http import http_status
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Awaitable, Callable, Mapping
 
     from shortlist.embedded.datadir import DataDirectory
@@ -176,6 +176,7 @@ def ingest_program(
         },
         sockets=tuple(listener.fileno() for listener in listeners.all),
         is_ready=is_ready,
+        is_alive=_answers(listeners.health, "/healthz"),
         drain_seconds=drain_seconds + _DRAIN_MARGIN_SECONDS,
     )
 
@@ -199,12 +200,13 @@ def dashboard_program(around: Surroundings, listener: socket.socket) -> Program:
         },
         sockets=(listener.fileno(),),
         is_ready=_answers(listener),
+        is_alive=_answers(listener, "/healthz"),
     )
 
 
 def maintenance_program(around: Surroundings) -> Program:
     """Finds what got lost."""
-    return around.program("maintenance", "maintenance")
+    return around.program("maintenance", "maintenance", **_probed(_loopback()))
 
 
 def demo_program(around: Surroundings, url: str) -> Program:
@@ -222,9 +224,9 @@ def worker_program(
     return around.program(
         f"worker-{pipeline.name}-{number}",
         "worker",
-        environment=worker_environment(pipeline),
         prepare=admit,
         drain_seconds=pipeline.worker.drain_timeout_seconds + _DRAIN_MARGIN_SECONDS,
+        **_probed(_loopback(), worker_environment(pipeline)),
     )
 
 
@@ -268,11 +270,29 @@ def _template_environment(template: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _answers(listener: socket.socket) -> Callable[[], Awaitable[bool]]:
+def _loopback() -> socket.socket:
+    return socket.create_server(("127.0.0.1", 0))
+
+
+def _probed(probes: socket.socket, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What a program is told that serves nothing but its probes, and how it is asked.
+
+    The supervisor keeps the listener, so that each successor is asked at the same place.
+    """
+    number = probes.fileno()
+    return {
+        "environment": {**(environment or {}), "SHORTLIST_METRICS_LISTEN_FD": str(number)},
+        "sockets": (number,),
+        "is_alive": _answers(probes, "/healthz"),
+        "close": probes.close,
+    }
+
+
+def _answers(listener: socket.socket, path: str = "/readyz") -> Callable[[], Awaitable[bool]]:
     host, port = listener.getsockname()[:2]
     loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (what we are told)
 
     async def look() -> bool:
-        return await http_status(loopback, port, "/readyz") == 200  # noqa: PLR2004 (HTTP's OK)
+        return await http_status(loopback, port, path) == 200  # noqa: PLR2004 (HTTP's OK)
 
     return look

@@ -19,23 +19,29 @@ from shortlist.domain.scoring import (
 )
 
 
+class ScorerBugError(Exception):
+    """What the scorer raised is no `ScoringError`; the message is what it was."""
+
+
 def of_score(score: Score) -> bytes:
     """A score, told."""
     return _told(value=score.value, detail=score.detail, tokens=score.tokens)
 
 
 def of_error(error: Exception) -> bytes:
-    """A failure, told; what is no `ScoringError` is a bug, and worth another try."""
+    """A failure, told; what is no `ScoringError` is a bug."""
     if not isinstance(error, ScoringError):
-        return _told(error="temporary", message=f"{type(error).__name__}: {error}", tokens=0)
+        return _told(error="bug", message=f"{type(error).__name__}: {error}", tokens=0)
     return _told(tokens=error.tokens, message=str(error), **_kind(error))
 
 
 def understood(told: bytes) -> Score:
-    """The score that was told; raises the `ScoringError` when it was one."""
+    """The score that was told; raises the `ScoringError` when it was one, or `ScorerBugError`."""
     answer = json.loads(told)
     if "error" not in answer:
         return Score(answer["value"], answer["detail"], answer["tokens"])
+    if answer["error"] == "bug":
+        raise ScorerBugError(answer["message"])
     error = _error(answer)
     error.tokens = answer["tokens"]
     raise error

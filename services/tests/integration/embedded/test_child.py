@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from shortlist.embedded import child as child_module
 from shortlist.embedded.child import Child, Program, pause_seconds
 from support.waiting import until
 
@@ -50,6 +51,58 @@ async def test_a_killed_child_is_replaced(tmp_path: Path) -> None:
     assert "it was ended by SIGKILL, probably out of memory" in told[0]
     await child.stop_now()
     assert not psutil.pid_exists(child.pid or first)
+
+
+async def a_hung_child_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_module, "_LOOK_SECONDS", 0.02)
+    answers = True
+
+    async def is_alive() -> bool:
+        return answers
+
+    told: list[str] = []
+    child = Child(
+        program(tmp_path, "import time; time.sleep(1000)", is_alive=is_alive), told.append
+    )
+    child.start()
+    first = await alive(child)
+    await asyncio.sleep(10 * child_module._LOOK_SECONDS)
+    assert child.pid == first, "it answers, and is ended"
+    answers = False
+
+    async def replaced() -> bool:
+        return child.pid not in (first, None)
+
+    try:
+        await until(replaced, within_seconds=5, what="a successor")
+        assert told == [
+            "child is started again: it did not answer any more; see " + str(child.program.log)
+        ]
+    finally:
+        await child.stop_now()
+
+
+async def test_a_hung_child_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await a_hung_child_is_replaced(tmp_path, monkeypatch)
+
+
+async def test_off_switch_unwatched_a_hung_child_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(Child, "_end_when_hung", never)
+    with pytest.raises(AssertionError, match="a successor"):
+        await a_hung_child_is_replaced(tmp_path, monkeypatch)
+
+
+async def test_what_a_child_keeps_open_is_closed_when_it_has_ended_for_good(tmp_path: Path) -> None:
+    closed: list[bool] = []
+    child = Child(program(tmp_path, "pass", once=True, close=lambda: closed.append(True)))
+    child.start()
+    await asyncio.wait_for(child.finished(), 20)
+    assert closed == [True]
 
 
 async def test_a_child_that_cannot_run_is_tried_with_growing_pauses(tmp_path: Path) -> None:

@@ -37,6 +37,6 @@ def test_a_failure_arrives_as_it_was_raised(error: ScoringError) -> None:
     assert str(raised.value) == str(error)
 
 
-def test_a_bug_is_worth_another_try_and_keeps_its_name() -> None:
-    with pytest.raises(TemporaryScoringError, match=r"^KeyError: 'x'$"):
+def test_a_bug_is_one_here_as_well_and_keeps_its_name() -> None:
+    with pytest.raises(answers.ScorerBugError, match=r"^KeyError: 'x'$"):
         answers.understood(answers.of_error(KeyError("x")))
