@@ -37,6 +37,10 @@ async def _counts_none(*_: object) -> int:
     return 0
 
 
+async def _says_nothing(*_: object) -> None:
+    """In place of an asynchronous guard."""
+
+
 async def _pings(client: Any) -> bool:
     return bool(await client.ping())
 
@@ -64,6 +68,9 @@ GUARDS: dict[str, Callable[[], object]] = {
     "disown": lambda: replace("shortlist.storage.workers:disown", _counts_none),
     "redis_left": lambda: replace("shortlist.storage.redis_pool:_mark", _nothing),
     "server_watch": lambda: replace("shortlist.storage.watch:Watch._leave_all", _nothing),
+    "postgres_written": lambda: replace(
+        "shortlist.storage.postgres:refuse_read_only", _says_nothing
+    ),
     "redis_written": lambda: replace("shortlist.storage.redis:takes_writes", _pings),
     "other_postgres": _pass_the_shell_s_variables_on,
     "url_parser": _let_the_driver_parse,

@@ -36,13 +36,14 @@ from shortlist.ingest.reader import Reader
 from shortlist.ingest.statuses import Statuses
 from shortlist.ingest.submissions import Submissions
 from shortlist.ingest.watching import Watching
-from shortlist.storage import redis, schema
+from shortlist.storage import postgres, redis, schema
 from shortlist.storage.events import Announcements
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from shortlist.settings import IngestSettings
+    from shortlist.storage.postgres import Connection
 
 _FIRST_LOOK_SECONDS = 1.0
 """How long the start waits to know how full the lines are; clients of a socket that a supervisor
@@ -185,17 +186,17 @@ class Ingest:
         await self._redis.aclose()
 
     async def _readiness(self) -> probes.Health:
-        """Ready when Postgres has our schema. Without Redis applications are accepted, too."""
+        """Ready when Postgres has our schema and takes writes. Redis may be away: it accepts."""
         found, redis_state = await asyncio.gather(self._schema(), self._redis_state())
         if found is None:
             return probes.Health(ok=False, detail={"postgres": "unreachable"})
         ok = schema.suffices(found)
-        postgres = "ok" if ok else f"schema {found or 'missing'}, needed: {schema.NEEDED}"
-        return probes.Health(ok=ok, detail={"postgres": postgres, "redis": redis_state})
+        said = "ok" if ok else f"schema {found or 'missing'}, needed: {schema.NEEDED}"
+        return probes.Health(ok=ok, detail={"postgres": said, "redis": redis_state})
 
     async def _schema(self) -> str | None:
         try:
-            return await self._reading.read(schema.revision)
+            return await self._reading.read(_writable_schema)
         except ApiError:
             return None
 
@@ -205,6 +206,11 @@ class Ingest:
                 return "ok" if await redis.takes_writes(self._redis) else "unreachable"
         except TimeoutError:
             return "unreachable"
+
+
+async def _writable_schema(connection: Connection) -> str:
+    await postgres.refuse_read_only(connection)
+    return await schema.revision(connection)
 
 
 def _proxies(settings: IngestSettings) -> Proxies:

@@ -18,6 +18,7 @@ and Sentinel specifications.
 from __future__ import annotations
 
 import re
+import ssl
 from enum import StrEnum
 
 import asyncpg
@@ -129,6 +130,8 @@ def fault_of(error: BaseException) -> Fault:
         # A value that the driver cannot encode, or an option of ours that it does not know.
         is_option = isinstance(error, asyncpg.ClientConfigurationError)
         return Fault.EVERYONE if is_option else Fault.ITEM
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Fault.EVERYONE  # no other try makes a certificate of another authority good
     if isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError):
         return Fault.SERVER  # OSError includes ConnectionError, TimeoutError and those of TLS
     return Fault.BUG

@@ -82,12 +82,26 @@ async def connect(
         except BaseException:
             connection.terminate()
             raise
-    if not url.is_socket:
+    if not url.means_what_answers:
         _watch(connection, url)
     return connection
 
 
 def _watch(connection: Connection, url: DatabaseUrl) -> None:
+    """Have the connection cut when the server is another one.
+
+    So every process is whole again within 5 s of the new primary's start, where an answer takes a:
+
+        2.0 s + a  until a new connection has met it (`storage.watch`), and all that is open is cut
+        1.0 s      at most until the next try: a worker's turn (`worker.control`), the pause after a
+                   failure (`storage.trouble`), a look of the operator's or of ``shortlist up``. A
+                   leader finds within 0.75 s that its term is over, and stands again after 0.5 s
+                   (`maintenance.leader`), with four answers: 3.25 s + 5 a in all
+        2 a        to connect and to be known
+
+    With answers of 0.3 s that is 4.75 s at most. Who still tries to connect to the old server when
+    the new one starts has given up before that (``timeout_seconds`` of `connect`).
+    """
     watch = watch_of(url.get_secret_value(), partial(_look, url))
     watch.tend(connection, Connection.terminate)
     connection.add_termination_listener(watch.forget)
@@ -96,7 +110,10 @@ def _watch(connection: Connection, url: DatabaseUrl) -> None:
 async def _look(url: DatabaseUrl) -> Sight:
     """See which server a new connection meets; it is no worker's, and open for milliseconds."""
     name = {"application_name": "shortlist-watch"}
-    connection = await _open(url, server_settings=name, statement_cache_size=0)
+    if url.pooler is None:
+        connection = await _open(url, server_settings=name, statement_cache_size=0)
+    else:
+        connection = await _open_pooled(url, name, {}, url.pooler)
     try:
         started, read_only = await connection.fetchrow(_WHICH_SERVER)
     finally:
@@ -179,6 +196,12 @@ async def try_lock(connection: Connection, an_id: UUID) -> bool:
 async def unlock(connection: Connection, an_id: UUID) -> None:
     """Give the session's advisory lock back."""
     await connection.fetchval("SELECT pg_advisory_unlock($1)", advisory_key(an_id))
+
+
+async def refuse_read_only(connection: Connection) -> None:
+    """Raise what a write would raise, when the server takes none now."""
+    if await connection.fetchval("SELECT current_setting('transaction_read_only')") == "on":
+        raise asyncpg.ReadOnlySQLTransactionError("the server takes no writes")
 
 
 async def server_run(connection: Connection) -> str:

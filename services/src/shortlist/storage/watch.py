@@ -8,7 +8,7 @@ one that has stopped or begun to take writes, every connection opened so far is 
 try opens a new one.
 
 There is one watch for each URL in a process. It begins with the first connection and ends with the
-last: nobody has to start it, so no process can forget to. A server on a Unix socket needs none.
+last: it need not be started, so no process can forget to.
 """
 
 from __future__ import annotations
@@ -27,11 +27,26 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
-PERIOD_SECONDS = 1.5
-"""Between two looks. With the time-out of one look, and a try by whoever uses the server, this
-keeps the promise: whole again within 5 s of the new primary's start."""
+PERIOD_SECONDS = 1.0
+"""Between two looks."""
 
-LOOK_TIMEOUT_SECONDS = 1.5
+LOOK_TIMEOUT_SECONDS = 1.0
+"""Of one look.
+
+Every process is whole again within 5 s of the new primary's start, because:
+
+    1.0 s  a look that began just before, at a server that does not answer, is given up
+    1.0 s  until the next look, which meets the new primary
+    0.1 s  for that look, and for leaving what is open: whoever waits for a reply is told at once
+    2.0 s  at most until the next try: maintenance's sweep (``sweep_interval_seconds``; a turn that
+           fails is followed by the next within the same time). All others try sooner: a
+           heartbeat, ingest's look at its lines, a scaler's and the operator's look each second,
+           a worker's pull after 1.0 s at most (`storage.trouble`), a subscription after 0.5 s
+    0.8 s  are left for that turn: it puts in the line what the new primary lacks, for which the
+           workers' pulls wait
+
+A longer ``sweep_interval_seconds`` makes the sum longer by as much.
+"""
 
 _log = structlog.get_logger(__name__)
 
@@ -44,6 +59,10 @@ class Sight:
     """Which run of which server; another one after each start."""
     writable: bool
     """Whether it takes writes; a replica does not."""
+
+
+_UNKNOWN = Sight("", writable=False)
+"""What was met while no look met anything: what is open may be of any server."""
 
 
 class Watch:
@@ -100,6 +119,7 @@ class Watch:
         except Exception as error:  # noqa: BLE001 (whoever uses the server meets it too, and says so)
             if fault_of(error) is Fault.BUG:
                 _log.exception("watch_failed")
+            self.seen = self.seen or _UNKNOWN
             return  # away, or we may not ask: nothing was learnt
         before, self.seen = self.seen, sight
         if before not in (None, sight):

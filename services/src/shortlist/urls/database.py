@@ -106,9 +106,14 @@ class DatabaseUrl(ServerUrl):
         return self.pooler is None and self._arguments["target_session_attrs"] is None
 
     @property
-    def is_socket(self) -> bool:
-        """Whether it names sockets of this machine only: each is one server and no other."""
-        return all(host.name.startswith("/") for host in self._hosts)
+    def means_what_answers(self) -> bool:
+        """Whether whatever answers is the right server: on sockets only, and it takes any.
+
+        So says ``shortlist up`` of its own server, which is that of the socket and no other.
+        """
+        is_socket = all(host.name.startswith("/") for host in self._hosts)
+        takes_any = self._arguments["target_session_attrs"] == "any"
+        return is_socket and takes_any and self.pooler is None
 
     @property
     def shown(self) -> str:

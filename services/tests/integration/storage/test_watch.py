@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 from typing import TYPE_CHECKING
 
+import pytest
+
 from shortlist.embedded.servers import EmbeddedRedis
-from shortlist.storage import redis
+from shortlist.storage import postgres, redis
+from shortlist.storage import watch as watch_module
+from shortlist.storage.watch import PERIOD_SECONDS, Sight, Watch
+from support.postgreses import Postgres
 from support.stack import free_port
+from support.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 _LOOPS = 60
@@ -36,3 +44,100 @@ def test_a_client_that_is_closed_in_the_middle_of_a_look_leaves_no_socket_open(
             gc.collect()  # pytest fails the test that left a socket open
     finally:
         server.stop()
+
+
+class _Connection:
+    """Something that a watch tends."""
+
+
+async def _left_after_a_first_look_that_failed() -> bool:
+    looks = itertools.count()
+
+    async def look() -> Sight:
+        if next(looks) == 0:
+            raise OSError("away")
+        return Sight("new", writable=True)
+
+    left = asyncio.Event()
+    watch, connection = Watch("a server", look), _Connection()
+    watch.tend(connection, lambda _: left.set())
+    try:
+        async with asyncio.timeout(2 * PERIOD_SECONDS + 1):
+            await left.wait()
+    except TimeoutError:
+        return False
+    finally:
+        await watch.end(connection)
+    return True
+
+
+async def test_what_was_opened_before_the_first_look_that_met_a_server_is_left() -> None:
+    """It may be of the server that did not answer that look."""
+    assert await _left_after_a_first_look_that_failed()
+
+
+async def test_off_switch_a_watch_that_learns_nothing_of_a_look_that_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shortlist.storage.watch._UNKNOWN", None)
+    assert not await _left_after_a_first_look_that_failed()
+
+
+@pytest.fixture
+async def two(tmp_path: Path) -> AsyncIterator[tuple[Postgres, Postgres]]:
+    """Two servers that have the same data."""
+    one, other = Postgres(tmp_path / "one"), Postgres(tmp_path / "other")
+    try:
+        await one.start()
+        await one.copy_to(other, follows=False)
+        await other.start()
+        yield one, other
+    finally:
+        one.kill()
+        other.kill()
+
+
+def _leads_to(server: Postgres, path: Path) -> None:
+    """Have a socket's path lead to a server's socket."""
+    path.parent.mkdir(exist_ok=True)
+    link = path.with_suffix(".new")
+    link.symlink_to(server.socket)
+    link.replace(path)
+
+
+async def test_a_socket_that_leads_to_another_server_is_left(
+    tmp_path: Path, two: tuple[Postgres, Postgres]
+) -> None:
+    one, other = two
+    path = tmp_path / "s" / ".s.PGSQL.5432"
+    _leads_to(one, path)
+    url = f"postgresql://shortlist:{one.password}@/postgres?host={path.parent}"
+    connection = await postgres.connect(url, application_name="shortlist-test", timeout_seconds=10)
+    watch = watch_module._watches[url]
+
+    async def has_looked() -> bool:
+        return watch.seen is not None
+
+    await until(has_looked, what="the watch knows the server")
+    _leads_to(other, path)
+
+    async def is_left() -> bool:
+        return bool(connection.is_closed())
+
+    await until(is_left, within_seconds=3, what="the connection to the old server is cut")
+    again = await postgres.connect(url, application_name="shortlist-test", timeout_seconds=10)
+    assert await again.fetchval("SHOW port") == str(other.port)
+    await postgres.close_quickly(again)
+
+
+async def test_only_the_own_server_of_up_is_not_looked_at(database_url: str) -> None:
+    """A look costs some milliseconds each second, and it is one server and no other."""
+    connection = await postgres.connect(database_url, application_name="test")
+    assert database_url not in watch_module._watches
+    any_server = "&target_session_attrs=any"
+    assert any_server in database_url
+    watched_url = database_url.replace(any_server, "")
+    watched = await postgres.connect(watched_url, application_name="test")
+    assert watched_url in watch_module._watches
+    for one in (connection, watched):
+        await postgres.close_quickly(one)
