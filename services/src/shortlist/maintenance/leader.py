@@ -9,6 +9,7 @@ stopped. And each transaction finds out for itself (`storage.leases`), which alo
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
@@ -36,6 +37,10 @@ _STAND_SECONDS = 0.5
 
 _RENEWALS_PER_LEASE = 4
 _RECONNECT_SECONDS = 0.2
+
+_ANSWER_SECONDS = 2.0
+"""Who has not been answered for so long hears nothing. With a renewal each 0.75 s (a lease of 3 s):
+`hears_postgres` is wrong for 2.75 s at most."""
 
 log = structlog.get_logger(__name__)
 
@@ -66,14 +71,12 @@ class Candidate:
         """``lead`` runs while this replica leads; it is cancelled when that ends."""
         self.holder = uuid4()
         self.leadership: Leadership | None = None
-        self.last_contact = 0.0
+        self._last_contact = -math.inf
         """When Postgres last told who leads, by `time.monotonic`."""
         self.last_turn = time.monotonic()
         """When the loop last went round; liveness watches it."""
         self._open_connection = open_connection
         self._connection: Connection | None = None
-        self._server = ""
-        """Which run of Postgres the connection is to."""
         self._lease_seconds = lease_seconds
         self._lead = lead
         self._standing = Trouble("standing for leader", "postgres")
@@ -92,8 +95,16 @@ class Candidate:
             if self._connection is not None:
                 await postgres.close_quickly(self._connection)
 
+    @property
+    def hears_postgres(self) -> bool:
+        """Whether Postgres tells who leads, and takes writes: it did just now, as it must."""
+        alive = self._connection is not None and not self._connection.is_closed()
+        often_seconds = max(_STAND_SECONDS, self._lease_seconds / _RENEWALS_PER_LEASE)
+        return alive and time.monotonic() - self._last_contact < often_seconds + _ANSWER_SECONDS
+
     async def _stand(self) -> Leadership | None:
         async def take(connection: Connection) -> Lease | None:
+            await postgres.refuse_read_only(connection)
             return await leases.take(connection, LEASE_NAME, self.holder, self._lease_seconds)
 
         asked = time.monotonic()
@@ -129,13 +140,12 @@ class Candidate:
         await self._give_up(leadership.lease)
 
     async def _keep(self, leadership: Leadership) -> None:
-        """Renew in time; returns when somebody else leads, or the lease has run out."""
+        """Renew in time; returns when another leads, or Postgres is another, or it has run out."""
 
         async def renew(connection: Connection) -> bool:
             return await leases.renew(connection, leadership.lease)
 
         trouble = Trouble("renewing the lease", "postgres")
-        server = self._server
         while True:
             await asyncio.sleep(self._lease_seconds / _RENEWALS_PER_LEASE)
             self.last_turn = asked = time.monotonic()
@@ -143,10 +153,6 @@ class Candidate:
                 if await self._ask(renew, leadership.valid_until - asked):
                     leadership.valid_until = asked + self._lease_seconds
                     trouble.over()
-                    if self._server != server:
-                        # What a leader knows was true of the former one, which may have had more.
-                        log.warning("another_postgres", term=leadership.lease.term)
-                        return
                 elif guarded("leader_fence"):
                     log.warning("leadership_lost", term=leadership.lease.term)
                     return
@@ -169,7 +175,6 @@ class Candidate:
         """Ask Postgres on the connection that is kept for this; cut it when that takes longer."""
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._open_connection()
-            self._server = await postgres.server_run(self._connection)
         connection = self._connection
         asking = asyncio.ensure_future(operation(connection))
         try:
@@ -185,7 +190,7 @@ class Candidate:
         if (error := asking.exception()) is not None and breaks_connection(error):
             connection.terminate()  # it may be the wrong one by now: only a new one finds that out
         answer = asking.result()
-        self.last_contact = time.monotonic()
+        self._last_contact = time.monotonic()
         return answer
 
 

@@ -129,9 +129,8 @@ class Maintenance:
         return time.monotonic() - self._broke_at
 
     async def _readiness(self) -> probes.Health:
-        """Ready while Postgres tells who leads, be it another, and the line can be written to."""
-        silent_seconds = time.monotonic() - self.candidate.last_contact
-        postgres_answers = silent_seconds < 2 * self._settings.maintenance_lease_seconds
+        """Ready while Postgres tells who leads, be it another, and both servers take writes."""
+        postgres_answers = self.candidate.hears_postgres
         line = await redis.takes_writes(self._redis)
         return probes.Health(
             ok=postgres_answers and line,

@@ -13,6 +13,9 @@ prepares a statement without a Sync, and a session that waits for what follows i
 
 A leader that lets its lease run out and renews it before anybody took over stays in its term:
 nobody else led in between, so whatever it knows and whatever it began is still right.
+
+A term is of one run of one server: after a failover or a restore the row may be as it was, and what
+the leader knows is of a server that had more, or other things. It writes nothing there.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from shortlist.storage.faults import Answer, has_state
 from shortlist.storage.sql import SQL
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import AsyncIterator
     from uuid import UUID
 
@@ -52,6 +56,8 @@ class Lease:
     term: int
     seconds: float
     """How long it runs after each renewal."""
+    server: dt.datetime
+    """When the server on which it was taken was started: which run of which server it is."""
 
     @property
     def longest_seconds(self) -> float:
@@ -72,19 +78,19 @@ async def take(connection: Connection, name: str, holder: UUID, seconds: float) 
                 "SELECT set_config('lock_timeout', $1, true)", str(_TAKEOVER_TIMEOUT_MILLISECONDS)
             )
             await connection.fetchval(f"SELECT pg_advisory_xact_lock({_FENCE})", name)
-            term = await connection.fetchval(SQL["take_lease"], name, holder, seconds)
+            taken = await connection.fetchrow(SQL["take_lease"], name, holder, seconds)
     except Exception as error:
         if not has_state(error, _LOCK_NOT_AVAILABLE):
             raise
         await connection.fetch(SQL["end_former_leaders"], name, 2 * seconds)
         return None
-    return None if term is None else Lease(name, holder, int(term), seconds)
+    return None if taken is None else Lease(name, holder, taken["term"], seconds, taken["server"])
 
 
 async def renew(connection: Connection, lease: Lease) -> bool:
-    """Lead on for the lease's time from now; False when another has taken over."""
+    """Lead on for the lease's time from now; False when another has, or on another server."""
     renewed = await connection.fetchval(
-        SQL["renew_lease"], lease.name, lease.holder, lease.term, lease.seconds
+        SQL["renew_lease"], lease.name, lease.holder, lease.term, lease.seconds, lease.server
     )
     return bool(renewed)
 
@@ -99,7 +105,12 @@ async def leading(connection: Connection, lease: Lease) -> AsyncIterator[None]:
         # Two statements: the second one's snapshot is newer than the lock.
         await connection.fetchval(f"SELECT pg_advisory_xact_lock_shared({_FENCE})", lease.name)
         ours = await connection.fetchval(
-            SQL["assert_lease"], lease.name, lease.holder, lease.term, lease.longest_seconds
+            SQL["assert_lease"],
+            lease.name,
+            lease.holder,
+            lease.term,
+            lease.longest_seconds,
+            lease.server,
         )
         if not ours and guarded("leader_fence"):
             raise NotLeadingError(lease.name)

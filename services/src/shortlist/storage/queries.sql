@@ -452,13 +452,14 @@ WHERE name = $1 AND expires_at BETWEEN clock_timestamp() AND clock_timestamp() +
 
 -- name: take_lease
 -- Lead in a new term, if nobody else does: $1 name, $2 holder, $3 seconds. Returns the term, or
--- nothing while somebody's lease runs. The caller has locked former leaders out.
+-- nothing while somebody's lease runs, and which run of the server it is of. The caller has locked
+-- former leaders out.
 INSERT INTO leases (name, holder, term, expires_at)
 VALUES ($1, $2, 1, clock_timestamp() + make_interval(secs => $3))
 ON CONFLICT (name) DO UPDATE SET
     holder = excluded.holder, expires_at = excluded.expires_at, term = leases.term + 1
 WHERE leases.expires_at NOT BETWEEN clock_timestamp() AND clock_timestamp() + make_interval(secs => 2 * $3)
-RETURNING term
+RETURNING term, pg_postmaster_start_time() AS server
 
 -- name: end_former_leaders
 -- While nobody leads $1, by a lease of at most $2 seconds, end the sessions whose transactions keep
@@ -474,13 +475,14 @@ WHERE locktype = 'advisory' AND objsubid = 2 AND granted AND mode = 'ShareLock'
         AND expires_at BETWEEN clock_timestamp() AND clock_timestamp() + make_interval(secs => $2))
 
 -- name: renew_lease
--- Go on leading: $1 name, $2 holder, $3 term, $4 seconds. Nothing when somebody else has taken over.
+-- Go on leading: $1 name, $2 holder, $3 term, $4 seconds, $5 run of the server. Nothing when another
+-- has taken over, or when this is another server, or another run of it.
 UPDATE leases SET expires_at = clock_timestamp() + make_interval(secs => $4)
-WHERE name = $1 AND holder = $2 AND term = $3
+WHERE name = $1 AND holder = $2 AND term = $3 AND pg_postmaster_start_time() = $5
 RETURNING term
 
 -- name: assert_lease
--- Whether $2 leads $1 in term $3, now, by a lease of at most $4 seconds.
+-- Whether $2 leads $1 in term $3, now, by a lease of at most $4 seconds, on run $5 of the server.
 SELECT true FROM leases
-WHERE name = $1 AND holder = $2 AND term = $3
+WHERE name = $1 AND holder = $2 AND term = $3 AND pg_postmaster_start_time() = $5
   AND expires_at BETWEEN clock_timestamp() AND clock_timestamp() + make_interval(secs => $4)

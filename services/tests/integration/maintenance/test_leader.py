@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import signal
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -374,3 +375,31 @@ async def test_a_lease_that_is_given_up_has_ended_on_any_clock(db: Connection) -
     assert lease is not None
     await leases.give_up(db, lease)
     assert await db.fetchval("SELECT expires_at = '-infinity' FROM leases")
+
+
+async def _writes_on_another_run(db: Connection) -> bool:
+    """Whether a leader may write, and go on, with a lease that it took on a former run."""
+    lease = await take(db)
+    assert lease is not None
+    former = replace(lease, server=lease.server - dt.timedelta(seconds=1))
+    try:
+        async with leases.leading(db, former):
+            pass
+    except NotLeadingError:
+        return await leases.renew(db, former)
+    return True
+
+
+async def test_a_term_is_of_one_run_of_one_server(db: Connection) -> None:
+    """The row may be as it was, and what the leader knows is of a server that had more."""
+    assert not await _writes_on_another_run(db)
+
+
+async def test_off_switch_a_term_that_is_of_any_server(
+    db: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_one, of_any = "pg_postmaster_start_time() = $5", "$5::timestamptz IS NOT NULL"
+    for name in ("assert_lease", "renew_lease"):
+        assert of_one in SQL[name]
+        monkeypatch.setitem(SQL, name, SQL[name].replace(of_one, of_any))
+    assert await _writes_on_another_run(db)
