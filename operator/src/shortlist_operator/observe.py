@@ -29,6 +29,8 @@ class Observer:
 
     database_url: DatabaseUrl | str
     redis: redis.Redis
+    server: str = ""
+    """Which run of Postgres the connection is to."""
     _connection: postgres.Connection | None = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _memories: dict[PipelineName, looks.LineMemory] = field(default_factory=dict)
@@ -57,6 +59,7 @@ class Observer:
                 self._connection = await postgres.connect(
                     self.database_url, application_name=_SUPERVISOR
                 )
+                self.server = await postgres.server_run(self._connection)
             try:
                 yield self._connection
             except BaseException:

@@ -70,7 +70,8 @@ class PipelineLoop:
         self._draining: drain.Draining | None = None
         self._last_line: LineLook | None = None
         self._conflict: tuple[float, str | None] = (-_SCALER_LOOK_SECONDS, None)
-        self._known_capacity: int | None = None
+        self._known: tuple[int, str] | None = None
+        """The capacity that Postgres was told, and which run of Postgres that was."""
         self._reporter = Reporter(kube, namespace, name)
         self._own = OwnDeployment(kube, self._reporter, settings, namespace)
         budget.expect(self._name)
@@ -255,8 +256,12 @@ class PipelineLoop:
     # --- act
 
     async def _ensure_known(self, pipeline: ScoringPipeline) -> None:
-        """Tell Postgres of the pipeline, so that ingest accepts for it before any worker runs."""
-        if self._known_capacity == pipeline.line.capacity or not self._lease.held:
+        """Tell Postgres of the pipeline, so that ingest accepts for it before any worker runs.
+
+        Again when Postgres is another: one that was restored may not know it.
+        """
+        capacity = pipeline.line.capacity
+        if self._known == (capacity, self._observer.server) or not self._lease.held:
             return
         try:
             await self._observer.make_known(pipeline)
@@ -266,7 +271,7 @@ class PipelineLoop:
             # Away, or its schema is not there yet: the next tick.
             log.warning("postgres_unavailable", pipeline=self._name, error=_said(error))
         else:
-            self._known_capacity = pipeline.line.capacity
+            self._known = (capacity, self._observer.server)
 
     async def _act(self, pipeline: ScoringPipeline, target: str, tick: Tick) -> None:
         sight, decision = tick.sight, tick.decision

@@ -54,6 +54,8 @@ class Observer:
         """What Postgres said when last read."""
         self.sees_connections = False
         """Whether the last look could read Postgres."""
+        self.server = ""
+        """Which run of Postgres the connection is to."""
 
     async def look(self) -> View:
         """One look at everything; never raises, never waits long."""
@@ -93,6 +95,7 @@ class Observer:
             self._connection = await postgres.connect(
                 self._database_url, application_name="shortlist-up"
             )
+            self.server = await postgres.server_run(self._connection)
         return self._connection
 
     async def close(self) -> None:

@@ -43,6 +43,8 @@ _SERVER_READY_SECONDS = 1800.0
 _PATIENCE_SECONDS = 10.0
 """After so long somebody wants to know what is being waited for."""
 
+_TELL_SECONDS = 2.0
+
 _POLL_SECONDS = 0.02
 _TRIES_AT_START = 3
 """Deaths of one of our own processes before it was ever ready, after which we give up."""
@@ -80,6 +82,8 @@ class Supervisor:
         """What is to be done when the servers have ended."""
         self._is_new = False
         self._observer: Observer | None = None
+        self._configured = ""
+        """Which run of Postgres was told of the pipelines last."""
         self._sizing: Sizing | None = None
         self._scaler: Scaler | None = None
 
@@ -150,6 +154,7 @@ class Supervisor:
         assert self._scaler is not None
         try:
             view = await self._observer.look()
+            await self._tell_another_postgres()
             await (self._sizing.publish() if self._is_ending else self._scaler.tick())
         except Exception as error:  # noqa: BLE001 (whatever it is, the children must be kept running)
             return View(problems=[f"The line cannot be looked at: {error!r}"])
@@ -342,6 +347,14 @@ class Supervisor:
 
         assert self._observer is not None
         await database.configure(await self._observer.connection(), self.pipelines)
+        self._configured = self._observer.server
+
+    async def _tell_another_postgres(self) -> None:
+        """One that was restored may not know our pipelines. Raises what it refuses with."""
+        assert self._observer is not None
+        if self._observer.sees_connections and self._observer.server != self._configured:
+            async with asyncio.timeout(_TELL_SECONDS):
+                await self._configure_pipelines()
 
     async def _refuse_too_many(self, workers: Mapping[PipelineName, int]) -> None:
         assert self._sizing is not None

@@ -46,6 +46,10 @@ _RETRY_MILLISECONDS = 1000
 _HEADERS = ((b"content-type", b"text/event-stream"), NO_STORE, (b"x-accel-buffering", b"no"))
 
 
+class _GoneError(Exception):
+    """There is no such application any more: removed, or Postgres was restored without it."""
+
+
 class Watching:
     """All watchers of this process."""
 
@@ -79,7 +83,7 @@ class Watching:
 
     async def _changes(self, view: ApplicationView, known: str) -> AsyncIterator[bytes]:
         yield sse.retry(_RETRY_MILLISECONDS) + (b"" if known == _id(view) else _event(view))
-        with self._announcements.watch(view.id) as changed:
+        with self._announcements.watch(view.id) as changed, contextlib.suppress(_GoneError):
             while not view.is_final and not self._ended:
                 said_at = time.monotonic()
                 newer = await self._next(view, changed, said_at + _LOOK_SECONDS)
@@ -105,7 +109,9 @@ class Watching:
             except Exception:  # noqa: BLE001 (it was said; the stream goes on when it can be read)
                 told = False
             else:
-                if newer is not None and newer.status != view.status:
+                if newer is None:
+                    raise _GoneError
+                if newer.status != view.status:
                     return newer
         return None
 

@@ -45,11 +45,12 @@ async def ensure(connection: Connection, name: PipelineName) -> None:
 
 
 async def configure(connection: Connection, name: PipelineName, line_capacity: int) -> None:
-    """Make a pipeline known with this capacity."""
+    """Make a pipeline known with this capacity. Writes nothing when it is."""
     await connection.execute(
         """
         INSERT INTO pipelines (name, line_capacity) VALUES ($1, $2)
         ON CONFLICT (name) DO UPDATE SET line_capacity = excluded.line_capacity
+        WHERE pipelines.line_capacity <> excluded.line_capacity
         """,
         name,
         line_capacity,

@@ -18,7 +18,7 @@ import structlog
 from shortlist import telemetry
 from shortlist.domain.connections import claims_for, slots_for
 from shortlist.failpoints import guarded
-from shortlist.storage import heartbeats, postgres, workers
+from shortlist.storage import heartbeats, pipelines, postgres, workers
 from shortlist.storage.trouble import Trouble
 
 if TYPE_CHECKING:
@@ -104,6 +104,8 @@ class Control:
             self._connection, self._state.worker_id, self._state.pipeline, self._state.mode
         ):
             await asyncio.sleep(_REENROL_SECONDS)  # Postgres alone knows, and does not tell
+        # Each time: what a former server knew of, one that was restored may have to be told.
+        await pipelines.ensure(self._connection, self._state.pipeline)
         await self._disown_if_another_server(self._connection)
         self._is_known = True
 
@@ -133,7 +135,7 @@ class Control:
         if connection is None or connection.is_closed():
             await self.enrol()
         elif self._state.mode == "perJob":
-            await connection.execute("SELECT 1")
+            await postgres.refuse_read_only(connection)
         elif not await workers.renew(connection, self._state.worker_id):
             await self.enrol()
 

@@ -23,7 +23,7 @@ from shortlist.domain.connections import (
 )
 from shortlist.domain.retry import RetryPolicy
 from shortlist.failpoints import guarded
-from shortlist.storage import pipelines, postgres, redis
+from shortlist.storage import postgres, redis
 from shortlist.storage.limiter import RateLimits
 from shortlist.storage.line import Line
 from shortlist.storage.pool import ConnectionPool
@@ -165,7 +165,7 @@ class Worker:
 
     async def _serve_line(self, stop: asyncio.Event) -> None:
         # A missing schema is worth another try: on Kubernetes everything starts at once.
-        enrolling = asyncio.create_task(persistently(self._enrol, "enrolling"))
+        enrolling = asyncio.create_task(persistently(self._control.enrol, "enrolling"))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({enrolling, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not enrolling.done():
@@ -188,11 +188,6 @@ class Worker:
         finally:
             await tasks.end(background)
             await self._control.leave()
-
-    async def _enrol(self) -> None:
-        await self._control.enrol()
-        async with self._pool.connection() as connection:
-            await pipelines.ensure(connection, self._state.pipeline)
 
     async def _drain(self, pulling: asyncio.Task[None]) -> None:
         """Pull no more; finish what is held, or give it back when the grace is over."""
