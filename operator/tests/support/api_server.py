@@ -129,7 +129,8 @@ class ApiServer:
     def keep(self, path: str, thing: Json) -> None:
         """Have an object."""
         version = {"resourceVersion": str(next(self._versions))}
-        self.objects[path] = thing | {"metadata": thing.get("metadata", {}) | version}
+        metadata = {"generation": 1} | thing.get("metadata", {}) | version
+        self.objects[path] = thing | {"metadata": metadata}
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         text = await request.text()

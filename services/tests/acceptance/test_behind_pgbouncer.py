@@ -43,7 +43,8 @@ CLIENTS = 10
 
 @pytest.fixture
 async def bouncer(tmp_path: Path, postgres_server: EmbeddedPostgres) -> AsyncIterator[PgBouncer]:
-    bouncer = PgBouncer(tmp_path / "pgbouncer", postgres_server)
+    host = str(postgres_server.socket_directory)
+    bouncer = PgBouncer(tmp_path / "pgbouncer", postgres_server, host)
     await bouncer.start()
     yield bouncer
     await bouncer.stop(signal.SIGKILL)
@@ -267,7 +268,11 @@ async def test_the_operator_looks_and_writes_through_a_pooler(
 
 @pytest.mark.slow
 async def test_up_works_through_a_pooler_and_refuses_per_job_there(
-    tmp_path: Path, bouncer: PgBouncer, empty: str, redis_url: str
+    tmp_path: Path,
+    bouncer: PgBouncer,
+    empty: str,
+    postgres_server: EmbeddedPostgres,
+    redis_url: str,
 ) -> None:
     servers = {"DATABASE_URL": bouncer.url(empty), "REDIS_URL": redis_url}
     with running(tmp_path, SHORTLIST_CONNECTION_MODE="perJob", **servers) as up:  # type: ignore[arg-type]
@@ -275,7 +280,7 @@ async def test_up_works_through_a_pooler_and_refuses_per_job_there(
         assert "use perWrite" in up.output
     with running(tmp_path, **servers) as up:  # type: ignore[arg-type]
         async with Ledger(
-            await up.ready(), bouncer.server.url.replace("/shortlist?", f"/{empty}?")
+            await up.ready(), postgres_server.url.replace("/shortlist?", f"/{empty}?")
         ) as ledger:
             assert ", through a pooler, by DATABASE_URL." in up.output
             await ledger.submit(40, at_once=CLIENTS)

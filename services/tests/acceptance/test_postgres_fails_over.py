@@ -5,15 +5,28 @@ Two real ones, a primary and its standby, behind a name that comes to mean the s
 
 from __future__ import annotations
 
+import time
+from functools import partial
 from typing import TYPE_CHECKING, get_args
 
 import pytest
 
 from shortlist.domain.application import ConnectionMode
 from shortlist.storage import migrate
+from support.failover import OPEN_ATTEMPTS, breaks, is_left_alone, is_used, takes_over
+from support.ledger import Ledger
+from support.operator_process import an_operator, operator_says
 from support.postgreses import postgreses
 from support.switch import Switch
-from support.whole import WHOLE_AGAIN_SECONDS, everything, is_whole, says_the_truth
+from support.up import running
+from support.waiting import until
+from support.whole import (
+    NOTICED_SECONDS,
+    WHOLE_AGAIN_SECONDS,
+    everything,
+    is_whole_since,
+    says_the_truth,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,20 +48,15 @@ async def fails_over(
         ) as run:
             await run.ledger.submit(UNDER_WAY)
             await new.has_all_of(old)
+            if how != "left as it is":
+                await breaks(old, how)
+                await says_the_truth(run, postgres=False, within_seconds=NOTICED_SECONDS)
             if how == "read-only":
-                await old.take_no_writes()
-                await says_the_truth(run, postgres=False)
                 await new.has_all_of(old)
-            elif how == "frozen":
-                old.freeze()
-            elif how == "killed":
-                old.kill()
-            await new.lead()
-            name.target = new.port
+            since = await takes_over(new, name)
             if how == "left as it is":
-                await old.is_left_alone(WHOLE_AGAIN_SECONDS)
-            await says_the_truth(run)
-            await is_whole(run)
+                await is_left_alone(old, since)
+            await is_whole_since(run, since)
 
 
 @pytest.mark.slow
@@ -58,11 +66,42 @@ async def test_postgres_fails_over(tmp_path: Path, redis_url: str, mode: str, ho
     await fails_over(tmp_path, redis_url, mode, how)
 
 
+async def forgets_ends(directory: Path, redis_url: str, *, unguarded: str = "") -> None:
+    """Attempts end at the old primary while the new one believes that they go on, by a lease."""
+    async with postgreses(directory) as (old, new), Switch(old.port) as name:
+        await migrate.migrate(old.url())
+        async with everything(
+            directory, old.url(name.port), redis_url, "perWrite", unguarded=unguarded,
+            service_seconds=2.0,
+        ) as run:  # fmt: skip
+            await run.ledger.submit(UNDER_WAY)
+            await new.has_all_of(old)
+            await until(partial(new.ask, OPEN_ATTEMPTS), what="attempts are under way")
+            await new.hear_no_more()
+            assert await new.ask(OPEN_ATTEMPTS), "they had ended: the test would prove nothing"
+            await run.ledger.until_scored(20 + UNDER_WAY)
+            since = await takes_over(new, name)
+            await is_left_alone(old, since)
+            await run.ledger.settle(within_seconds=RESCUED_SECONDS)
+
+
+RESCUED_SECONDS = 25.0
+"""5 s until the worker has said which attempts it has none of, two turns of the sweep (2 s each, of
+which one finds suspects), and three times ten at once, of 2 s; and as long again."""
+
+
+@pytest.mark.slow
+async def test_attempts_whose_end_postgres_forgot_are_made_again(
+    tmp_path: Path, redis_url: str
+) -> None:
+    await forgets_ends(tmp_path, redis_url)
+
+
 async def test_off_switch_attempts_whose_end_postgres_forgot_stay_under_way(
     tmp_path: Path, redis_url: str
 ) -> None:
     with pytest.raises(AssertionError, match="unfinished: "):
-        await fails_over(tmp_path, redis_url, "perWrite", "left as it is", unguarded="disown")
+        await forgets_ends(tmp_path, redis_url, unguarded="disown")
 
 
 async def test_off_switch_a_postgres_that_nobody_looks_at_is_used_though_its_name_has_moved(
@@ -70,3 +109,51 @@ async def test_off_switch_a_postgres_that_nobody_looks_at_is_used_though_its_nam
 ) -> None:
     with pytest.raises(AssertionError, match="the old server is used no more"):
         await fails_over(tmp_path, redis_url, "perJob", "left as it is", unguarded="server_watch")
+
+
+async def test_off_switch_readiness_that_only_reads_does_not_see_a_read_only_server(
+    tmp_path: Path, redis_url: str
+) -> None:
+    guards = "postgres_written,server_watch"
+    with pytest.raises(AssertionError, match=r"postgres False|postgres is away"):
+        await fails_over(tmp_path, redis_url, "perJob", "read-only", unguarded=guards)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["killed", "frozen", "read-only", "left as it is"])
+async def test_the_operator_looks_at_the_new_postgres(
+    tmp_path: Path, redis_url: str, how: str
+) -> None:
+    async with postgreses(tmp_path) as (old, new), Switch(old.port) as name:
+        await migrate.migrate(old.url())
+        async with an_operator(tmp_path, old.url(name.port), redis_url) as (server, operator):
+            await new.has_all_of(old)
+            if how != "left as it is":
+                await breaks(old, how)
+                await operator_says(server, "False", NOTICED_SECONDS)
+            since = await takes_over(new, name)
+            if how == "left as it is":
+                await is_left_alone(old, since)
+            await operator_says(server, "True", since + WHOLE_AGAIN_SECONDS - time.monotonic())
+            await is_used(new, since, "shortlist-operator")
+            assert not operator.deaths
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["killed", "frozen", "left as it is"])
+async def test_up_goes_on_with_the_new_postgres(tmp_path: Path, redis_url: str, how: str) -> None:
+    async with postgreses(tmp_path) as (old, new), Switch(old.port) as name:
+        servers = {"DATABASE_URL": old.url(name.port), "REDIS_URL": redis_url}
+        with running(tmp_path, **servers) as up:  # type: ignore[arg-type]
+            async with Ledger(await up.ready(), new.url()) as ledger:
+                await ledger.submit_until_accepted(20)
+                await new.has_all_of(old)
+                if how != "left as it is":
+                    await breaks(old, how)
+                since = await takes_over(new, name)
+                if how == "left as it is":
+                    await is_left_alone(old, since)
+
+                await is_used(new, since, "shortlist-up")
+                await ledger.submit_until_accepted(40)
+                await ledger.settle()

@@ -206,6 +206,15 @@ class Ledger:
         """The first value that Postgres answers."""
         return (await self.query(sql, *arguments))[0][0]
 
+    async def value_or_none(self, sql: str, *arguments: Any) -> Any:
+        """The same; None while Postgres is just being broken by the test."""
+        try:
+            return await self.value(sql, *arguments)
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            return None
+
     async def scored(self) -> int:
         """How many applications have a score."""
         return int(await self.value("SELECT count(*) FROM results WHERE status = 'scored'"))
@@ -258,12 +267,8 @@ class Ledger:
         return unfinished
 
     async def _unfinished(self) -> int:
-        try:
-            return int(await self.value(_UNFINISHED))
-        except Exception as error:
-            if not is_outage(error):
-                raise
-            return -1  # Postgres is just being broken by the test
+        unfinished = await self.value_or_none(_UNFINISHED)
+        return -1 if unfinished is None else int(unfinished)
 
 
 def _audit(rows: list[asyncpg.Record], fates: Mapping[str, str]) -> None:

@@ -13,22 +13,30 @@ from urllib.parse import quote
 
 import pytest
 
-from shortlist.embedded.programs import as_ordinary_user
+from shortlist.embedded.binaries import postgres_binary
+from shortlist.embedded.programs import as_ordinary_user, run
 from support import reaper
 from support.stack import free_port
 from support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Protocol
 
-    from shortlist.embedded.servers import EmbeddedPostgres
+    class Server(Protocol):
+        """A Postgres, as a pooler before it needs to know it."""
+
+        @property
+        def password(self) -> str:
+            """The owner's password."""
+
 
 _ELSEWHERE = "/usr/sbin"
 """Where its package puts it, which is on root's PATH only."""
 
 _CONFIGURATION = """
 [databases]
-* = host={host} port=5432
+* = host={host} port={server_port}
 
 [pgbouncer]
 listen_addr = 127.0.0.1
@@ -37,6 +45,8 @@ unix_socket_dir =
 pool_mode = transaction
 auth_type = scram-sha-256
 auth_file = {users}
+admin_users = shortlist
+{more}
 """
 
 
@@ -53,7 +63,12 @@ class PgBouncer:
     """One PgBouncer before a Postgres of the test's; the same port after a restart."""
 
     directory: Path
-    server: EmbeddedPostgres
+    server: Server
+    host: str
+    """Where Postgres is: the directory of its socket, or an address."""
+    server_port: int = 5432
+    more: str = ""
+    """Lines of configuration: none is needed."""
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -71,19 +86,36 @@ class PgBouncer:
     def _log(self) -> Path:
         return self.directory / "pgbouncer.log"
 
+    async def lead_to(self, server_port: int) -> None:
+        """Have it lead to another server, as its administrator would after a failover."""
+        self.server_port = server_port
+        self._configure()
+        await self._tell("RELOAD")
+        await self._tell("RECONNECT")
+
+    async def _tell(self, command: str) -> None:
+        psql = [postgres_binary("psql"), "-X", "-h", "127.0.0.1", "-p", str(self.port)]
+        psql += ["-U", "shortlist", "-d", "pgbouncer", "-c", command]
+        await asyncio.to_thread(run, psql, {"PGPASSWORD": self.server.password})
+
     async def start(self) -> None:
         """Start it and wait until it listens."""
         self._spawn()
         await until(self._listens, what=f"PgBouncer listens: {self.log[-500:]}")
 
-    def _spawn(self) -> None:
+    def _configure(self) -> Path:
         self.directory.mkdir(exist_ok=True)
         users, configuration = self.directory / "users", self.directory / "pgbouncer.ini"
         users.write_text(f'"shortlist" "{self.server.password}"\n', encoding="utf-8")
-        configuration.write_text(
-            _CONFIGURATION.format(host=self.server.socket_directory, port=self.port, users=users),
-            encoding="utf-8",
-        )
+        text = _CONFIGURATION.format(
+            host=self.host, server_port=self.server_port, port=self.port, users=users,
+            more=self.more,
+        )  # fmt: skip
+        configuration.write_text(text, encoding="utf-8")
+        return configuration
+
+    def _spawn(self) -> None:
+        configuration = self._configure()
         command = as_ordinary_user([program(), str(configuration)])  # it refuses root, too
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(

@@ -19,23 +19,50 @@ from support.waiting import until
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
 
 class Postgres:
     """One server on a TCP port of this machine."""
 
-    def __init__(self, directory: Path) -> None:
-        """Data in ``directory``; nothing runs yet."""
-        self.port = free_port()
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        port: int | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """Data in ``directory``; nothing runs yet. ``settings`` are Postgres's."""
+        self.port = port or free_port()
         self._server = EmbeddedPostgres(
             directory,
             settings={
                 "listen_addresses": "127.0.0.1", "port": str(self.port), "fsync": "off",
                 "wal_keep_size": "64MB", "max_wal_senders": "5", "hot_standby": "on",
+                **(settings or {}),
             },
         )  # fmt: skip
+
+    @property
+    def data(self) -> Path:
+        """Postgres's own data directory."""
+        return self._server.data
+
+    @property
+    def owner(self) -> int:
+        """The user that it runs as."""
+        return self._server._owner
+
+    @property
+    def socket(self) -> Path:
+        """Its socket, beside its port."""
+        return self._server.socket_directory / f".s.PGSQL.{self.port}"
+
+    @property
+    def password(self) -> str:
+        """The owner's password."""
+        return self._server.password
 
     def url(self, port: int | None = None, database: str = "shortlist") -> str:
         """How to reach it, by another port when there is a switch before it."""
@@ -58,14 +85,14 @@ class Postgres:
         except (OSError, asyncpg.PostgresError):
             return False
 
-    async def copy_to(self, standby: Postgres) -> None:
-        """Make a standby's data, which follows this one from then on."""
-        server, copy = self._server, standby._server
+    async def copy_to(self, other: Postgres, *, follows: bool = True) -> None:
+        """Make another's data by a base backup: a standby's, or as it is now and stays."""
+        server, copy = self._server, other._server
         copy.directory.mkdir(parents=True, exist_ok=True)
         shutil.copy(server.directory / "password", copy.directory / "password")
         command = [
-            postgres_binary("pg_basebackup"), "-D", str(copy.data), "-R", "-X", "stream",
-            "-c", "fast", "-d", self.url(database="postgres"),
+            postgres_binary("pg_basebackup"), "-D", str(copy.data), "-X", "stream",
+            "-c", "fast", "-d", self.url(database="postgres"), *(["-R"] if follows else []),
         ]  # fmt: skip
         copy.directory.chmod(0o700)
         copy._hand_over()
@@ -89,6 +116,24 @@ class Postgres:
             return bool(await self.ask(sql))
 
         await until(look, what="the standby has caught up")
+
+    async def hear_no_more(self) -> None:
+        """Follow the primary no longer; what it has by now is all that it will have."""
+        await self.ask("ALTER SYSTEM SET primary_conninfo = ''")
+        await self.ask("SELECT pg_reload_conf()")
+
+        async def look() -> bool:
+            return not await self.ask("SELECT count(*) FROM pg_stat_wal_receiver")
+
+        await until(look, what="the standby follows no more")
+
+    async def has_recovered(self) -> None:
+        """Wait until it takes writes."""
+
+        async def look() -> bool:
+            return not await self.ask("SELECT pg_is_in_recovery()")
+
+        await until(look, what="recovery has ended", poll_seconds=0.01)
 
     async def lead(self) -> None:
         """Become a primary; returns when it takes writes."""
@@ -136,9 +181,12 @@ class Postgres:
 
 
 @asynccontextmanager
-async def postgreses(directory: Path) -> AsyncIterator[tuple[Postgres, Postgres]]:
+async def postgreses(
+    directory: Path, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[tuple[Postgres, Postgres]]:
     """A primary and its standby."""
-    primary, standby = Postgres(directory / "pg-a"), Postgres(directory / "pg-b")
+    primary = Postgres(directory / "pg-a", settings=settings)
+    standby = Postgres(directory / "pg-b", settings=settings)
     try:
         await primary.start()
         await primary.ask("CREATE DATABASE shortlist", database="postgres")
