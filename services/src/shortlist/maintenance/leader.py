@@ -39,8 +39,8 @@ _RENEWALS_PER_LEASE = 4
 _RECONNECT_SECONDS = 0.2
 
 _ANSWER_SECONDS = 2.0
-"""Who has not been answered for so long hears nothing. With a renewal each 0.75 s (a lease of 3 s):
-`hears_postgres` is wrong for 2.75 s at most."""
+"""A replica that was not answered for so long hears nothing. With a renewal each 0.75 s (a
+lease of 3 s) `hears_postgres` is wrong for 2.75 s at most."""
 
 log = structlog.get_logger(__name__)
 

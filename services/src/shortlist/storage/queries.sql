@@ -452,7 +452,7 @@ WHERE name = $1 AND expires_at BETWEEN clock_timestamp() AND clock_timestamp() +
 
 -- name: take_lease
 -- Lead in a new term, if nobody else does: $1 name, $2 holder, $3 seconds. Returns the term, or
--- nothing while somebody's lease runs, and which run of the server it is of. The caller has locked
+-- nothing while a lease runs, and which run of the server it is of. The caller has locked
 -- former leaders out.
 INSERT INTO leases (name, holder, term, expires_at)
 VALUES ($1, $2, 1, clock_timestamp() + make_interval(secs => $3))

@@ -145,3 +145,18 @@ async def test_a_drain_ends_the_streams_in_order(door: Door) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
             assert [event async for event in told] == []
     assert await asyncio.wait_for(door.ended, PATIENCE_SECONDS) == 0
+
+
+async def test_the_stream_of_an_application_that_is_gone_ends(
+    door: Door, applicants: Applicants, line_redis: Redis
+) -> None:
+    """Postgres was restored without it; a client that comes back is told that there is none."""
+    application = await door.accept()
+    async with watched(door, application) as told:
+        assert await next_status(told) == "pending"
+        await applicants.db.execute("DELETE FROM applications WHERE id = $1", UUID(application))
+        await events.announce(line_redis, [(ApplicationId(UUID(application)), "scoring")])
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert [event async for event in told] == []
+    reply = await door.client.get(f"/applications/{application}/events")
+    assert reply.status_code == 404
