@@ -50,6 +50,18 @@ def cores(proc: Path = PROC, groups: Path = GROUPS) -> int:
     return max(1, min([allowed, *quotas]))
 
 
+def memory_kills(proc: Path = PROC, groups: Path = GROUPS) -> int:
+    """How many processes the kernel has ended for want of memory, in our group and since it is.
+
+    Where no group counts them, on the whole machine.
+    """
+    for group in _groups_of_ours(proc, groups, "memory"):
+        for events in (group / "memory.events", group / "memory.oom_control"):
+            if _lines(events):  # the other version's is not there
+                return _statistic(events, "oom_kill")
+    return _statistic(proc / "vmstat", "oom_kill")
+
+
 def _memory_available(proc: Path) -> int:
     for line in _lines(proc / "meminfo"):
         if line.startswith("MemAvailable:"):

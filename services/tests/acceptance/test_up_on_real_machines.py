@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ import aiohttp
 import psutil
 import pytest
 
+from support.pod import pod
 from support.stack import without_guards
 from support.up import running
 from support.waiting import until
@@ -126,3 +128,49 @@ def test_closed_standard_files_are_nobody_elses() -> None:
 
 def test_off_switch_the_next_file_would_be_standard_input() -> None:
     assert _number_of_a_new_file(without_guards("standard_files")) == 0
+
+
+SMALL_POD_BYTES = 512 << 20
+
+
+async def test_in_a_small_pod_nothing_is_ended_for_want_of_memory(tmp_path: Path) -> None:
+    with pod(SMALL_POD_BYTES) as its_pod:
+        assert its_pod.cgroup is not None, "a cgroup has to be made: run this as root"
+        with running(tmp_path, within=its_pod) as up:
+            url = await up.ready()
+            await up.said("limited by memory")
+            await serve_a_rush(url)
+            assert not its_pod.kills(), up.output
+            up.interrupt()
+            assert await up.ended() == 0
+        assert not its_pod.kills(), up.output
+        assert "is started again" not in up.output
+
+
+async def test_off_switch_without_the_bound_by_memory_they_are(tmp_path: Path) -> None:
+    environment = without_guards("memory_bound")
+    with pod(SMALL_POD_BYTES) as its_pod:
+        assert its_pod.cgroup is not None, "a cgroup has to be made: run this as root"
+        with running(tmp_path, "--workers", "12", within=its_pod, **environment) as up:
+            await up.said("for want of memory", within_seconds=120)
+            assert its_pod.kills()
+
+
+async def serve_a_rush(url: str) -> None:
+    """Submit a good deal, look at a page, and wait until all of it is scored."""
+    async with aiohttp.ClientSession(url) as session:
+        for _ in range(20):
+            answers = await asyncio.gather(*(submit(url) for _ in range(25)))
+            assert set(answers) <= {202, 429}
+
+        async def has_pages() -> bool:
+            async with session.get("/dashboard") as page:
+                return page.status == 200
+
+        await until(has_pages, within_seconds=120, what="the dashboard runs")
+
+        async def scored() -> bool:
+            async with session.get("/leaderboard?limit=100") as reply:
+                return len(await reply.json()) == 100
+
+        await until(scored, within_seconds=120, what="a hundred are scored")

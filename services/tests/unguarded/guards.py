@@ -433,3 +433,10 @@ def _renewals_are_read_by_the_clock() -> None:
 
 
 GUARDS["operators_lease"] = _renewals_are_read_by_the_clock
+
+GUARDS["memory_kills"] = lambda: replace("shortlist.machine:memory_kills", lambda: 0)
+
+
+GUARDS["memory_bound"] = lambda: replace(
+    "shortlist.embedded.machine:Machine.workers_in_memory", property(lambda _: 1000)
+)

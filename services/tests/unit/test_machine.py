@@ -166,3 +166,29 @@ def test_half_of_a_pod_is_for_clients_within_reason() -> None:
     assert share_of(512 * MIB) == 256 * MIB
     assert share_of(1 << 40) == MOST_BYTES
     assert share_of(1 * MIB) == LEAST_BYTES
+
+
+@pytest.mark.parametrize(
+    ("groups", "files"),
+    [
+        ("0::/a\n", {"cgroup/a/memory.events": "low 0\noom 9\noom_kill 3\n"}),
+        (
+            "4:memory:/x\n1:cpu:/\n0::/\n",
+            {"cgroup/memory/x/memory.oom_control": "under_oom 0\noom_kill 3\n"},
+        ),
+        ("0::/\n", {"proc/vmstat": "pgfault 7\noom_kill 3\n"}),
+    ],
+)
+def test_the_kernels_count_of_ends_for_want_of_memory(
+    tmp_path: Path, groups: str, files: Mapping[str, str]
+) -> None:
+    for name, text in {"proc/self/cgroup": groups, "cgroup/cgroup.procs": "", **files}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert machine.memory_kills(tmp_path / "proc", tmp_path / "cgroup") == 3
+
+
+def test_where_the_kernel_counts_nothing_there_were_none(tmp_path: Path) -> None:
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self/cgroup").write_text("")
+    assert machine.memory_kills(tmp_path, tmp_path) == 0

@@ -54,6 +54,11 @@ def _keep_nothing() -> None:
     """For a program for which nothing is kept open."""
 
 
+def _none() -> bool:
+    """For a child of which nothing is known to end it for want of memory."""
+    return False
+
+
 async def _at_once() -> bool:
     """For a program that is ready, and alive, when it runs."""
     return True
@@ -93,10 +98,19 @@ class Program:
 class Child:
     """A `Program` that is kept running from `start` until `drain` or `stop_now`."""
 
-    def __init__(self, program: Program, tell: Callable[[str], None] = print) -> None:
-        """Nothing runs before `start`. ``tell`` gets a sentence for each death."""
+    def __init__(
+        self,
+        program: Program,
+        tell: Callable[[str], None] = print,
+        any_memory_kill: Callable[[], bool] = _none,
+    ) -> None:
+        """Nothing runs before `start`. ``tell`` gets a sentence for each death.
+
+        ``any_memory_kill``: whether the kernel has just ended a process for want of memory.
+        """
         self.program = program
         self._tell = tell
+        self._any_memory_kill = any_memory_kill
         self.ready = asyncio.Event()
         """Set while it runs and is ready."""
         self.deaths = 0
@@ -205,7 +219,9 @@ class Child:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
-        return await self._explained(_HUNG if self._is_hung else _ending(code))
+        for_memory = code == -signal.SIGKILL and self._any_memory_kill()
+        ending = _HUNG if self._is_hung else _ending(code, for_memory=for_memory)
+        return await self._explained(ending)
 
     async def _explained(self, ending: str) -> str:
         if not ending or self._leaving.is_set():
@@ -277,12 +293,12 @@ _KILLED = "it was ended by"
 _HUNG = "it did not answer any more"
 
 
-def _ending(code: int) -> str:
+def _ending(code: int, *, for_memory: bool) -> str:
     """An exit code in words; minus the signal's number when one ended it."""
     if code >= 0:
         return f"it ended with code {code}" if code else ""
-    if -code == signal.SIGKILL:  # we did not ask for it, or would not say so
-        return f"{_KILLED} SIGKILL, probably out of memory"
+    if for_memory:
+        return f"{_KILLED} SIGKILL; the kernel has just ended a process here for want of memory"
     with suppress(ValueError):
         return f"{_KILLED} {signal.Signals(-code).name}"
     return f"{_KILLED} signal {-code}"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from shortlist.embedded import binaries, machine, processes, programs
 from shortlist.embedded.child import Child, last_line
 from shortlist.embedded.crew import Crew
+from shortlist.embedded.memory_kills import MemoryKills
 from shortlist.embedded.servers import EmbeddedPostgres, EmbeddedRedis, ServerError
 from shortlist.embedded.view import View
 from shortlist.urls import DatabaseUrl, RedisUrl
@@ -69,6 +70,7 @@ class Supervisor:
         self._settings = settings
         self.pipelines = pipelines
         self._tell = tell
+        self._memory_kills = MemoryKills()
         self._children: list[Child] = []
         self.crews = {n: Crew(p, partial(self._new_worker, p)) for n, p in pipelines.items()}
         """Each pipeline's workers."""
@@ -152,6 +154,7 @@ class Supervisor:
         assert self._observer is not None
         assert self._sizing is not None
         assert self._scaler is not None
+        self._memory_kills.look()
         try:
             view = await self._observer.look()
             await self._tell_another_postgres()
@@ -216,14 +219,17 @@ class Supervisor:
                 self._tell(f"Waiting for {child.name}: {last_line(child.program.log)}")
             await asyncio.sleep(_POLL_SECONDS)
 
+    def _new_child(self, program: Program) -> Child:
+        return Child(program, self._tell, self._memory_kills.any_now)
+
     def _start(self, program: Program) -> Child:
-        child = Child(program, self._tell)
+        child = self._new_child(program)
         child.start()
         self._children.append(child)
         return child
 
     def _start_server(self, program: Program) -> Child:
-        child = Child(program, self._tell)
+        child = self._new_child(program)
         child.start()
         self._servers.append(child)
         return child
@@ -237,7 +243,7 @@ class Supervisor:
             await self._sizing.admit(child, pipeline)
 
         program = processes.worker_program(self._around, pipeline, number, admit)
-        child = Child(program, self._tell)
+        child = self._new_child(program)
         return child
 
     async def _start_servers(self) -> Surroundings:

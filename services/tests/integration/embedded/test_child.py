@@ -13,10 +13,17 @@ import pytest
 
 from shortlist.embedded import child as child_module
 from shortlist.embedded.child import Child, Program, pause_seconds
+from shortlist.embedded.memory_kills import MemoryKills
+from support.pod import pod
+from support.stack import without_guards
 from support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+SMALL_POD_BYTES = 128 << 20
+"""More than a supervisor takes, less than `GREEDY` does."""
 
 
 def program(directory: Path, code: str, **more: Any) -> Program:
@@ -48,7 +55,7 @@ async def test_a_killed_child_is_replaced(tmp_path: Path) -> None:
         return child.ready.is_set() and child.pid not in (first, None)
 
     await until(replaced, within_seconds=20, what="a successor")
-    assert "it was ended by SIGKILL, probably out of memory" in told[0]
+    assert "it was ended by SIGKILL; see" in told[0]  # and no guess at who sent it
     await child.stop_now()
     assert not psutil.pid_exists(child.pid or first)
 
@@ -103,6 +110,60 @@ async def test_what_a_child_keeps_open_is_closed_when_it_has_ended_for_good(tmp_
     child.start()
     await asyncio.wait_for(child.finished(), 20)
     assert closed == [True]
+
+
+GREEDY = "bytes(1) * (256 << 20)"
+WATCH_ONE = f"""
+import asyncio, pathlib, signal, sys
+from shortlist.embedded.child import Child, Program
+from shortlist.embedded.memory_kills import MemoryKills
+
+async def main():
+    program = Program("child", lambda: [sys.executable, "-c", {GREEDY!r}], pathlib.Path("log"))
+    child = Child(program, print, MemoryKills().any_now)
+    child.start()
+    while not child.deaths:
+        await asyncio.sleep(0.01)
+    print(child.problem)
+    await child.stop_now()
+
+asyncio.run(main())
+"""
+
+
+def told_in_a_pod(directory: Path, pod_bytes: int, **environment: str) -> str:
+    """What a supervisor in a pod of this size says of a child that takes too much."""
+    with pod(pod_bytes) as its_pod:
+        ended = subprocess.run(
+            [sys.executable, "-c", WATCH_ONE],
+            cwd=directory,
+            env=dict(os.environ) | environment,
+            preexec_fn=its_pod.enter,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        assert its_pod.kills(), "nothing was ended for memory, so this shows nothing"
+    return ended.stdout
+
+
+def test_an_end_for_want_of_memory_is_told_by_the_kernels_count(tmp_path: Path) -> None:
+    assert "for want of memory" in told_in_a_pod(tmp_path, SMALL_POD_BYTES)
+
+
+def test_off_switch_without_the_kernels_count_it_is_not_told(tmp_path: Path) -> None:
+    off = without_guards("memory_kills")
+    assert "for want of memory" not in told_in_a_pod(tmp_path, SMALL_POD_BYTES, **off)
+
+
+def test_what_the_kernel_did_a_while_ago_explains_no_death_of_now() -> None:
+    counts = [0]
+    kills = MemoryKills(lambda: counts[0])
+    counts[0] = 1
+    kills.look()
+    assert kills.any_now()  # the death may be told after the look
+    kills.look()
+    assert not kills.any_now()
 
 
 async def test_a_child_that_cannot_run_is_tried_with_growing_pauses(tmp_path: Path) -> None:
