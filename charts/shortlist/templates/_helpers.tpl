@@ -74,12 +74,13 @@ imagePullSecrets: {{ toJson .Values.imagePullSecrets }}
 {secretKeyRef: {name: {{ .name | quote }}, key: {{ .key }}{{ if .optional }}, optional: true{{ end }}}}
 {{- end }}
 
-{{/* Where Postgres is for one of its roles, "OWNER" or "READER", as settings; of an existing server only
-     if it is told. A Secret that does not name the role leaves the process with that of DATABASE_URL. */}}
+{{/* Where Postgres is for one of its roles, "ADMIN", "OWNER" or "READER", as settings; of an existing server
+     only if it is told. A Secret that does not name the role leaves the process with that of DATABASE_URL;
+     "optional": ours may be one that does not, the one of the release before. */}}
 {{- define "shortlist.databaseRole" -}}
 {{- $postgres := .root.Values.postgres }}
 {{- if or $postgres.existingSecret $postgres.enabled (get $postgres (printf "%sUrl" (lower .role))) }}
-{{- $reference := dict "name" (include "shortlist.databaseSecret" .root) "key" (printf "%s_DATABASE_URL" .role) "optional" $postgres.existingSecret }}
+{{- $reference := dict "name" (include "shortlist.databaseSecret" .root) "key" (printf "%s_DATABASE_URL" .role) "optional" (or $postgres.existingSecret .optional) }}
 {{ .role }}_DATABASE_URL: {{ include "shortlist.secretKey" $reference }}
 {{- end }}
 {{- end }}

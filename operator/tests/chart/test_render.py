@@ -393,7 +393,8 @@ def test_the_schema_is_brought_up_to_date_beside_an_install_and_before_an_upgrad
 
 
 def test_each_process_has_the_role_that_it_needs_and_no_other() -> None:
-    roles = {"OWNER_DATABASE_URL", "DATABASE_URL", "READER_DATABASE_URL"}
+    told_roles = {"OWNER_DATABASE_URL", "DATABASE_URL", "READER_DATABASE_URL"}
+    roles = {"ADMIN_DATABASE_URL", *told_roles}
 
     def urls(values: dict[str, Any]) -> dict[str, set[str]]:
         pods = pod_templates(objects(values))
@@ -405,19 +406,35 @@ def test_each_process_has_the_role_that_it_needs_and_no_other() -> None:
     assert all(found == {"DATABASE_URL"} for found in own.values())
     assert all(found == {"DATABASE_URL"} for found in urls(BY_URL).values())
     told = urls(merged(BY_URL, {"postgres": {"ownerUrl": OWNER, "readerUrl": READER}}))
-    assert told["migrate"] == roles
+    assert told["migrate"] == told_roles
     assert told["dashboard"] == {"READER_DATABASE_URL"}
     by_secret = {"postgres": {"enabled": False, "existingSecret": "db"}}
     assert urls(by_secret)["dashboard"] == {"DATABASE_URL", "READER_DATABASE_URL"}
 
 
+def test_before_an_upgrade_the_migration_does_with_the_roles_of_the_release_before() -> None:
+    """It reads the Secret of that release, and one key that is missing would keep a pod waiting."""
+    (upgrade,) = (
+        job for name, job in of_kind("Job", objects(is_upgrade=True)).items() if "upgrade" in name
+    )
+    (container,) = upgrade["spec"]["template"]["spec"]["containers"]
+    references = {
+        e["name"]: e["valueFrom"]["secretKeyRef"] for e in container["env"] if "valueFrom" in e
+    }
+    needed = {name for name, reference in references.items() if not reference.get("optional")}
+    assert needed == {"DATABASE_URL", "REDIS_URL"}
+
+
 def test_each_role_has_a_password_of_its_own_in_the_secret() -> None:
     (secret,) = of_kind("Secret", objects()).values()
     data = secret["stringData"]
-    assert {"POSTGRES_PASSWORD", "SERVICE_PASSWORD", "READER_PASSWORD"} <= data.keys()
+    assert {
+        f"{role}_PASSWORD" for role in ("POSTGRES", "OWNER", "SERVICE", "READER")
+    } <= data.keys()
     assert "//shortlist_service:" in data["DATABASE_URL"]
     assert "//shortlist_reader:" in data["READER_DATABASE_URL"]
-    assert "//shortlist:" in data["OWNER_DATABASE_URL"]
+    assert "//shortlist_owner:" in data["OWNER_DATABASE_URL"]
+    assert "//shortlist:" in data["ADMIN_DATABASE_URL"]
 
 
 def test_a_migration_that_is_another_is_a_job_of_another_name() -> None:

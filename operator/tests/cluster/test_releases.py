@@ -55,7 +55,7 @@ async def test_existing_servers_by_url(cluster: Cluster, release: Release) -> No
         }
     )
     there = {name: at_service(url, release) for name, url in (await cluster.servers()).items()}
-    database = there["OWNER_DATABASE_URL"].removesuffix("shortlist") + "elsewhere"
+    database = there["ADMIN_DATABASE_URL"].removesuffix("shortlist") + "elsewhere"
     values = merged(
         chart_values(),
         {

@@ -309,7 +309,7 @@ class Cluster:
         """Its URL, from here."""
         secret = await self.servers()
         names, port = {
-            "postgres": (("OWNER_DATABASE_URL", "DATABASE_URL"), 5432),
+            "postgres": (("ADMIN_DATABASE_URL", "OWNER_DATABASE_URL", "DATABASE_URL"), 5432),
             "redis": (("REDIS_URL",), 6379),
         }[server]
         named = next(name for name in names if name in secret)

@@ -329,8 +329,14 @@ class DashboardSettings(CommonSettings):
 
 
 class MigrateSettings(DashboardSettings):
-    """What ``migrate`` may be told: all three roles, as it makes two of them."""
+    """What ``migrate`` may be told: all roles, as it makes those that are missing."""
 
+    admin_database_url: DatabaseUrl = Field(
+        DatabaseUrl(""),
+        validation_alias=AliasChoices("admin_database_url", "ADMIN_DATABASE_URL"),
+        description="Postgres for `migrate`, by a superuser, to make the role of OWNER_DATABASE_URL"
+        " and hand over what is there; unset: that role was made by others.",
+    )
     owner_database_url: DatabaseUrl = Field(
         DatabaseUrl(""),
         validation_alias=AliasChoices("owner_database_url", "OWNER_DATABASE_URL"),

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from shortlist.embedded.servers import EmbeddedPostgres
-from shortlist.storage import connections, postgres
+from shortlist.storage import connections, migrate, postgres, roles
 from shortlist.urls import DatabaseUrl, RedisUrl
 from support import reaper
 from support.stack import without_guards
@@ -590,7 +590,7 @@ async def test_no_service_is_a_superuser_and_the_dashboard_only_reads(tmp_path: 
         )
         await owner.close()
         roles: dict[str, set[str]] = {
-            name: set() for name in ("ingest", "worker", "maintenance", "dashboard")
+            name: set() for name in ("ingest", "worker", "maintenance", "dashboard", "up")
         }
         for row in rows:
             for name, found in roles.items():
@@ -601,8 +601,53 @@ async def test_no_service_is_a_superuser_and_the_dashboard_only_reads(tmp_path: 
             "worker": {"shortlist_service"},
             "maintenance": {"shortlist_service"},
             "dashboard": {"shortlist_reader"},
+            "up": {"shortlist_owner"},
         }
         service = await postgres.connect(urls["DATABASE_URL"], application_name="test")
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await service.execute("COPY (SELECT 1) TO PROGRAM 'true'")
         await service.close()
+
+
+async def owner_is_no_superuser_and_owns_all(up: Up) -> None:
+    lines = (up.data / "env").read_text(encoding="utf-8").splitlines()
+    urls = dict(line.split("=", 1) for line in lines)
+    assert not urls["ADMIN_DATABASE_URL"]
+    owner = await postgres.connect(urls["OWNER_DATABASE_URL"], application_name="test")
+    try:
+        assert not await owner.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+        others = await owner.fetch(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace "
+            "AND relowner <> current_user::regrole"
+        )
+        assert not others
+    finally:
+        await owner.close()
+
+
+async def test_data_of_the_release_before_gets_an_owner_that_is_no_superuser(
+    tmp_path: Path,
+) -> None:
+    server = EmbeddedPostgres(tmp_path / ".shortlist" / "postgres")
+    await asyncio.to_thread(server.start)
+    reaper.entrust(server.process)
+    try:
+        await migrate.migrate(server.url)  # as that release: by the superuser
+        connection = await postgres.connect(server.url, application_name="test")
+        of_then = [roles.login_of(DatabaseUrl(server.role_url(r))) for r in ("service", "reader")]
+        await roles.ensure(connection, service=of_then[0], reader=of_then[1])
+        await connection.close()
+    finally:
+        await asyncio.to_thread(server.stop)
+    (tmp_path / ".shortlist").chmod(0o700)
+    with running(tmp_path, "--workers", "1") as up:
+        url = await up.ready()
+        await all_scored(url, await submit(url, 3))
+        await owner_is_no_superuser_and_owns_all(up)
+
+
+async def test_off_switch_an_owner_that_is_given_more_is_noticed(tmp_path: Path) -> None:
+    with running(tmp_path, "--workers", "0", **without_guards("plain_owner")) as up:
+        await up.ready()
+        with pytest.raises(AssertionError):
+            await owner_is_no_superuser_and_owns_all(up)

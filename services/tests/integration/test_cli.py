@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
+
+from shortlist.storage import postgres
+from shortlist.storage.roles import Login
+from support.urls import as_user
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,6 +86,24 @@ def test_migrating_twice_does_nothing_the_second_time(database_url: str) -> None
     done = shortlist("migrate", DATABASE_URL=database_url)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Up to date at ")
+
+
+def test_an_admin_makes_the_owner_that_migrates(database_url: str) -> None:
+    owner = Login(f"owner of {database_url.rpartition('/')[2].partition('?')[0]}", "its own")
+    urls = {"ADMIN_DATABASE_URL": database_url, "OWNER_DATABASE_URL": as_user(database_url, owner)}
+    try:
+        done = shortlist("migrate", **urls)
+        assert done.returncode == 0, done.stderr
+        assert shortlist("migrate", OWNER_DATABASE_URL=urls["OWNER_DATABASE_URL"]).returncode == 0
+    finally:
+        asyncio.run(_give_back(database_url, owner))
+
+
+async def _give_back(database_url: str, owner: Login) -> None:
+    admin = await postgres.connect(database_url, application_name="test")
+    await admin.execute(f'REASSIGN OWNED BY "{owner.user}" TO CURRENT_USER')
+    await admin.execute(f'DROP OWNED BY "{owner.user}"; DROP ROLE "{owner.user}"')
+    await admin.close()
 
 
 def test_requeue_wants_ids_or_a_filter_and_not_both() -> None:

@@ -440,3 +440,4 @@ GUARDS["memory_kills"] = lambda: replace("shortlist.machine:memory_kills", lambd
 GUARDS["memory_bound"] = lambda: replace(
     "shortlist.embedded.machine:Machine.workers_in_memory", property(lambda _: 1000)
 )
+GUARDS["plain_owner"] = lambda: replace("shortlist.storage.roles:_OWNER_RIGHTS", "SUPERUSER")

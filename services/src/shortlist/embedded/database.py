@@ -12,8 +12,14 @@ if TYPE_CHECKING:
 
     from shortlist.domain.application import PipelineName
     from shortlist.domain.pipeline import ScoringPipeline
+    from shortlist.embedded.processes import Surroundings
     from shortlist.storage.postgres import Connection
     from shortlist.urls import DatabaseUrl
+
+
+async def make_owner(around: Surroundings) -> None:
+    """Make the owner's role, and hand it over what the admin made."""
+    await roles.make_owner(around.admin_url, around.owner_url, around.roles)
 
 
 async def is_as_needed(connection: Connection, urls: Sequence[DatabaseUrl]) -> bool:

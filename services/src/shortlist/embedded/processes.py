@@ -43,6 +43,8 @@ class Surroundings:
     """As the role that owns the tables; empty: that of ``database_url``."""
     reader_url: DatabaseUrl
     """As the role that only reads; empty: that of ``database_url``."""
+    admin_url: DatabaseUrl
+    """As the superuser that makes the owner; empty: the owner is there. No process is told."""
 
     def program(self, name: str, *arguments: str, **more: Any) -> Program:
         """One of our own processes: ``shortlist ARGUMENTS``."""
@@ -69,8 +71,13 @@ class Surroundings:
         return [url for url in (self.database_url, self.reader_url) if url and self.owner_url]
 
     @property
+    def makes_owner(self) -> bool:
+        """Whether the owner's role is ours to make."""
+        return bool(self.admin_url and self.owner_url)
+
+    @property
     def servers(self) -> dict[str, str]:
-        """Where the servers are, as variables, for whom may do everything."""
+        """Where the servers are, as variables, for whom may migrate."""
         return {
             **self._servers(),
             "OWNER_DATABASE_URL": self.owner_url.get_secret_value(),
@@ -81,6 +88,7 @@ class Surroundings:
         """The same for a service: of the roles it is told its own."""
         return {
             "DATABASE_URL": self.database_url.get_secret_value(),
+            "ADMIN_DATABASE_URL": "",
             "OWNER_DATABASE_URL": "",
             "READER_DATABASE_URL": "",
             "REDIS_URL": self.redis_url.get_secret_value(),

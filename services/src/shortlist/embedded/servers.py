@@ -37,8 +37,8 @@ _SHARED_MEMORY_BYTES = 128 * 2**20
 """Above what Docker gives, 64 MB. Few of our statements run in parallel, so files are as fast."""
 
 
-OWNER = "shortlist"
-"""The role that makes the cluster and owns the tables; the names of the other two begin with it."""
+ADMIN = "shortlist"
+"""The superuser that makes the cluster; the names of the roles that are used begin with it."""
 
 
 @dataclass
@@ -71,21 +71,21 @@ class EmbeddedPostgres:
 
     @property
     def password(self) -> str:
-        """The owner's password."""
+        """The admin's password."""
         return (self.directory / "password").read_text(encoding="utf-8").strip()
 
     @property
     def url(self) -> str:
-        """How the owner connects, whatever ``PG*`` say; known before there is a cluster."""
-        return self._url(OWNER, self.password)
+        """How the admin connects, whatever ``PG*`` say; known before there is a cluster."""
+        return self._url(ADMIN, self.password)
 
-    def role_url(self, role: Literal["service", "reader"]) -> str:
-        """How one of the plain roles connects, once a migration has made it.
+    def role_url(self, role: Literal["owner", "service", "reader"]) -> str:
+        """How one of the roles connects that are no superusers, once it is made.
 
-        Its password follows from the owner's, and not the other way round: nothing more to keep.
+        Its password follows from the admin's, and not the other way round: nothing more to keep.
         """
         derived = hmac.digest(self.password.encode(), role.encode(), "sha256").hex()
-        return self._url(f"{OWNER}_{role}", derived)
+        return self._url(f"{ADMIN}_{role}", derived)
 
     def _url(self, user: str, password: str) -> str:
         host = quote(str(self.socket_directory), safe="")
@@ -126,7 +126,7 @@ class EmbeddedPostgres:
         programs.run(
             as_ordinary_user(
                 [
-                    postgres_binary("initdb"), "-D", str(scratch), "-U", OWNER,
+                    postgres_binary("initdb"), "-D", str(scratch), "-U", ADMIN,
                     "--auth=scram-sha-256", f"--pwfile={self.directory / 'password'}",
                     "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions",
                     *_initial_settings(),
@@ -211,7 +211,7 @@ class EmbeddedPostgres:
             "-p",
             "5432",
             "-U",
-            "shortlist",
+            ADMIN,
             "-d",
             "postgres",
             "-tAc",

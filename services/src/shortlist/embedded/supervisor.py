@@ -130,6 +130,7 @@ class Supervisor:
         await self._open_eyes(self._around)
         for server in self._servers:
             await self._until_ready(server, _SERVER_READY_SECONDS, tries=1)
+        await self._ensure_owner()
         await self._refuse_absent_servers()
         await self._migrate(migration)
         migrated.set()
@@ -278,8 +279,9 @@ class Supervisor:
                 self._settings,
                 redis_url,
                 database_url=DatabaseUrl(cluster.role_url("service")),
-                owner_url=DatabaseUrl(cluster.url),
+                owner_url=DatabaseUrl(cluster.role_url("owner")),
                 reader_url=DatabaseUrl(cluster.role_url("reader")),
+                admin_url=DatabaseUrl(cluster.url),
             )
         return processes.Surroundings(
             self._data,
@@ -288,6 +290,7 @@ class Supervisor:
             database_url=database_url,
             owner_url=self._settings.owner_database_url,
             reader_url=self._settings.reader_database_url,
+            admin_url=self._settings.admin_database_url,
         )
 
     def _tell_postgres(self) -> None:
@@ -326,6 +329,23 @@ class Supervisor:
                 f"{'; '.join(view.problems)}. Check DATABASE_URL and REDIS_URL, or unset them to "
                 "have servers started here."
             )
+
+    async def _ensure_owner(self) -> None:
+        """Have the role that migrates, and that looks: it is no superuser.
+
+        A migration that was started before tries until it is there.
+        """
+        from shortlist.embedded import database  # noqa: PLC0415 (see `_open_eyes`)
+
+        assert self._around is not None
+        if not self._around.makes_owner:
+            return
+        try:
+            await database.make_owner(self._around)
+        except Exception as error:
+            raise StartError(
+                f"The owner of the database cannot be made: {type(error).__name__}: {error}"
+            ) from error
 
     def _start_migration(self) -> Child:
         assert self._around is not None

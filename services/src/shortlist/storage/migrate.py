@@ -52,22 +52,23 @@ def head_revision() -> str:
 async def migrate_as_told(settings: MigrateSettings, revision: str = "head") -> tuple[str, str]:
     """Upgrade as the owner; then make and grant the roles that are told beside it.
 
-    Returns and raises what `migrate` does, and `asyncpg.InsufficientPrivilegeError` when the owner
-    must not make a role that is missing; `SilentServerError` when Postgres stops answering.
+    The owner is made first, if an admin is told. Returns and raises what `migrate` does, and
+    `asyncpg.InsufficientPrivilegeError` when the owner must not make a role that is missing;
+    `SilentServerError` when Postgres stops answering.
     """
     return await unless_silent(settings.owner_url, _migrate_as_told(settings, revision))
 
 
 async def _migrate_as_told(settings: MigrateSettings, revision: str) -> tuple[str, str]:
+    others = settings.database_url, settings.reader_database_url
+    if settings.admin_database_url and settings.owner_database_url:
+        await roles.make_owner(settings.admin_database_url, settings.owner_database_url, others)
     result = await migrate(settings.owner_url, revision)
     if settings.owner_database_url or settings.reader_database_url:
         connection = await connect(settings.owner_url, application_name="shortlist-migrate")
         try:
-            await roles.ensure(
-                connection,
-                service=roles.login_of(settings.database_url),
-                reader=roles.login_of(settings.reader_database_url),
-            )
+            service, reader = map(roles.login_of, others)
+            await roles.ensure(connection, service=service, reader=reader)
         finally:
             await close_quickly(connection)
     return result
