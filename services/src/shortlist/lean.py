@@ -17,11 +17,15 @@ from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-DOES_WITHOUT = {"structlog": "rich", "redis": "opentelemetry.sdk", "httpx2": "rich"}
+DOES_WITHOUT = {
+    "structlog": ("rich",),
+    "redis": ("opentelemetry.sdk", "opentelemetry.metrics"),
+    "httpx2": ("rich",),
+}
 """A library, and what it imports if that is there."""
 
 
@@ -44,8 +48,8 @@ class LeanFinder(MetaPathFinder):
         """The library's own specification with another loader; None for whatever is not ours."""
         if name in self._hidden.names:
             raise ModuleNotFoundError(f"{name} is not wanted here", name=name)
-        unwanted = DOES_WITHOUT.get(name)
-        if unwanted is None or unwanted in sys.modules:
+        unwanted = [one for one in DOES_WITHOUT.get(name, ()) if one not in sys.modules]
+        if not unwanted:
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
@@ -53,10 +57,10 @@ class LeanFinder(MetaPathFinder):
         return spec
 
     @contextmanager
-    def hiding(self, name: str) -> Iterator[None]:
+    def hiding(self, names: Iterable[str]) -> Iterator[None]:
         """Not found by this thread meanwhile."""
         before = self._hidden.names
-        self._hidden.names = (*before, name)
+        self._hidden.names = (*before, *names)
         try:
             yield
         finally:
@@ -64,7 +68,7 @@ class LeanFinder(MetaPathFinder):
 
 
 class _LeanLoader(Loader):
-    def __init__(self, loader: Loader, finder: LeanFinder, unwanted: str) -> None:
+    def __init__(self, loader: Loader, finder: LeanFinder, unwanted: Sequence[str]) -> None:
         self._loader, self._finder, self._unwanted = loader, finder, unwanted
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:

@@ -4,18 +4,21 @@
 
 Twelve-factor: each comes from the environment as ``SHORTLIST_<NAME>``, or by the name that the
 ecosystem gave it (``DATABASE_URL``, ``REDIS_URL``, ``ANTHROPIC_API_KEY``,
-``OTEL_EXPORTER_OTLP_ENDPOINT``). Units are last in the names. ``docs/settings.md`` is generated
-from these classes and checked against them.
+``OTEL_EXPORTER_OTLP_ENDPOINT``), in any case. Units are last in the names. ``docs/settings.md`` is
+generated from these classes and checked against them.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
     AliasChoices,
+    BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     SecretStr,
     StringConstraints,
@@ -23,7 +26,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from shortlist.domain.application import PIPELINE_NAME_PATTERN, ConnectionMode
 from shortlist.domain.networks import parse_networks
@@ -32,6 +34,9 @@ from shortlist.urls.database import POOLER_CLIENTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+
+PREFIX = "SHORTLIST_"
+"""Of the environment variables that have no name of their own."""
 
 Name = Annotated[str, StringConstraints(pattern=PIPELINE_NAME_PATTERN)]
 
@@ -46,15 +51,15 @@ def _are_networks(text: str) -> str:
     return text
 
 
-class CommonSettings(BaseSettings):
+class CommonSettings(BaseModel):
     """What every process may be told. Bad values are refused at start, each with its reason."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="SHORTLIST_",
+    model_config = ConfigDict(
         extra="ignore",
         populate_by_name=True,
         frozen=True,
         hide_input_in_errors=True,  # it may be a secret
+        defer_build=True,  # a process has a use for one of these classes
     )
 
     database_url: DatabaseUrl = Field(
@@ -400,12 +405,10 @@ def load(
     Raises `BadSettingsError`, whose message repeats no value: it may be a secret.
     """
     try:
-        settings = kind(**flags)
+        settings = kind(**{**environment(kind), **flags})
     except ValidationError as error:
         problems = [_problem(kind, e, flags) for e in error.errors(include_input=False)]
         raise BadSettingsError("; ".join(problems)) from None
-    except SettingsError as error:
-        raise BadSettingsError(str(error)) from None
     missing = [
         " or ".join(variable(name, kind) for name in group)
         for group in needed
@@ -419,12 +422,19 @@ def load(
     return settings
 
 
+def environment(kind: type[CommonSettings]) -> dict[str, Any]:
+    """What the environment says of the fields of a class, by their names."""
+    told = {name.upper(): value for name, value in os.environ.items()}
+    names = {name: variable(name, kind) for name in kind.model_fields}
+    return {name: told[of] for name, of in names.items() if of in told}
+
+
 def variable(name: str, kind: type[CommonSettings] = Settings) -> str:
     """The environment variable that sets a field."""
     alias = kind.model_fields[name].validation_alias
     if isinstance(alias, AliasChoices):
         return next(str(choice) for choice in alias.choices if str(choice).isupper())
-    return f"{kind.model_config['env_prefix']}{name.upper()}"
+    return f"{PREFIX}{name.upper()}"
 
 
 def _problem(kind: type[CommonSettings], error: Any, flags: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import SecretStr
 
 from shortlist.settings import (
+    PREFIX,
     PROCESSES,
     BadSettingsError,
     CommonSettings,
@@ -33,7 +34,6 @@ Source = Literal["default", "environment", "flag"]
 
 __all__ = ["BadSettingsError", "load", "variable"]
 
-_PREFIX = "SHORTLIST_"
 _NO_URLS = (DatabaseUrl(""), RedisUrl(""))
 _NOT_SETTINGS = {"SHORTLIST_FAILPOINTS", "SHORTLIST_GUARDS_OFF"}
 """For tests only; see `shortlist.failpoints`."""
@@ -108,12 +108,12 @@ def _row(name: str, field: FieldInfo) -> str:
 def warnings() -> list[str]:
     """A sentence for each variable that looks like one of ours and is none."""
     known = {variable(name) for name in Settings.model_fields} | _NOT_SETTINGS
-    known |= {_PREFIX + name.upper() for name in Settings.model_fields}
+    known |= {PREFIX + name.upper() for name in Settings.model_fields}
     return [_unknown(name, known) for name in sorted(os.environ) if _is_stray(name, known)]
 
 
 def _is_stray(name: str, known: set[str]) -> bool:
-    return name.startswith(_PREFIX) and name not in known
+    return name.startswith(PREFIX) and name not in known
 
 
 def _unknown(name: str, known: set[str]) -> str:

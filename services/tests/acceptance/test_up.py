@@ -615,7 +615,9 @@ async def owner_is_no_superuser_and_owns_all(up: Up) -> None:
     assert not urls["ADMIN_DATABASE_URL"]
     owner = await postgres.connect(urls["OWNER_DATABASE_URL"], application_name="test")
     try:
-        assert not await owner.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+        assert not await owner.fetchval(
+            "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
+        )
         others = await owner.fetch(
             "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace "
             "AND relowner <> current_user::regrole"

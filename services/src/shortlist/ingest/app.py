@@ -1,23 +1,21 @@
 """All routes of a listener: `listeners` says which has which.
 
-The four that are called thousands of times a second are found before FastAPI is asked; everything
+The four that are called thousands of times a second are found before Starlette is asked; everything
 else takes the ordinary way. Both ways end in the same endpoints. One of the four is mostly answered
 even before: see `hot`.
 """
 
 from __future__ import annotations
 
-from functools import cache, partial
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
 from shortlist.http.errors import CODES, error_body
-from shortlist.ingest import docs_page, openapi
+from shortlist.ingest import docs_page
 from shortlist.ingest.errors import not_found
 from shortlist.ingest.http import Endpoint
 from shortlist.probes import metrics_route
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
 
 _APPLICATION = "/applications/"
 _JOB = "/status/"
-_OPENAPI = "/openapi.json"
 
 
 class FrontDoor:
@@ -100,7 +97,7 @@ class FrontDoor:
         }
         self.routes: Sequence[BaseRoute] = _served(groups, serves)
         described = {route.path for group in groups if group in serves for route in groups[group]}
-        self._everything = _fastapi(
+        self._everything = _starlette(
             self.routes,
             Endpoint("/{path}", pages.get if "pages" in serves else _nothing_here),
             described if "docs" in serves else None,
@@ -168,29 +165,16 @@ async def _nothing_here(_: Call) -> Never:
     raise not_found()
 
 
-def _fastapi(
+def _starlette(
     routes: Sequence[BaseRoute], otherwise: Endpoint, described: Collection[str] | None
-) -> FastAPI:
+) -> Starlette:
     """The framework around the routes; ``described``: the paths to describe, None: none are."""
-    app = FastAPI(
-        title="Shortlist",
-        version=version("shortlist"),
-        summary="Accepts applications in milliseconds, scores them behind a line, ranks them.",
-        openapi_url=None if described is None else _OPENAPI,
-        docs_url=None,  # its page is a third party's script from the internet
-        redoc_url=None,
-        redirect_slashes=False,
-    )
-    # Made once: that takes milliseconds, in which no other request is answered.
-    app.openapi = cache(  # type: ignore[method-assign]
-        partial(openapi.document, app.title, app.version, described or ())
-    )
-    docs = docs_page.routes(app.openapi)
+    docs = docs_page.routes(described or ())
     if described is None:
-        docs = [_hidden(path) for path in (_OPENAPI, *(route.path for route in docs))]
-    app.router.routes.extend([*routes, *docs])
+        docs = [_hidden(route.path) for route in docs]
+    app = Starlette(routes=[*routes, *docs], exception_handlers={HTTPException: _http_error})
+    app.router.redirect_slashes = False
     app.router.default = otherwise
-    app.add_exception_handler(HTTPException, _http_error)
     return app
 
 

@@ -1,22 +1,23 @@
-"""``GET /docs``: the OpenAPI document as one page for people.
+"""The OpenAPI document: ``GET /openapi.json`` for programs, ``GET /docs`` as one page for people.
 
-Plain HTML made from the document, with its style from this process: it needs no internet, no script
-and no third party's code. Programs read ``/openapi.json``.
+The page is plain HTML made from the document, with its style from this process: it needs no
+internet, no script and no third party's code. The document is made when it is first asked for.
 """
 
 from __future__ import annotations
 
 import json
+from functools import cache, partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from shortlist.security_headers import SECURITY_HEADERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Collection, Iterable
 
     from starlette.requests import Request
 
@@ -31,16 +32,33 @@ dd { margin: 0 0 0.5rem 1.5rem; }
 """
 
 
-def routes(document: Callable[[], dict[str, Any]]) -> list[Route]:
-    """The page and its style; ``document`` gives the OpenAPI document."""
+def routes(paths: Collection[str]) -> list[Route]:
+    """The document of these paths, its page, and the page's style."""
+    # Made once: that takes milliseconds, in which no other request is answered.
+    described = cache(partial(_document, paths))
+
+    async def document(_: Request) -> Response:
+        return JSONResponse(described())
 
     async def docs(_: Request) -> Response:
-        return HTMLResponse(page(document()), headers=SECURITY_HEADERS)
+        return HTMLResponse(page(described()), headers=SECURITY_HEADERS)
 
     async def style(_: Request) -> Response:
         return Response(_STYLE, media_type="text/css", headers=SECURITY_HEADERS)
 
-    return [Route("/docs", docs, methods=["GET"]), Route("/docs/style.css", style, methods=["GET"])]
+    return [
+        Route("/openapi.json", document, methods=["GET"]),
+        Route("/docs", docs, methods=["GET"]),
+        Route("/docs/style.css", style, methods=["GET"]),
+    ]
+
+
+def _document(paths: Collection[str]) -> dict[str, Any]:
+    from importlib.metadata import version  # noqa: PLC0415 (not light, and needed here only)
+
+    from shortlist.ingest import openapi  # noqa: PLC0415 (as above)
+
+    return openapi.document("Shortlist", version("shortlist"), paths)
 
 
 def page(document: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """The OpenAPI document, made from the types that the routes decode and encode.
 
-The routes bypass FastAPI, which therefore cannot describe them; a test compares this table with the
-routes, and real answers with the schemas.
+The routes decode and encode by themselves, so no framework could describe them; a test compares
+this table with the routes, and real answers with the schemas.
 """
 
 from __future__ import annotations
