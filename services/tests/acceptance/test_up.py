@@ -649,7 +649,7 @@ async def test_data_of_the_release_before_gets_an_owner_that_is_no_superuser(
 
 
 async def test_off_switch_an_owner_that_is_given_more_is_noticed(tmp_path: Path) -> None:
-    with running(tmp_path, "--workers", "0", **without_guards("plain_owner")) as up:
+    with running(tmp_path, "--workers", "0", prefix=(), **without_guards("plain_owner")) as up:
         await up.ready()
         with pytest.raises(AssertionError):
             await owner_is_no_superuser_and_owns_all(up)

@@ -136,7 +136,7 @@ SMALL_POD_BYTES = 512 << 20
 async def test_in_a_small_pod_nothing_is_ended_for_want_of_memory(tmp_path: Path) -> None:
     with pod(SMALL_POD_BYTES) as its_pod:
         assert its_pod.cgroup is not None, "a cgroup has to be made: run this as root"
-        with running(tmp_path, within=its_pod) as up:
+        with running(tmp_path, prefix=its_pod.prefix) as up:
             url = await up.ready()
             await up.said("limited by memory")
             await serve_a_rush(url)
@@ -151,7 +151,7 @@ async def test_off_switch_without_the_bound_by_memory_they_are(tmp_path: Path) -
     environment = without_guards("memory_bound")
     with pod(SMALL_POD_BYTES) as its_pod:
         assert its_pod.cgroup is not None, "a cgroup has to be made: run this as root"
-        with running(tmp_path, "--workers", "12", within=its_pod, **environment) as up:
+        with running(tmp_path, "--workers", "12", prefix=its_pod.prefix, **environment) as up:
             await up.said("for want of memory", within_seconds=120)
             assert its_pod.kills()
 

@@ -35,6 +35,13 @@ class Pod:
         if self.cgroup is not None:
             (self.cgroup / "cgroup.procs").write_text(str(os.getpid()))
 
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """What a command begins with that is to run in here."""
+        if self.cgroup is None:
+            return ()
+        return ("/bin/sh", "-c", f'echo $$ > {self.cgroup}/cgroup.procs && exec "$0" "$@"')
+
     def kills(self) -> int:
         """How many processes the kernel has killed for want of memory."""
         if self.cgroup is None:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from support.pod import Pod
-
 _READY_SECONDS = 150.0  # about 3 s on a quiet machine; tests share two cores
 
 
@@ -121,11 +119,7 @@ def _name(child: psutil.Process) -> str:
 
 @contextmanager
 def running(
-    directory: Path,
-    *arguments: str,
-    prefix: tuple[str, ...] = (),
-    within: Pod | None = None,
-    **environment: str,
+    directory: Path, *arguments: str, prefix: tuple[str, ...] = (), **environment: str
 ) -> Iterator[Up]:
     """Run ``shortlist up`` on a free port; nothing of it is left at the end."""
     variables = {
@@ -143,7 +137,6 @@ def running(
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=None if within is None else within.enter,  # noqa: PLW1509 (one write)
         )
     reaper.entrust(process)
     up = Up(directory, process)
