@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from loadtest.bench.child import Child
 
 _BARE = "import fastapi, uvicorn"
-_AT_MOST = {"ingest": 1.6, "worker": 1.4, "maintenance": 1.35, "dashboard": 1.45}
+_AT_MOST = {"ingest": 1.3, "worker": 1.4, "maintenance": 1.35, "dashboard": 1.45, "operator": 2.0}
 """× the bare import. Before anything was left out: 2.6, 2.1, 2.0, 2.1."""
 
 _PROGRAMS = {
