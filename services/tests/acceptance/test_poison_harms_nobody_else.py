@@ -35,7 +35,7 @@ REASONS = {
     "!segfault": f"{REASON}it was ended by SIGSEGV",
     "!loop": f"{REASON}it hung",
     "!memory": f"{REASON}it needed more than ",
-    "!outside": "abandoned: its worker died each time it was scored: ",
+    "!outside": "abandoned: its worker died or let go of it each time it was scored: ",
 }
 HUNG = 1
 """The exit code of the watchdog."""

@@ -63,8 +63,12 @@ class Bench:
 
     async def submit(self, count: int = 1, payload: str = "payload") -> list[ApplicationId]:
         ids = await self.accept(count, payload)
-        await self.line.publish([Entry(one) for one in ids])
+        await self.publish(ids)
         return ids
+
+    async def publish(self, ids: list[ApplicationId]) -> None:
+        """Put them on the line."""
+        await self.line.publish([Entry(one) for one in ids])
 
     async def accept(self, count: int, payload: str) -> list[ApplicationId]:
         """Without publishing them."""

@@ -9,10 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
-FailureKind = Literal["temporary", "permanent", "throttled"]
+FailureKind = Literal["temporary", "permanent", "throttled", "bug"]
 """Why an attempt ended: worth another try; never worth one; the model asked us to wait, or refuses
-everything (costs no try). What its worker left open when it vanished is
-`shortlist.domain.suspicion`'s."""
+everything (costs no try); we do not know how to go on, and it may be so for every application. What
+its worker left open when it vanished is `shortlist.domain.suspicion`'s."""
+
+BUG_BASE_SECONDS = 5.0
+BUG_CEILING_SECONDS = 300.0
+"""After a bug an application waits for 5 to 10 s, then twice as long each time, up to 150 to 300 s:
+a release that breaks every score is noticed and taken back before it costs much."""
+
+BUG_ATTEMPTS_WITHOUT_OTHERS = 25
+"""Attempts after which a bug fails an application though no other one was scored since its last:
+50 minutes after the first, at least (155 s for five waits, then 19 of 150 s and more). Until then
+it may be every application's, and so none's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,7 @@ def decide_retry(
     policy: RetryPolicy,
     throttled: int = 0,
     retry_after_seconds: float = 0.0,
+    others_end: bool = False,
 ) -> TryAgain | GiveUp:
     """Decide what follows an attempt without a score.
 
@@ -54,6 +65,8 @@ def decide_retry(
         policy: the bounds.
         throttled: attempts that ended because the model asked us to wait, this one included.
         retry_after_seconds: what the model asked for; never undercut.
+        others_end: another application of the pipeline was scored since this one's last error;
+            looked up where it matters (`asks_for_others`).
     """
     if kind == "permanent":
         return GiveUp()
@@ -63,7 +76,26 @@ def decide_retry(
         return TryAgain(max(retry_after_seconds, full_jitter(errors, chance, policy)))
     if kind == "throttled":
         return TryAgain(max(retry_after_seconds, full_jitter(throttled, chance, policy)))
+    if kind == "bug":
+        if errors >= (policy.max_attempts if others_end else BUG_ATTEMPTS_WITHOUT_OTHERS):
+            return GiveUp()
+        return TryAgain(bug_backoff_seconds(errors, chance))
     assert_never(kind)
+
+
+def asks_for_others(kind: FailureKind, errors: int, policy: RetryPolicy) -> bool:
+    """Whether `decide_retry` must be told of other applications."""
+    return kind == "bug" and errors >= policy.max_attempts
+
+
+def bug_backoff_seconds(failures: int, chance: float) -> float:
+    """Seconds to wait after the n-th bug: uniform between half of the ceiling and the ceiling.
+
+    "Equal jitter" of the same source: with full jitter a crowd could use up its attempts at once.
+    """
+    exponent = min(failures, 32)
+    ceiling: float = min(BUG_CEILING_SECONDS, BUG_BASE_SECONDS * 2**exponent)
+    return ceiling * (1 + chance) / 2
 
 
 def full_jitter(failures: int, chance: float, policy: RetryPolicy) -> float:

@@ -110,8 +110,8 @@ def is_proved(suspect: Suspect) -> bool:
 def why_convicted(*, abandoned: int, alone: int) -> str:
     """The reason that is kept with the failure."""
     return (
-        f"abandoned: its worker died each time it was scored: {_times(abandoned - alone)} in "
-        f"company, {_times(alone)} alone"
+        "abandoned: its worker died or let go of it each time it was scored: "
+        f"{_times(abandoned - alone)} in company, {_times(alone)} alone"
     )
 
 

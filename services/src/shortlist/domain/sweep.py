@@ -3,7 +3,8 @@
 An application is lost when it is unfinished and nothing will ever bring it to a worker. Nobody
 writes that down; it is what remains when everything else has been ruled out:
 
-- held: a live worker may still write for it;
+- held: a live worker may still write for it (an attempt that a live worker left open and does not
+  list among what it holds is none);
 - scheduled: a retry brings it back by itself;
 - waiting: an entry of it is on one of the two streams, and nobody was given it yet;
 - newer than the front: nobody has claimed it, and the line has not come to its kind yet;
@@ -72,6 +73,8 @@ class Seen:
     """Who made the latest attempt."""
     open: bool = False
     """The latest attempt was neither finished nor ended."""
+    let_go: bool = False
+    """It is open, and its worker lives and says that it does not hold it."""
     known: bool = True
     """Its worker is registered, so that it may live."""
     abandoned: int = 0
@@ -85,7 +88,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Urgency:
-    """For whom there is no grace: whoever had these is known to be dead, or Redis forgot them."""
+    """For which there is no grace: their workers are known to be dead, or Redis forgot them."""
 
     everything: bool = False
     ids: Collection[ApplicationId] = ()
@@ -93,7 +96,7 @@ class Urgency:
 
     def covers(self, seen: Seen) -> bool:
         """Whether this one need not be suspected first."""
-        orphaned = seen.open and (not seen.known or seen.worker_id in self.dead)
+        orphaned = seen.let_go or (seen.open and (not seen.known or seen.worker_id in self.dead))
         return self.everything or orphaned or seen.id in self.ids
 
 

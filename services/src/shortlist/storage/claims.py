@@ -57,16 +57,18 @@ async def claim_leased(
     *,
     alone: bool = False,
     suspects: bool = False,
+    lists: int | None = None,
 ) -> list[Claim | Suspect]:
     """Claim what can be claimed of ``ids``, in one statement, until this worker's lease ends.
 
     ``alone``: the worker holds nothing else, and takes nothing else until this has ended.
-    ``suspects``: they may be claimed, too; without it they are told.
+    ``suspects``: they may be claimed, too; without it they are told. ``lists``: how many lists of
+    what it holds the worker has made (`workers.renew`); None: none of them says anything of these.
     """
     if not guarded("snapshot_safe"):
         await _update_a_hot_row(connection, worker_id, len(ids))
     suspect_after = None if suspects else SUSPECT_AFTER
-    rows = await connection.fetch(SQL["claim"], ids, worker_id, alone, suspect_after)
+    rows = await connection.fetch(SQL["claim"], ids, worker_id, alone, suspect_after, lists)
     return [_suspect(row) if row["attempt"] is None else _claim(row) for row in rows]
 
 
@@ -185,6 +187,13 @@ async def fail(
 async def ended(connection: Connection, application_id: ApplicationId, outcome: str) -> int:
     """How many attempts of an application ended with this outcome, since it was last requeued."""
     return int(await connection.fetchval(SQL["ended"], application_id, outcome))
+
+
+async def others_scored(
+    connection: Connection, application_id: ApplicationId, pipeline: PipelineName
+) -> bool:
+    """Whether another application was scored since this one's last attempt that errored began."""
+    return bool(await connection.fetchval(SQL["others_scored"], application_id, pipeline))
 
 
 async def end_attempt(

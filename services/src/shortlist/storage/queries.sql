@@ -1,6 +1,8 @@
 -- Hot SQL, and the SQL that is hard. Parameters are Postgres's own ($1 …).
 -- Words: held = some live worker may still write for it; lost = unfinished, and nothing will
--- ever bring it to a worker.
+-- ever bring it to a worker. let go = open, its worker lives, and a list of what that holds, made
+-- after it asked for the claim, lacks it: `attempts.lists` < `workers.lists`, and not in
+-- `workers.holds` (`shortlist.worker.lists`). Without numbers, as of the release before: not let go.
 -- OFFSET 0 keeps the planner from turning a probe of a primary key into a join with the whole table.
 -- It would where a table looks small to it; prepared plans, made when it was, outlive that.
 -- A lease runs while its end is ahead, and by no more than twice its length: one that ends later was
@@ -133,13 +135,14 @@ ORDER BY r.score DESC, a.id
 -- $3: the worker holds nothing else, and will not until this has ended; it is written with the attempt.
 -- What was abandoned $4 times is not claimed but returned with no attempt, with how often it was abandoned
 -- in all and alone, and the seconds since it was last claimed, and since this worker enrolled. $4 null: nothing is.
+-- $5: how many lists of what it holds the worker has made; null in mode perJob, which makes none.
 WITH free AS MATERIALIZED (
     SELECT a.id, coalesce(t.attempt, 0) + 1 AS attempt, t.claimed_at, b.total, b.alone,
            coalesce(b.total >= $4::integer, false) AS suspected
     FROM unnest($1::uuid[]) AS i (id)
     CROSS JOIN LATERAL (SELECT id FROM applications WHERE id = i.id OFFSET 0) a
     LEFT JOIN LATERAL (
-        SELECT attempt, outcome, worker_id, claimed_at FROM attempts
+        SELECT attempt, outcome, worker_id, claimed_at, lists FROM attempts
         WHERE application_id = a.id ORDER BY attempt DESC LIMIT 1
     ) t ON true
     LEFT JOIN LATERAL (SELECT * FROM abandonments(a.id) WHERE t.attempt >= $4::integer OFFSET 0) b ON true
@@ -148,11 +151,12 @@ WITH free AS MATERIALIZED (
       AND NOT EXISTS (
           SELECT FROM workers w
           WHERE w.id = t.worker_id AND w.id <> $2 AND t.outcome IS NULL AND w.lease_expires_at BETWEEN clock_timestamp() AND clock_timestamp() + interval '6 s'
+            AND (t.lists < w.lists AND a.id <> ALL (w.holds)) IS NOT TRUE
           OFFSET 0)
       AND pg_try_advisory_xact_lock(lock_key(a.id))
 ), claimed AS (
-    INSERT INTO attempts (application_id, attempt, worker_id, alone)
-    SELECT id, attempt, $2, $3::boolean FROM free WHERE NOT suspected
+    INSERT INTO attempts (application_id, attempt, worker_id, alone, lists)
+    SELECT id, attempt, $2, $3::boolean, $5::integer FROM free WHERE NOT suspected
     ON CONFLICT DO NOTHING
     RETURNING application_id, attempt
 )
@@ -262,6 +266,12 @@ SELECT count(*) FROM attempts
 WHERE application_id = $1 AND outcome = $2 AND attempt > coalesce(
     (SELECT max(attempt) FROM audit_log WHERE application_id = $1 AND event = 'requeued'), 0)
 
+-- name: others_scored
+-- Whether another application of pipeline $2 was scored since the last attempt of application $1 that
+-- ended in an error began.
+SELECT scored_near($1::uuid, $2::text, (
+    SELECT max(claimed_at) FROM attempts WHERE application_id = $1 AND outcome = 'errored'))
+
 -- name: next_retry
 -- Postgres's time, and seconds until the first retry is due (negative: since), looking only behind
 -- $1, before which all was taken: an old snapshot elsewhere keeps the taken ones in the index. One
@@ -305,40 +315,38 @@ SELECT (SELECT count(*) FROM scanned) AS scanned,
 -- name: look
 -- What is known of the unfinished of pipeline $1 among $2 (ids), by id; the finished are left out.
 -- `held`: a live worker may still write. `open`: the latest claim was neither finished nor ended.
--- `known`: its worker may live. `scheduled`: a retry brings it back by itself. `abandoned`: claims
+-- `let_go`: it is open, and its worker lives and does not hold it. `known`: its worker may live. `scheduled`: a retry brings it back by itself. `abandoned`: claims
 -- that are open or were left open by their workers; `alone`: those of them whose worker held nothing else.
--- `others_end`, looked up for what was abandoned $3 times: since then another one was scored, among its
--- neighbours by id and the newest.
+-- `others_end`, looked up for what was abandoned $3 times: another one was scored since.
 WITH looked AS MATERIALIZED (
     SELECT unnest($2::uuid[]) AS id
 ), registered AS MATERIALIZED (
-    SELECT id, lease_expires_at BETWEEN clock_timestamp() AND clock_timestamp() + interval '6 s' AS leased FROM workers
+    SELECT id, lists, lease_expires_at BETWEEN clock_timestamp() AND clock_timestamp() + interval '6 s' AS leased FROM workers
+), listed AS MATERIALIZED (
+    SELECT id AS worker_id, unnest(holds) AS application_id FROM workers
 )
 SELECT i.id, a.traceparent, coalesce(t.attempt, 0) AS attempt, t.worker_id,
        t.attempt IS NOT NULL AND t.outcome IS NULL AS open,
        w.id IS NOT NULL AS known,
        lock_key(i.id) IN (SELECT key FROM held_locks)
-           OR coalesce(t.outcome IS NULL AND w.leased, false) AS held,
+           OR coalesce(t.outcome IS NULL AND w.leased AND g.let_go IS NOT TRUE, false) AS held,
+       coalesce(t.outcome IS NULL AND w.leased AND g.let_go, false) AS let_go,
        EXISTS (SELECT FROM retries e WHERE e.application_id = i.id) AS scheduled,
        coalesce(b.total, 0) AS abandoned, coalesce(b.alone, 0) AS alone,
-       CASE WHEN b.total >= $3::integer THEN EXISTS (
-           SELECT FROM (
-               (SELECT id, pipeline FROM applications WHERE id > i.id ORDER BY id LIMIT 500)
-               UNION ALL (SELECT id, pipeline FROM applications WHERE id < i.id ORDER BY id DESC LIMIT 500)
-               UNION ALL (SELECT id, pipeline FROM applications ORDER BY id DESC LIMIT 500)
-           ) o
-           WHERE o.pipeline = $1 AND EXISTS (SELECT FROM results r
-               WHERE r.application_id = o.id AND r.status = 'scored' AND r.finished_at > b.since OFFSET 0)
-       ) ELSE false END AS others_end
+       CASE WHEN b.total >= $3::integer THEN scored_near(i.id, $1, b.since) ELSE false END AS others_end
 FROM looked i
 CROSS JOIN LATERAL (
     SELECT traceparent FROM applications WHERE id = i.id AND pipeline = $1 OFFSET 0
 ) a
 LEFT JOIN LATERAL (
-    SELECT attempt, outcome, worker_id FROM attempts
+    SELECT attempt, outcome, worker_id, lists FROM attempts
     WHERE application_id = i.id ORDER BY attempt DESC LIMIT 1
 ) t ON true
 LEFT JOIN registered w ON w.id = t.worker_id
+LEFT JOIN LATERAL (
+    SELECT t.lists < w.lists AND (t.worker_id, i.id) NOT IN (SELECT worker_id, application_id FROM listed) AS let_go
+    OFFSET 0
+) g ON true
 LEFT JOIN LATERAL (SELECT * FROM abandonments(i.id) WHERE t.attempt IS NOT NULL OFFSET 0) b ON true
 WHERE NOT EXISTS (SELECT FROM results r WHERE r.application_id = i.id OFFSET 0)
 ORDER BY i.id

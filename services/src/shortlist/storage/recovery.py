@@ -78,6 +78,7 @@ async def look(
             scheduled=row["scheduled"],
             worker_id=row["worker_id"],
             open=row["open"],
+            let_go=row["let_go"],
             known=row["known"],
             abandoned=row["abandoned"],
             alone=row["alone"],

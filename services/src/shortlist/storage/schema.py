@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _UNDEFINED_TABLE = "42P01"
 
-NEEDED = "0005"
+NEEDED = "0006"
 """The newest revision in ``migrations/versions``; a test compares."""
 
 

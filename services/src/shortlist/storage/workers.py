@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from shortlist.storage import postgres
 from shortlist.storage.sql import SQL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from shortlist.domain.application import ApplicationId, ConnectionMode, PipelineName, WorkerId
     from shortlist.storage.postgres import Connection
@@ -16,6 +18,18 @@ if TYPE_CHECKING:
 LEASE_SECONDS = 3.0
 """How long a perWrite worker's claims outlive its last sign of life. With a look each 0.25 s this
 keeps promise 3 (being scored again within 5 s), and three renewals may fail."""
+
+_SHORT_LIST, _LONG_LIST = 4, 128
+_NO_ID = UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldList:
+    """The applications that a worker held at a moment (`shortlist.worker.lists`)."""
+
+    number: int
+    """How many lists this worker has made, this one included."""
+    ids: Sequence[ApplicationId]
 
 
 async def enrol(
@@ -54,17 +68,34 @@ async def disown(
     return len(await connection.fetch(SQL["disown"], worker_id, list(held()), now))
 
 
-async def renew(connection: Connection, worker_id: WorkerId) -> bool:
-    """Extend a perWrite worker's lease; False: it was declared dead, and must enrol anew."""
+async def renew(connection: Connection, worker_id: WorkerId, held: HeldList) -> bool:
+    """Extend a perWrite worker's lease, for what it holds.
+
+    False: it was declared dead, and must enrol anew.
+    """
     renewed = await connection.fetchval(
         """
-        UPDATE workers SET lease_expires_at = clock_timestamp() + make_interval(secs => $2)
+        UPDATE workers SET lease_expires_at = clock_timestamp() + make_interval(secs => $2),
+            lists = $3, holds = $4::uuid[]
         WHERE id = $1 RETURNING true
         """,
         worker_id,
         LEASE_SECONDS,
+        held.number,
+        _kept_beside_the_row(held.ids),
     )
     return bool(renewed)
+
+
+def _kept_beside_the_row(ids: Sequence[ApplicationId]) -> Sequence[UUID]:
+    """Fill a list up to the length from which Postgres keeps it out of its row (2 kB).
+
+    The rows of workers are written each second and read by every look: with lists in them, an old
+    snapshot elsewhere would make the table long within minutes.
+    """
+    if len(ids) <= _SHORT_LIST:
+        return ids
+    return [*ids, *[_NO_ID] * (_LONG_LIST - len(ids))]
 
 
 async def leave(connection: Connection, worker_id: WorkerId) -> None:

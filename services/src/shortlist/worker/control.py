@@ -22,13 +22,13 @@ from shortlist.storage import heartbeats, pipelines, postgres, workers
 from shortlist.storage.trouble import Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable
 
-    from shortlist.domain.application import ApplicationId
     from shortlist.storage.pool import ConnectionPool
     from shortlist.storage.postgres import Connection
     from shortlist.storage.redis import Redis
     from shortlist.worker.gate import Gate
+    from shortlist.worker.lists import HeldLists
     from shortlist.worker.slots import Limits
     from shortlist.worker.state import WorkerState
 
@@ -55,13 +55,13 @@ class Control:
         redis: Redis,
         gate: Gate,
         open_connection: Callable[[], Awaitable[Connection]],
-        in_work: Callable[[], Collection[ApplicationId]],
+        lists: HeldLists,
     ) -> None:
         """``open_connection`` opens the connection of the worker itself.
 
-        ``in_work``: the applications that it is at now.
+        ``lists``: of the applications that it is at.
         """
-        self._in_work = in_work
+        self._lists = lists
         self._server = ""
         """Which run of Postgres knew this worker last."""
         self._state = state
@@ -113,22 +113,27 @@ class Control:
         """What a former server had heard of the end of, this one may believe to be under way."""
         before, self._server = self._server, await postgres.server_run(connection)
         if before not in ("", self._server) and self._state.mode == "perWrite":
-            count = await workers.disown(connection, self._state.worker_id, self._in_work)
+            count = await workers.disown(connection, self._state.worker_id, self._lists.in_work)
             log.warning("another_postgres", released=count)
 
     async def stay_enrolled(self) -> None:
-        """Each second: renew, or be known anew after a break. Runs until cancelled."""
+        """Each second: renew, or be known anew after a break. Runs until cancelled.
+
+        Sooner after a failure: the lease runs meanwhile, and with it all that is held.
+        """
         trouble = Trouble("staying enrolled", "postgres")
         while True:
-            await asyncio.sleep(BEAT_SECONDS)
             try:
                 async with asyncio.timeout(workers.LEASE_SECONDS - BEAT_SECONDS):
                     await self._renew()
-                trouble.over()
             except Exception as error:  # noqa: BLE001 (the next turn tries again, on another one)
-                trouble.met(error)
+                fault = trouble.met(error)
                 if self._connection is not None:
                     self._connection.terminate()
+                await trouble.wait(fault)
+            else:
+                trouble.over()
+                await asyncio.sleep(BEAT_SECONDS)
 
     async def _renew(self) -> None:
         connection = self._connection
@@ -136,7 +141,7 @@ class Control:
             await self.enrol()
         elif self._state.mode == "perJob":
             await postgres.refuse_read_only(connection)
-        elif not await workers.renew(connection, self._state.worker_id):
+        elif not await workers.renew(connection, self._state.worker_id, self._lists.make()):
             await self.enrol()
 
     async def keep_beating(self) -> None:

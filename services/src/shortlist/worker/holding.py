@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from shortlist.domain.application import ApplicationId, PipelineName, Verdict, WorkerId
     from shortlist.storage.pool import ConnectionPool
     from shortlist.storage.postgres import Connection
+    from shortlist.worker.lists import HeldLists
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -83,6 +84,10 @@ class Hold(Protocol):
 
     async def ended(self, outcome: str) -> int:
         """Attempts of this application that ended so before this one."""
+        ...
+
+    async def others_scored(self) -> bool:
+        """Whether another application was scored since the last attempt that errored began."""
         ...
 
     async def end(self, outcome: str, detail: str, retry_seconds: float | None) -> None:
@@ -153,6 +158,11 @@ class HeldOnConnection:
         async def read(connection: Connection) -> int:
             return await claims.ended(connection, self.claim.application_id, outcome)
 
+        return await self.on_held_connection(read, COUNTING)
+
+    async def others_scored(self) -> bool:
+        """Whether another application was scored since the last attempt that errored began."""
+        read = partial(_others_scored, self.claim, self._identity)
         return await self.on_held_connection(read, COUNTING)
 
     async def end(self, outcome: str, detail: str, retry_seconds: float | None) -> None:
@@ -338,6 +348,11 @@ class HeldByLease:
 
         return await self._holder.on_some_connection(read, COUNTING)
 
+    async def others_scored(self) -> bool:
+        """Whether another application was scored since the last attempt that errored began."""
+        read = partial(_others_scored, self.claim, self._holder.identity)
+        return await self._holder.on_some_connection(read, COUNTING)
+
     async def end(self, outcome: str, detail: str, retry_seconds: float | None) -> None:
         """End the attempt."""
 
@@ -359,10 +374,14 @@ class HeldByLease:
 class LeaseHolder:
     """Gets claims that live by the worker's lease, many in one statement (``perWrite``)."""
 
-    def __init__(self, pool: ConnectionPool, identity: Identity) -> None:
-        """``pool`` needs one connection at least; two let claiming and completing overlap."""
+    def __init__(self, pool: ConnectionPool, identity: Identity, lists: HeldLists) -> None:
+        """``pool`` needs one connection at least; two let claiming and completing overlap.
+
+        ``lists`` are sent when the lease is renewed.
+        """
         self._pool = pool
         self.identity = identity
+        self._lists = lists
         self._claiming = {
             company: Batcher(partial(self._claim_all, company), apart=may_be_of_one)
             for company in get_args(Company)
@@ -400,7 +419,11 @@ class LeaseHolder:
     ) -> list[Claim | Suspect | None]:
         async def claim(connection: Connection) -> list[Claim | Suspect]:
             return await claims.claim_leased(
-                connection, ids, self.identity.worker_id, **_FLAGS[company]
+                connection,
+                ids,
+                self.identity.worker_id,
+                lists=self._lists.made,  # read while all of them are in work
+                **_FLAGS[company],
             )
 
         claimed = {c.application_id: c for c in await self.on_some_connection(claim, CLAIMING)}
@@ -418,6 +441,10 @@ async def _write(identity: Identity, verdicts: list[Verdict], connection: Connec
         connection, verdicts, pipeline=identity.pipeline, worker_id=identity.worker_id
     )
     return [verdict.application_id in counted for verdict in verdicts]
+
+
+async def _others_scored(claim: Claim, identity: Identity, connection: Connection) -> bool:
+    return await claims.others_scored(connection, claim.application_id, identity.pipeline)
 
 
 async def _on_some_connection(

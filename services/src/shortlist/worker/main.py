@@ -33,6 +33,7 @@ from shortlist.worker.control import BEAT_SECONDS, OWN_CONNECTIONS, Control
 from shortlist.worker.gate import Gate
 from shortlist.worker.holding import WRITING_STEPS, ConnectionHolder, Identity, LeaseHolder
 from shortlist.worker.isolation import IsolatedScorer, most_side_by_side
+from shortlist.worker.lists import HeldLists
 from shortlist.worker.outbox import Outbox
 from shortlist.worker.puller import BLOCK_SECONDS, Puller
 from shortlist.worker.runner import Runner, Scorers
@@ -118,10 +119,10 @@ class Worker:
         self._line = Line(self._redis, self._state.pipeline)
         self._outbox = Outbox(self._redis, self._line)
         self._gate = Gate(self._redis, self._state.pipeline, self._state.worker_id)
+        self._lists = HeldLists(lambda: self._runner.in_work())  # noqa: PLW0108 (it is made below)
         self._control = Control(
-            self._state, limits, self._pool, self._redis, self._gate, open_connection,
-            in_work=lambda: self._runner.in_work(),  # noqa: PLW0108 (it is made below)
-        )  # fmt: skip
+            self._state, limits, self._pool, self._redis, self._gate, open_connection, self._lists
+        )
         self._scorer = self._limited(scorer or make_scorer(settings))
         self._isolated = self._limited(scorer or IsolatedScorer(settings))
         self._runner = Runner(
@@ -222,7 +223,7 @@ class Worker:
         identity = Identity(self._state.worker_id, self._state.pipeline)
         if self._state.mode == "perJob":
             return ConnectionHolder(self._pool, identity)
-        return LeaseHolder(self._pool, identity)
+        return LeaseHolder(self._pool, identity, self._lists)
 
     async def _readiness(self) -> probes.Health:
         """Ready while both servers take what it writes, until it is told to stop."""

@@ -6,13 +6,21 @@ import asyncio
 import random
 import time
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Literal, assert_never
 
 import structlog
 
 from shortlist import telemetry
 from shortlist.domain.application import ApplicationId, Verdict
-from shortlist.domain.retry import GiveUp, RetryPolicy, TryAgain, decide_retry
+from shortlist.domain.retry import (
+    BUG_CEILING_SECONDS,
+    GiveUp,
+    RetryPolicy,
+    TryAgain,
+    asks_for_others,
+    decide_retry,
+)
 from shortlist.domain.scoring import (
     LONGEST_PAUSE_SECONDS,
     CrashedError,
@@ -41,6 +49,7 @@ from shortlist.worker.slots import Slots
 from shortlist.worker.solitude import Solitude
 
 if TYPE_CHECKING:
+    from shortlist.domain.retry import FailureKind
     from shortlist.domain.suspicion import Suspect
     from shortlist.storage.line import Delivery, Line
     from shortlist.worker.gate import Gate
@@ -114,7 +123,7 @@ class Runner:
         return len(self._tasks)
 
     def in_work(self) -> list[ApplicationId]:
-        """The applications of which a delivery is worked on."""
+        """What is worked on: each application from before its claim until its attempt has ended."""
         return [delivery.application_id for delivery in self._tasks.values()]
 
     def is_known(self, delivery: Delivery) -> bool:
@@ -277,9 +286,9 @@ class Runner:
         """Let go of a claim only when its attempt has ended: a lease would keep it "scoring"."""
         trouble = Trouble("ending a broken attempt", "postgres")
         try:
-            while True:
+            for end in chain([self._end_broken], repeat(self._put_aside)):
                 try:
-                    await self._end_broken(hold, error)
+                    await end(hold, error)
                 except Exception as refusal:  # noqa: BLE001 (it is said, and tried again)
                     await trouble.wait(trouble.met(refusal))
                 else:
@@ -288,13 +297,23 @@ class Runner:
             trouble.over()
 
     async def _end_broken(self, hold: Hold, error: Exception) -> None:
-        """End an attempt whose task fails: by its own trouble for good, else to be tried again."""
+        """End an attempt whose task fails: for good by the item's own trouble, else as a bug."""
         reason = said(error)
         try:
             if fault_of(error) is Fault.ITEM:
                 await self._act(hold, GiveUp(), "errored", f"refused for its data: {reason}")
             else:
-                await self._count_error(hold, TemporaryScoringError(reason))
+                await self._count_error(hold, "bug", reason)
+        except ClaimLostError:
+            self._fenced(hold)
+
+    async def _put_aside(self, hold: Hold, error: Exception) -> None:
+        """End an attempt that cannot be ended as it should: even its failure may be refused.
+
+        It comes back after a long while, and keeps no slot until then.
+        """
+        try:
+            await self._act(hold, TryAgain(BUG_CEILING_SECONDS), "errored", said(error))
         except ClaimLostError:
             self._fenced(hold)
 
@@ -381,8 +400,11 @@ class Runner:
         elif isinstance(error, Throttled):
             await self._gate.pause(error.retry_after_seconds)
             await self._put_off(hold, error, error.retry_after_seconds)
+        elif isinstance(error, PermanentScoringError):
+            await self._gate.answered()
+            await self._count_error(hold, "permanent", str(error))
         else:
-            await self._count_error(hold, error)
+            await self._count_error(hold, "temporary", str(error))
 
     async def _put_off(self, hold: Hold, error: ScoringError, seconds: float) -> None:
         """Not this application's doing: it costs no attempt."""
@@ -396,17 +418,17 @@ class Runner:
         )
         await self._act(hold, decision, "throttled", str(error))
 
-    async def _count_error(self, hold: Hold, error: ScoringError) -> None:
-        is_permanent = isinstance(error, PermanentScoringError)
-        if is_permanent:
-            await self._gate.answered()
+    async def _count_error(self, hold: Hold, kind: FailureKind, reason: str) -> None:
+        errors = await hold.ended("errored") + 1
+        asks = asks_for_others(kind, errors, self._policy)
         decision = decide_retry(
-            "permanent" if is_permanent else "temporary",
-            errors=await hold.ended("errored") + 1,
+            kind,
+            errors=errors,
             chance=_chance(),
             policy=self._policy,
+            others_end=asks and await hold.others_scored(),
         )
-        await self._act(hold, decision, "errored", str(error))
+        await self._act(hold, decision, "errored", reason)
 
     async def _count_crash(self, hold: Hold, error: CrashedError) -> None:
         """Its own doing for certain, as this worker lives; but once may have come from outside."""

@@ -173,7 +173,8 @@ async def test_an_application_that_kills_its_workers_alone_fails_with_a_reason(
     views = await applications.views(shop.db, [poison])
     assert views[poison].status == "failed"
     assert views[poison].reason == (
-        "abandoned: its worker died each time it was scored: 2 times in company, 2 times alone"
+        "abandoned: its worker died or let go of it each time it was scored: "
+        "2 times in company, 2 times alone"
     )
     assert await shop.in_again() == [neighbour, unlucky]
     assert sweep.suspects == {neighbour, unlucky}

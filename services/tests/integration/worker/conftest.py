@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from shortlist import telemetry
+from shortlist.settings import Settings
 from support.bench import Bench
 
 if TYPE_CHECKING:
@@ -21,3 +23,10 @@ def bench(db: Connection, line_redis: Redis, database_url: str, redis_url: str) 
 @pytest.fixture(params=["perJob", "perWrite"])
 def mode(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture
+def logs_as_a_process(logging_is_put_back: None) -> None:
+    """A traceback that is drawn for a terminal takes longer than what is tested."""
+    del logging_is_put_back
+    telemetry.configure_logging(Settings(), "worker")

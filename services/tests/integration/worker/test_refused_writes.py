@@ -14,6 +14,7 @@ from shortlist.worker.runner import Runner
 from support.bench import Bench
 from support.postgres_proxy import PostgresProxy
 from support.scripted import Scripted
+from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from shortlist.domain.application import ApplicationView
     from shortlist.storage.postgres import Connection
     from shortlist.storage.redis import Redis
+
+pytestmark = pytest.mark.usefixtures("logs_as_a_process")
 
 OPEN_ATTEMPTS = """
     SELECT count(*) FROM attempts t WHERE outcome IS NULL
@@ -44,10 +47,13 @@ async def disk_is_full_for_a_while(bench: Bench, proxy: PostgresProxy, mode: str
     ids = await bench.submit(30)
     async with bench.worker(connection_mode=mode, concurrency=5) as running:
         with proxy.refusing("complete", "53100") as refusal:
-            await asyncio.sleep(2.0)
+
+            async def is_told() -> bool:
+                health = await running.worker._readiness()
+                return not health.ok and "completing" in health.detail["troubles"]
+
+            await until(is_told, within_seconds=20, what="readiness says so")
             assert refusal.said >= 2
-            health = await running.worker._readiness()
-            assert (health.ok, "completing" in health.detail["troubles"]) == (False, True)
             claimed = await bench.db.fetchval("SELECT count(*) FROM attempts")
             assert claimed <= 10, "it walked through the line"
         views = await bench.until_final(ids)

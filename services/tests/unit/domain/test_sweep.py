@@ -112,11 +112,14 @@ def test_what_was_abandoned_in_company_is_lost_and_never_poisoned() -> None:
         (seen(attempt=1, open=True, known=True, worker_id=WorkerId(UUID(int=1))), True),
         (seen(attempt=1, open=True, known=True, worker_id=WorkerId(UUID(int=2))), False),
         (seen(attempt=1, open=False, known=False, worker_id=WorkerId(UUID(int=1))), False),
+        (seen(attempt=1, open=True, let_go=True, worker_id=WorkerId(UUID(int=2))), True),
         (seen(id=made_at(7)), True),
         (seen(id=made_at(8)), False),
     ],
 )
-def test_urgent_is_what_the_dead_held_or_were_given(one: Seen, *, covered: bool) -> None:
+def test_urgent_is_what_the_dead_held_or_were_given_and_the_living_let_go_of(
+    one: Seen, *, covered: bool
+) -> None:
     urgency = Urgency(ids={made_at(7)}, dead={WorkerId(UUID(int=1))})
     assert urgency.covers(one) is covered
 
