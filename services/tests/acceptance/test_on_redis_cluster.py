@@ -2,34 +2,222 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 import pytest
+from uuid_utils.compat import uuid7
 
-from shortlist.domain.application import ConnectionMode
+from shortlist.domain.application import ConnectionMode, PipelineName
+from shortlist.embedded.observe import Observer
+from shortlist.storage import keys
+from shortlist.urls import DatabaseUrl, RedisUrl
+from support.browsers import Browsers
+from support.ledger import Ledger
+from support.lookouts import lookouts
+from support.place import Place
 from support.valkeys import cluster
-from support.whole import everything, is_whole, says_the_truth
+from support.waiting import until
+from support.whole import WHOLE_AGAIN_SECONDS, everything, is_whole, is_whole_in_time
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from support.place import Running
+    from support.stack import Role
+    from support.valkeys import Valkey
+
 MODES = get_args(ConnectionMode)
+
+SCORED_SECONDS = 2.0
+"""By a worker that waits for it: 0.05 s and some round trips; and a subscription's."""
+
+SWEPT_SECONDS = 2.0 + 3.0 + 2.0
+"""Until a row that was never published is found: the sweep's period, what a turn takes at most
+while a node is frozen, and the time for which such a row is given the benefit of the doubt."""
+
+
+def url_of(nodes: list[Valkey]) -> str:
+    return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes[:2])
+
+
+async def number_of_node(nodes: list[Valkey], pipeline: str) -> int:
+    """Which of three primaries has a pipeline's keys."""
+    slot = await nodes[0].ask("CLUSTER", "KEYSLOT", keys.line(PipelineName(pipeline)))
+    return int(slot) * 3 // 16384
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 async def test_on_redis_cluster(tmp_path: Path, database_url: str, mode: str) -> None:
     async with cluster(tmp_path, replicas=3) as nodes:
-        hosts = ",".join(f"127.0.0.1:{node.port}" for node in nodes[:2])
-        async with everything(tmp_path, database_url, f"redis+cluster://{hosts}", mode) as run:
-            slot = await nodes[0].ask("CLUSTER", "KEYSLOT", "{default}")
-            number = slot * 3 // 16384
+        url = url_of(nodes)
+        async with (
+            everything(tmp_path, database_url, url, mode) as run,
+            lookouts(database_url, url),
+            Browsers(run.ingest.url) as browsers,
+        ):
+            number = await number_of_node(nodes, "default")
             await run.ledger.submit(30)
             await nodes[number].ask("FLUSHALL")  # the line's node alone forgets
             await is_whole(run)
             replica = nodes[3 + number]
             await replica.has_all_of(nodes[number])
             nodes[number].kill()
+            before = set(run.ledger.accepted)
+            await run.ledger.submit(10)
+            await browsers.watch(run.ledger.accepted.keys() - before)
             await replica.leads()
-            await says_the_truth(run)
-            await is_whole(run)
+            living = [node for node in nodes if node not in (nodes[number], replica)]
+            await is_whole_in_time(run, browsers, replica, *living)
+
+
+@dataclass
+class Two:
+    """Two pipelines on different nodes; ``away`` comes first in the alphabet."""
+
+    run: Running
+    away: Ledger
+    there: Ledger
+    node: Valkey
+    """That of ``away``."""
+    url: str
+
+
+AWAY = PipelineName("a-first")
+
+
+async def pipeline_elsewhere(nodes: list[Valkey], number: int) -> PipelineName:
+    """The name of a pipeline whose keys are not on this node."""
+    names = [PipelineName(f"b-{n}") for n in range(20)]
+    on_others = [name for name in names if await number_of_node(nodes, name) != number]
+    return on_others[0]
+
+
+@asynccontextmanager
+async def two_pipelines(
+    directory: Path, database_url: str, *roles: Role, unguarded: str = ""
+) -> AsyncIterator[Two]:
+    """A worker for each pipeline, both of which have scored something; no replicas."""
+    async with cluster(directory) as nodes:
+        number = await number_of_node(nodes, AWAY)
+        there = await pipeline_elsewhere(nodes, number)
+        place = Place(directory, database_url, url_of(nodes))
+        async with (
+            place.running(*roles, service_seconds=0.05, unguarded=unguarded) as run,
+            Ledger(run.ingest.url, database_url, AWAY) as first,
+            Ledger(run.ingest.url, database_url, there) as second,
+        ):
+            for name in (AWAY, there):
+                await run.stack.start("worker", pipeline=name)
+            await first.submit(5)
+            await second.submit(5)
+            await second.settle()
+            yield Two(run, first, second, nodes[number], place.redis_url)
+
+
+async def all_are_scored(ledger: Ledger, within_seconds: float) -> None:
+    """Wait until all that was accepted by a client is scored; of others nothing is asked."""
+
+    async def look() -> bool:
+        query = "SELECT count(*) FROM results WHERE status = 'scored' AND application_id = ANY($1)"
+        return bool(await ledger.value(query, list(ledger.accepted)) == len(ledger.accepted))
+
+    await until(look, within_seconds=within_seconds, what=f"the line of {ledger.pipeline} goes on")
+
+
+async def accept_unpublished(ledger: Ledger) -> None:
+    """As when ingest died before it published: only the sweep finds it."""
+    one, payload = uuid7(), "unpublished"
+    await ledger.query(
+        "INSERT INTO applications (id, pipeline, payload) VALUES ($1, $2, $3)",
+        one, ledger.pipeline, payload,
+    )  # fmt: skip
+    ledger.accepted[one] = payload
+
+
+async def a_node_is_away(
+    directory: Path, database_url: str, how: str, *, unguarded: str = ""
+) -> None:
+    """The pipeline whose node is there is swept, watched and looked at; the other is in the end."""
+    async with (
+        two_pipelines(directory, database_url, "maintenance", unguarded=unguarded) as two,
+        Browsers(two.run.ingest.url) as browsers,
+    ):
+        if how == "killed":
+            two.node.kill()
+        else:
+            two.node.freeze()
+        await two.away.submit(5)
+        await accept_unpublished(two.there)
+        await all_are_scored(two.there, SWEPT_SECONDS)
+        before = set(two.there.accepted)
+        await two.there.submit(10)
+        await browsers.watch(two.there.accepted.keys() - before)
+        await all_are_scored(two.there, SCORED_SECONDS)
+        await browsers.are_told(WHOLE_AGAIN_SECONDS)
+        await ups_observer_sees(two)
+        if how == "killed":
+            await two.node.start()
+        else:
+            two.node.thaw()
+        two.away.accepted |= two.there.accepted
+        await two.away.settle(within_seconds=30)
+
+
+async def ups_observer_sees(two: Two) -> None:
+    """What `shortlist up` would be looking at: the line that can be read, and that one cannot."""
+    names = [AWAY, two.there.pipeline]
+    observer = Observer(DatabaseUrl(two.there.database_url), RedisUrl(two.url), names)
+    try:
+        view = await observer.look()
+    finally:
+        await observer.close()
+    assert [one.name for one in view.pipelines] == [two.there.pipeline]
+    assert len(view.problems) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+async def test_a_node_that_is_away_stops_no_other_pipeline(
+    tmp_path: Path, database_url: str, how: str
+) -> None:
+    await a_node_is_away(tmp_path, database_url, how)
+
+
+@pytest.mark.slow
+async def test_off_switch_maintenance_that_ends_its_turn_at_a_node_that_is_away_sweeps_no_other(
+    tmp_path: Path, database_url: str
+) -> None:
+    with pytest.raises(AssertionError, match="goes on"):
+        await a_node_is_away(tmp_path, database_url, "killed", unguarded="pipelines_apart")
+
+
+async def a_frozen_node_keeps_no_other_waiting(
+    directory: Path, database_url: str, *, unguarded: str = ""
+) -> None:
+    """Without maintenance: what ingest did not publish, or late, is not made good by a sweep."""
+    async with two_pipelines(directory, database_url, unguarded=unguarded) as two:
+        two.node.freeze()
+        async with two.away.load(per_second=5):
+            for _ in range(5):
+                await two.there.submit(5)
+                await all_are_scored(two.there, SCORED_SECONDS)
+        two.node.thaw()
+
+
+@pytest.mark.slow
+async def test_ingest_publishes_for_a_pipeline_whatever_another_s_node_does(
+    tmp_path: Path, database_url: str
+) -> None:
+    await a_frozen_node_keeps_no_other_waiting(tmp_path, database_url)
+
+
+@pytest.mark.slow
+async def test_off_switch_one_publisher_for_all_waits_for_the_node_that_is_frozen(
+    tmp_path: Path, database_url: str
+) -> None:
+    with pytest.raises(AssertionError, match="goes on"):
+        await a_frozen_node_keeps_no_other_waiting(tmp_path, database_url, unguarded="lanes_apart")

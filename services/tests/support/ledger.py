@@ -66,8 +66,12 @@ class Answer:
 class Ledger:
     """Posts applications and checks what became of them; an async context manager."""
 
-    def __init__(self, ingest_url: str, database_url: str) -> None:
-        """Books are kept in memory, and compared with the database by `settle`."""
+    def __init__(self, ingest_url: str, database_url: str, pipeline: str = "") -> None:
+        """Books are kept in memory, and compared with the database by `settle`.
+
+        ``pipeline``: whose line it posts to; empty: the default one's.
+        """
+        self.pipeline = pipeline
         self.accepted: dict[UUID, str] = {}
         self.refused: dict[str, float] = {}
         """Payloads that were answered, and not with 202, and when (monotonic seconds).
@@ -80,7 +84,7 @@ class Ledger:
         """Refusals that are not as the contract has them."""
         self.answers: Counter[int] = Counter()
         self._ingest_url = ingest_url
-        self._database_url = database_url
+        self.database_url = database_url
         self._run = uuid4().hex[:8]
         self._posted = 0
         self._session: aiohttp.ClientSession | None = None
@@ -112,6 +116,8 @@ class Ledger:
             self.fates[payload] = fate
         headers = {} if key is None else {"Idempotency-Key": key}
         body = {"candidate": "Ada", "payload": payload}
+        if self.pipeline:
+            body["pipeline"] = self.pipeline
         answer, reply = await self._send(body, headers)
         self.answers[answer.status] += 1
         if answer.status == 202:
@@ -194,7 +200,7 @@ class Ledger:
     async def query(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
         """Ask Postgres, on a connection of its own."""
         connection = await postgres.connect(
-            self._database_url, application_name="ledger", timeout_seconds=10
+            self.database_url, application_name="ledger", timeout_seconds=10
         )
         try:
             rows: list[asyncpg.Record] = await connection.fetch(sql, *arguments)

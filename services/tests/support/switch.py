@@ -35,18 +35,25 @@ class Switch:
         assert task is not None
         self._pumps.add(task)
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
-            try:
-                async with asyncio.TaskGroup() as both:
-                    both.create_task(_pump(reader, far_writer))
-                    both.create_task(_pump(far_reader, writer))
-            finally:
-                far_writer.transport.abort()
-        except* (OSError, _ClosedError, asyncio.CancelledError):
-            pass  # one side has hung up, or the test is over
+            await pass_on(reader, writer, self.target)
         finally:
-            writer.transport.abort()
             self._pumps.discard(task)
+
+
+async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
+    """Connect a connection to a port of this machine, until one of the sides hangs up."""
+    try:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(_pump(reader, far_writer))
+                both.create_task(_pump(far_reader, writer))
+        finally:
+            far_writer.transport.abort()
+    except* (OSError, _ClosedError, asyncio.CancelledError):
+        pass  # one side has hung up, or the test is over
+    finally:
+        writer.transport.abort()
 
 
 class _ClosedError(Exception):

@@ -18,23 +18,44 @@ from support.waiting import until
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
 _IDLE_SECONDS = 3
 """Every process of ours uses its connections each second, and a subscription too."""
 
 
+ADMINISTRATOR = "of-the-administrator"
+"""The password of the default user, where there is one."""
+
+
 class Valkey:
     """One server on a TCP port of this machine."""
 
-    def __init__(self, directory: Path, *flags: str, binary: str | None = None) -> None:
-        """``flags``: of the server, ``--name value …``."""
+    def __init__(
+        self,
+        directory: Path,
+        *flags: str,
+        binary: str | None = None,
+        password: str = "",
+        announced: int | None = None,
+    ) -> None:
+        """``flags``: of the server, ``--name value …``; ``password``: the default user's.
+
+        ``announced``: the port at which others reach it, when that is not its own.
+        """
         self.port = free_port()
+        self.announced = announced or self.port
+        self.password = password
         self._directory = directory / f"valkey-{self.port}"
         self._binary = binary or binaries.valkey_binary()
         self._flags = flags
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def snapshot(self) -> Path:
+        """The file that SAVE writes, and that is read at a start."""
+        return self._directory / "dump.rdb"
 
     @property
     def url(self) -> str:
@@ -42,7 +63,10 @@ class Valkey:
         return f"redis://127.0.0.1:{self.port}/0"
 
     async def start(self, *first: str) -> None:
-        """Start it, and wait until it answers. ``first``: arguments before the flags."""
+        """Start it, or start it again, and wait until it answers.
+
+        ``first``: arguments before the flags.
+        """
         self._directory.mkdir(parents=True, exist_ok=True)
         command = [
             self._binary, *first, "--port", str(self.port), "--bind", "127.0.0.1", "--dir",
@@ -59,12 +83,14 @@ class Valkey:
 
     async def ask(self, *command: Any) -> Any:
         """Send one command, on a connection of its own."""
-        return await self.ask_at(self.port, *command)
+        return await self.ask_at(self.port, *command, password=self.password)
 
     @staticmethod
-    async def ask_at(port: int, *command: Any) -> Any:
+    async def ask_at(port: int, *command: Any, password: str = "") -> Any:
         """Send one command to the server on a port."""
-        async with redis.asyncio.Redis(port=port, decode_responses=True) as client:
+        async with redis.asyncio.Redis(
+            port=port, decode_responses=True, password=password or None
+        ) as client:
             return await client.execute_command(*command)  # type: ignore[no-untyped-call]
 
     async def follow(self, port: int) -> None:
@@ -126,10 +152,26 @@ class Valkey:
 
 
 @asynccontextmanager
-async def valkeys(directory: Path, count: int = 2, *flags: str) -> AsyncIterator[list[Valkey]]:
-    """So many servers; the first is the primary of the others."""
+async def valkeys(
+    directory: Path,
+    count: int = 2,
+    *flags: str,
+    administrator: bool = False,
+    announced: Sequence[int] = (),
+) -> AsyncIterator[list[Valkey]]:
+    """So many servers; the first is the primary of the others.
+
+    ``administrator``: with the password `ADMINISTRATOR`; ``announced``: at which ports.
+    """
     async with contextlib.AsyncExitStack() as stack:
-        servers = [Valkey(directory, "--save", "", *flags) for _ in range(count)]
+        servers = [
+            Valkey(
+                directory, "--save", "", *flags, *_secured(administrator),
+                *(("--replica-announce-port", str(port)) if port else ()),
+                password=ADMINISTRATOR if administrator else "", announced=port,
+            )
+            for port in (*announced, *[None] * count)[:count]
+        ]  # fmt: skip
         for server in servers:
             stack.callback(server.kill)
         await asyncio.gather(*(server.start() for server in servers))
@@ -140,17 +182,22 @@ async def valkeys(directory: Path, count: int = 2, *flags: str) -> AsyncIterator
 
 
 @asynccontextmanager
-async def sentinels(directory: Path, primary: Valkey, count: int = 3) -> AsyncIterator[list[int]]:
-    """Sentinels that watch ``primary`` as ``line``; their ports."""
+async def sentinels(
+    directory: Path, primary: Valkey, count: int = 3, *, password: str = ""
+) -> AsyncIterator[list[int]]:
+    """Sentinels that watch ``primary`` as ``line``; their ports. ``password``: their own."""
+    secrets = f"requirepass {password}\n" if password else ""
+    if primary.password:
+        secrets += f"sentinel auth-pass line {primary.password}\n"
     async with contextlib.AsyncExitStack() as stack:
-        started = [Valkey(directory) for _ in range(count)]
+        started = [Valkey(directory, password=password) for _ in range(count)]
         for sentinel in started:
             stack.callback(sentinel.kill)
             configuration = directory / f"sentinel-{sentinel.port}.conf"
             configuration.write_text(
-                f"sentinel monitor line 127.0.0.1 {primary.port} {count // 2 + 1}\n"
+                f"sentinel monitor line 127.0.0.1 {primary.announced} {count // 2 + 1}\n"
                 "sentinel down-after-milliseconds line 1000\n"
-                "sentinel failover-timeout line 3000\n"
+                "sentinel failover-timeout line 3000\n" + secrets
             )
             await sentinel.start(str(configuration), "--sentinel")
 
@@ -165,14 +212,34 @@ async def sentinels(directory: Path, primary: Valkey, count: int = 3) -> AsyncIt
 
 @asynccontextmanager
 async def cluster(
-    directory: Path, primaries: int = 3, replicas: int = 0
+    directory: Path,
+    primaries: int = 3,
+    replicas: int = 0,
+    *,
+    administrator: bool = False,
+    announced: Sequence[int] = (),
 ) -> AsyncIterator[list[Valkey]]:
-    """A Redis Cluster; the primaries first. Each replica follows the primary of its number."""
-    flags = ("--save", "", "--cluster-enabled", "yes", "--cluster-node-timeout", "1500")
+    """A Redis Cluster; the primaries first. Each replica follows the primary of its number.
+
+    ``administrator`` and ``announced`` as for `valkeys`.
+    """
+    flags = (
+        "--save", "", "--cluster-enabled", "yes", "--cluster-node-timeout", "1500",
+        *_secured(administrator),
+    )  # fmt: skip
+    password = ADMINISTRATOR if administrator else ""
     async with contextlib.AsyncExitStack() as stack:
         count = primaries + replicas
         buses = [str(free_port()) for _ in range(count)]
-        nodes = [Valkey(directory, *flags, "--cluster-port", bus) for bus in buses]
+        ports = (*announced, *[None] * count)[:count]
+        nodes = [
+            Valkey(
+                directory, *flags, "--cluster-port", bus,
+                *(("--cluster-announce-port", str(port)) if port else ()),
+                password=password, announced=port,
+            )
+            for bus, port in zip(buses, ports, strict=True)
+        ]  # fmt: skip
         for node in nodes:
             stack.callback(node.kill)
         await asyncio.gather(*(node.start() for node in nodes))
@@ -187,6 +254,13 @@ async def cluster(
         for number, node in enumerate(nodes[primaries:]):
             await node.ask("CLUSTER", "REPLICATE", await nodes[number].ask("CLUSTER", "MYID"))
         yield nodes
+
+
+def _secured(administrator: bool) -> tuple[str, ...]:  # noqa: FBT001
+    """Flags of a server whose default user has a password, and of its replicas."""
+    if not administrator:
+        return ()
+    return "--requirepass", ADMINISTRATOR, "--masterauth", ADMINISTRATOR
 
 
 async def _formed(nodes: list[Valkey]) -> None:

@@ -7,6 +7,8 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from shortlist.storage import keys
+from support import lookouts
 from support.place import Place
 from support.waiting import until
 
@@ -14,7 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from support.browsers import Browsers
     from support.place import Running
+    from support.valkeys import Valkey
+
+NOT_READY_SECONDS = 3.5
+"""From the moment at which Redis takes no writes: a worker is not ready after three heartbeats
+(3 s) that were not taken, and may be asked half a second later. All others are asked to write
+(1 s at most)."""
 
 WHOLE_AGAIN_SECONDS = 5.0
 """After the new server takes writes; `storage.watch` and `storage.postgres` have the sums."""
@@ -107,10 +116,42 @@ async def _scores_what_comes(run: Running, within_seconds: float) -> None:
     await until(look, within_seconds=within_seconds, what="what comes now is scored")
 
 
-async def is_whole(run: Running) -> None:
+async def is_whole(run: Running, *, within_seconds: float = SETTLED_SECONDS) -> None:
     """What comes now is scored in time, no process was restarted, nothing was lost or doubled."""
     before = run.ledger.answers[202]
     await run.ledger.submit(WAITING)
     assert run.ledger.answers[202] == before + WAITING, f"refused: {run.ledger.answers}"
-    await run.ledger.settle(within_seconds=SETTLED_SECONDS)
+    await run.ledger.settle(within_seconds=within_seconds)
     assert not [s.name for s in run.stack.services if s.deaths], "a process ended"
+
+
+async def is_whole_in_time(run: Running, browsers: Browsers, new: Valkey, *others: Valkey) -> None:
+    """Call it when the new primary takes writes: 5 s later everything is as it should be.
+
+    That is: readiness says so, all that was accepted by now is scored, the clients that watch were
+    told, ingest is subscribed to the new primary (in a cluster: or to one of its ``others``), and
+    the observers read and write it.
+    """
+    since = time.monotonic()
+    await lookouts.are_forgotten(new)
+    await run.ledger.submit(WAITING)
+    left = WHOLE_AGAIN_SECONDS - (time.monotonic() - since)
+    await asyncio.gather(
+        says_the_truth(run, within_seconds=left),
+        run.ledger.settle(within_seconds=left),
+        browsers.are_told(left),
+        is_subscribed([new, *others], left),
+        lookouts.are_at(new, left),
+    )
+    await is_whole(run, within_seconds=WHOLE_AGAIN_SECONDS)
+
+
+async def is_subscribed(servers: list[Valkey], within_seconds: float) -> None:
+    """Wait until an ingest hears what is announced at one of some servers."""
+
+    async def look() -> bool:
+        channel = keys.events("-")
+        told = [await server.ask("PUBSUB", "NUMSUB", channel) for server in servers]
+        return any(int(count) for _, count in told)
+
+    await until(look, within_seconds=within_seconds, what="ingest is subscribed again")

@@ -441,3 +441,30 @@ GUARDS["memory_bound"] = lambda: replace(
     "shortlist.embedded.machine:Machine.workers_in_memory", property(lambda _: 1000)
 )
 GUARDS["plain_owner"] = lambda: replace("shortlist.storage.roles:_OWNER_RIGHTS", "SUPERUSER")
+
+
+async def _one_after_the_other(_: object, things: Any, step: Any) -> None:
+    """The first pipeline that fails ends the turn."""
+    for thing in things:
+        await step(thing)
+
+
+def _one_publisher_for_all() -> None:
+    import asyncio  # noqa: PLC0415
+
+    turn = asyncio.Lock()
+
+    async def publish(lane: Any, group: Any) -> None:
+        async with turn:
+            await old(lane, group)
+
+    old = replace("shortlist.ingest.publisher:_Lane._publish", publish)
+
+
+GUARDS["pipelines_apart"] = lambda: replace(
+    "shortlist.maintenance.apart:Apart.each", _one_after_the_other
+)
+GUARDS["lanes_apart"] = _one_publisher_for_all
+GUARDS["epoch_of_a_server"] = lambda: replace(
+    "shortlist.storage.epoch:_READ", "return {redis.call('GET', KEYS[1]) or '', ''}"
+)

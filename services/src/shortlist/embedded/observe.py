@@ -48,8 +48,8 @@ class Observer:
         self._memories = {PipelineName(name): _Memory() for name in pipelines}
         self.lines: dict[PipelineName, LineLook] = {}
         """What Redis said of each pipeline when last read."""
-        self.sees_lines = False
-        """Whether the last look could read Redis."""
+        self.seen: frozenset[PipelineName] = frozenset()
+        """Those that the last look could read: in a cluster some may be away."""
         self.connections: ConnectionsLook | None = None
         """What Postgres said when last read."""
         self.sees_connections = False
@@ -60,7 +60,7 @@ class Observer:
     async def look(self) -> View:
         """One look at everything; never raises, never waits long."""
         problems: list[str] = []
-        self.sees_lines = self.sees_connections = False
+        self.sees_connections, self.seen = False, frozenset()
         try:
             async with asyncio.timeout(_LOOK_TIMEOUT_SECONDS):
                 self.connections = await looks.look_at_connections(await self.connection())
@@ -69,17 +69,20 @@ class Observer:
             problems.append(f"Postgres does not answer: {_said(error)}")
             if self._connection is not None:
                 self._connection.terminate()
+        said = await asyncio.gather(*(self._look_at_line(name) for name in self._memories))
+        problems += dict.fromkeys(problem for problem in said if problem is not None)
+        return View([self._view(name) for name in self._memories if name in self.seen], problems)
+
+    async def _look_at_line(self, name: PipelineName) -> str | None:
+        """Look at one line, whatever becomes of the others; what a person should know of it."""
         try:
             async with asyncio.timeout(_LOOK_TIMEOUT_SECONDS):
-                lines = {
-                    name: await looks.look_at_line(self.redis, name, memory.line)
-                    for name, memory in self._memories.items()
-                }
-            self.lines, self.sees_lines = lines, True
-            problems += [_refused(n, look.refused) for n, look in lines.items() if look.refused]
+                look = await looks.look_at_line(self.redis, name, self._memories[name].line)
         except Exception as error:  # noqa: BLE001 (whatever it is, the screen says it)
-            problems.append(f"Redis does not answer: {_said(error)}")
-        return View([self._view(n) for n in self.lines] if self.sees_lines else [], problems)
+            return f"Redis does not answer: {_said(error)}"
+        self.lines[name] = look
+        self.seen |= {name}
+        return _refused(name, look.refused) if look.refused else None
 
     async def anybody_waits(self, pipelines: Iterable[PipelineName]) -> bool:
         """Whether anything waits in one of these lines; not when Redis does not say."""

@@ -138,7 +138,7 @@ class _Pipeline:
         """Who is there; as last known while Redis cannot be read."""
         observer = self._observer
         known = observer.lines.get(self._spec.name)
-        self._look = known if observer.sees_lines else None
+        self._look = known if self._spec.name in observer.seen else None
         beats = {} if known is None else _beats_of(self._crew.children, known)
         self._workers = {
             child: heartbeats.as_worker(beat, observer.counted(beat.worker_id))

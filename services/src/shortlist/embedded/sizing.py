@@ -80,13 +80,13 @@ class Sizing:
             elsewhere=self._held_elsewhere(),
             expected=expected + waiting,
         )
-        if self._observer.sees_lines:
-            await self._tell(allocation.publish)
+        await self._tell(allocation.publish)
         return max(0, allocation.free - waiting)
 
     async def _tell(self, publish: Mapping[str, Grant]) -> None:
         redis = self._observer.redis
-        for name, look in self._observer.lines.items():
+        for name in self._observer.seen:
+            look = self._observer.lines[name]
             ours = {beat.worker_id for beat in look.beats} & publish.keys()
             grants = {worker: publish[worker] for worker in ours}
             await heartbeats.publish_grants(redis, name, grants)

@@ -60,7 +60,7 @@ class Lines:
             self._learn_anew, timeout_seconds=None if timeout is None else timeout * _SHARE
         )
         self._learnt_at = -math.inf
-        self._trouble = Trouble("measuring the line", "redis")
+        self._troubles: dict[str, Trouble] = {}
 
     def known(self, pipeline: str) -> LineGauge | None:
         """The gauge of a pipeline, if it is known already."""
@@ -123,18 +123,19 @@ class Lines:
             else:
                 self._lines[name] = Line(self._redis, name)
                 self._gauges[name] = LineGauge(name, capacity)
+                self._troubles[name] = Trouble("measuring the line", "redis")
         self._learnt_at = max(self._learnt_at, began_at)
 
     async def _measure(self, name: str) -> None:
-        gauge, line = self._gauges[name], self._lines[name]
+        gauge, line, trouble = self._gauges[name], self._lines[name], self._troubles[name]
         asked_after = gauge.tells
         try:
             depth = await line.depth()
         except Exception as error:  # noqa: BLE001 (counted in Postgres then)
-            self._trouble.met(error)
+            trouble.met(error)
             gauge.distrust(time.monotonic())
         else:
-            self._trouble.over()
+            trouble.over()
             if gauge.tells == asked_after:
                 gauge.tell(depth.total, time.monotonic())
             _export(name, depth)

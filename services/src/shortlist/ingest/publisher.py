@@ -1,4 +1,4 @@
-"""Puts what was committed on the line, one Redis pipeline per group and pipeline name.
+"""Puts what was committed on the line, one round trip for each group of a pipeline.
 
 Nobody waits for it. When Redis does not take a group it is dropped, and with it what waits behind
 it: the rows are there, and the sweep finds them. So Redis, dead or hung, costs an accept nothing.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shortlist.ingest.lines import Lines
 
 _MOST_WAITING = 20_000
-"""Entries that wait for Redis; a healthy one takes as many in less than a second."""
+"""Entries of a pipeline that wait for Redis; a healthy one takes as many in less than a second."""
 
 _log = structlog.get_logger(__name__)
 
@@ -33,32 +33,62 @@ class _Waiting(NamedTuple):
     """What the line is told of an application; without its text, of which much could wait."""
 
     id: ApplicationId
-    pipeline: PipelineName
     traceparent: str | None
 
 
 class Publisher:
-    """Publishes in the order of the commits, one round trip at a time."""
+    """Publishes in the order of the commits; each pipeline by itself.
+
+    In a Redis Cluster a pipeline's node may be away, or frozen: the others' are not kept waiting.
+    """
 
     def __init__(self, lines: Lines) -> None:
         """``lines``: where to publish, and who wants to know the depth."""
         self._lines = lines
-        self._waiting: list[_Waiting] = []
-        self._task: asyncio.Task[None] | None = None
-        self._trouble = Trouble("publishing", "redis")
+        self._lanes: dict[PipelineName, _Lane] = {}
 
     def publish(self, accepted: Sequence[NewApplication]) -> None:
         """Publish soon, or never; returns at once."""
-        self._waiting += [_Waiting(a.id, a.pipeline, a.traceparent) for a in accepted]
-        if len(self._waiting) > _MOST_WAITING:
-            self._drop(self._take(), "too many wait")
-        elif self._task is None and self._waiting:
-            self._task = asyncio.create_task(self._run())
+        for application in accepted:
+            self._lane(application.pipeline).add(application)
+        for lane in self._lanes.values():
+            lane.wake()
 
     async def finish(self) -> None:
         """Wait until everything was published or dropped."""
-        while self._task is not None:
-            await asyncio.wait([self._task])
+        await asyncio.gather(*(lane.finish() for lane in self._lanes.values()))
+
+    def _lane(self, pipeline: PipelineName) -> _Lane:
+        if pipeline not in self._lanes:
+            self._lanes[pipeline] = _Lane(self._lines, pipeline)
+        return self._lanes[pipeline]
+
+
+class _Lane:
+    """What waits to be published for one pipeline: one round trip at a time."""
+
+    def __init__(self, lines: Lines, pipeline: PipelineName) -> None:
+        self._lines = lines
+        self._pipeline = pipeline
+        self.waiting: list[_Waiting] = []
+        self.task: asyncio.Task[None] | None = None
+        self._trouble = Trouble("publishing", "redis")
+
+    def add(self, application: NewApplication) -> None:
+        """Have it published by the next round trip."""
+        self.waiting.append(_Waiting(application.id, application.traceparent))
+
+    def wake(self) -> None:
+        """Begin a round trip when something waits and none is under way."""
+        if len(self.waiting) > _MOST_WAITING:
+            self._drop(self._take(), "too many wait")
+        elif self.task is None and self.waiting:
+            self.task = asyncio.create_task(self._run())
+
+    async def finish(self) -> None:
+        """Wait until everything was published or dropped."""
+        while self.task is not None:
+            await asyncio.wait([self.task])
 
     async def _run(self) -> None:
         try:
@@ -69,31 +99,26 @@ class Publisher:
                 await self._publish(group)
                 await failpoint("ingest.after_publish")
         finally:
-            self._task = None
+            self.task = None
 
     def _take(self) -> list[_Waiting]:
-        group, self._waiting = self._waiting, []
+        group, self.waiting = self.waiting, []
         return group
 
     async def _publish(self, group: list[_Waiting]) -> None:
-        by_pipeline: dict[PipelineName, list[_Waiting]] = {}
-        for application in group:
-            by_pipeline.setdefault(application.pipeline, []).append(application)
-        for pipeline, some in by_pipeline.items():
-            try:
-                entries = [Entry(a.id, a.traceparent) for a in some]
-                depth = await self._lines.line(pipeline).publish(entries)
-            except Exception as error:  # noqa: BLE001 (the rows are there: the sweep finds them)
-                self._trouble.met(error)
-                self._drop(some + self._take(), repr(error))
-            else:
-                self._trouble.over()
-                gauge = self._lines.gauge(pipeline)
-                gauge.published([a.id for a in some], depth.total, time.monotonic())
+        try:
+            entries = [Entry(a.id, a.traceparent) for a in group]
+            depth = await self._lines.line(self._pipeline).publish(entries)
+        except Exception as error:  # noqa: BLE001 (the rows are there: the sweep finds them)
+            self._trouble.met(error)
+            self._drop(group + self._take(), repr(error))
+        else:
+            self._trouble.over()
+            gauge = self._lines.gauge(self._pipeline)
+            gauge.published([a.id for a in group], depth.total, time.monotonic())
 
     def _drop(self, dropped: list[_Waiting], why: str) -> None:
-        now = time.monotonic()
-        for application in dropped:
-            self._lines.gauge(application.pipeline).strayed([application.id], now)
+        gauge = self._lines.gauge(self._pipeline)
+        gauge.strayed([application.id for application in dropped], time.monotonic())
         PUBLISH_FAILURES.inc(len(dropped))
-        _log.warning("publish_failed", count=len(dropped), error=why)
+        _log.warning("publish_failed", pipeline=self._pipeline, count=len(dropped), error=why)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from shortlist.domain.sweep import Urgency
+from shortlist.maintenance.apart import Apart
 from shortlist.storage import heartbeats, recovery, workers
 
 if TYPE_CHECKING:
@@ -42,15 +43,18 @@ class Consumers:
         """``sweeps`` look first at what is about to be dropped."""
         self._desk = desk
         self._sweeps = sweeps
+        self._apart = Apart("consumers")
         self._unknown_since: dict[PipelineName, dict[str, float]] = {}
 
     async def turn(self) -> None:
         """One look at every pipeline."""
-        for sweep in self._sweeps:
-            for stream in (sweep.line.again, sweep.line.line):
-                await self._drop_strangers(sweep, stream)
-                await self._drop_settled(sweep.line, stream)
-            await self._drop_reports(sweep.pipeline)
+        await self._apart.each(self._sweeps, self._look)
+
+    async def _look(self, sweep: Sweep) -> None:
+        for stream in (sweep.line.again, sweep.line.line):
+            await self._drop_strangers(sweep, stream)
+            await self._drop_settled(sweep.line, stream)
+        await self._drop_reports(sweep.pipeline)
 
     async def _drop_strangers(self, sweep: Sweep, stream: str) -> None:
         consumers = await sweep.line.consumers(stream)  # before asking who is registered

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
 from shortlist.domain.sweep import Urgency
+from shortlist.maintenance.apart import Apart
 from shortlist.storage import heartbeats, workers
 from shortlist.storage.postgres import ServerClock
 
@@ -39,6 +40,13 @@ _MOST_PENDING = 20_000
 log = structlog.get_logger(__name__)
 
 
+class _Crowd(NamedTuple):
+    """Workers of one pipeline that are dead."""
+
+    pipeline: PipelineName
+    dead: set[WorkerId]
+
+
 class DeadWorkers:
     """Looks for dead workers, rescues what they held, forgets them when nothing is left."""
 
@@ -49,6 +57,7 @@ class DeadWorkers:
         self._desk = desk
         self._sweeps = sweeps
         self._seconds_since_a_break = seconds_since_a_break
+        self._apart = Apart("dead workers")
         self._dead_since: dict[WorkerId, float] = {}
         self._told: set[WorkerId] = set()
         self._clock: ServerClock | None = None
@@ -72,12 +81,13 @@ class DeadWorkers:
         for worker, since in self._dead_since.items():
             if now - since >= confirm_seconds:
                 confirmed.setdefault(dead[worker], set()).add(worker)
-        for pipeline, worker_ids in confirmed.items():
-            await self._rescue(pipeline, worker_ids)
+        crowds = [_Crowd(*of_one) for of_one in confirmed.items()]
+        await self._apart.each(crowds, self._rescue)
         all_confirmed = sum(map(len, confirmed.values())) == len(dead)
         return None if all_confirmed else _CONFIRM_SECONDS
 
-    async def _rescue(self, pipeline: PipelineName, dead: set[WorkerId]) -> None:
+    async def _rescue(self, crowd: _Crowd) -> None:
+        pipeline, dead = crowd
         if new := dead - self._told:
             log.warning("workers_died", pipeline=pipeline, workers=[str(w) for w in new])
             self._told |= new

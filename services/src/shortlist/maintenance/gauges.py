@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from shortlist import telemetry
 from shortlist.domain.line_age import HeadAge
+from shortlist.maintenance.apart import Apart
 from shortlist.storage import retries
 
 if TYPE_CHECKING:
     from shortlist.maintenance.desk import Desk
-    from shortlist.maintenance.sweep import Sweeps
+    from shortlist.maintenance.sweep import Sweep, Sweeps
     from shortlist.storage.line import Line
 
 PERIOD_SECONDS = 1.0
@@ -39,6 +40,7 @@ class Gauges:
         """``sweeps`` know which pipelines there are."""
         self._desk = desk
         self._sweeps = sweeps
+        self._apart = Apart("gauges")
         self._count_at = 0.0
         self._heads: dict[str, HeadAge] = {}
 
@@ -46,15 +48,15 @@ class Gauges:
         """One look."""
         if time.monotonic() >= self._count_at:
             await self._count_retries()
-        for sweep in self._sweeps:
-            name = sweep.pipeline
-            depth = await sweep.line.depth()
-            telemetry.SUSPECTS.labels(name).set(len(sweep.suspects))
-            telemetry.LINE_WAITING.labels(name).set(depth.waiting)
-            telemetry.LINE_DELIVERED.labels(name).set(depth.delivered)
-            telemetry.OLDEST_AGE_SECONDS.labels(name).set(
-                await self._oldest_age_seconds(sweep.line)
-            )
+        await self._apart.each(self._sweeps, self._show)
+
+    async def _show(self, sweep: Sweep) -> None:
+        name = sweep.pipeline
+        telemetry.SUSPECTS.labels(name).set(len(sweep.suspects))
+        depth = await sweep.line.depth()
+        telemetry.LINE_WAITING.labels(name).set(depth.waiting)
+        telemetry.LINE_DELIVERED.labels(name).set(depth.delivered)
+        telemetry.OLDEST_AGE_SECONDS.labels(name).set(await self._oldest_age_seconds(sweep.line))
 
     async def _count_retries(self) -> None:
         async with self._desk.connection() as connection:

@@ -98,12 +98,11 @@ class Maintenance:
 
     def _agents(self, desk: Desk) -> list[Coroutine[None, None, None]]:
         sweeps = Sweeps(desk)
-        memory = RedisMemory(desk, sweeps)
+        memory = RedisMemory(desk)
 
         async def sweep() -> None:
             await sweeps.learn_pipelines()
-            await memory.restore_if_lost()
-            await sweeps.turn()
+            await sweeps.turn(memory.restore_if_lost)
 
         dead = dead_workers.DeadWorkers(desk, sweeps, self._seconds_since_a_break)
         sweep_seconds = self._settings.sweep_interval_seconds

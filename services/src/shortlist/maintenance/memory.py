@@ -15,7 +15,7 @@ from shortlist.storage import epoch
 if TYPE_CHECKING:
     from shortlist.domain.application import PipelineName
     from shortlist.maintenance.desk import Desk
-    from shortlist.maintenance.sweep import Sweep, Sweeps
+    from shortlist.maintenance.sweep import Sweep
 
 log = structlog.get_logger(__name__)
 
@@ -23,20 +23,18 @@ log = structlog.get_logger(__name__)
 class RedisMemory:
     """Watches the epoch key of each pipeline; restores the line when it is not as it was."""
 
-    def __init__(self, desk: Desk, sweeps: Sweeps) -> None:
-        """``sweeps`` do the publishing."""
+    def __init__(self, desk: Desk) -> None:
+        """The sweep of a pipeline does the publishing."""
         self._desk = desk
-        self._sweeps = sweeps
         self._had: set[PipelineName] = set()
 
-    async def restore_if_lost(self) -> None:
+    async def restore_if_lost(self, sweep: Sweep) -> None:
         """Leave with everything unfinished in the line, or raise; to be tried again then."""
-        for sweep in self._sweeps:
-            memory = await epoch.memory(self._desk.redis, sweep.pipeline)
-            if memory == "whole":
-                self._had.add(sweep.pipeline)
-            elif guarded("sweep"):
-                await self._restore(sweep, memory)
+        memory = await epoch.memory(self._desk.redis, sweep.pipeline)
+        if memory == "whole":
+            self._had.add(sweep.pipeline)
+        elif guarded("sweep"):
+            await self._restore(sweep, memory)
 
     async def _restore(self, sweep: Sweep, memory: epoch.Memory) -> None:
         redis, pipeline, this = self._desk.redis, sweep.pipeline, uuid4()

@@ -10,12 +10,15 @@ import datetime as dt
 import time
 from typing import TYPE_CHECKING
 
+from shortlist.maintenance.apart import Apart
 from shortlist.maintenance.publish import BATCH, publish
 from shortlist.storage import retries
 
 if TYPE_CHECKING:
+    from shortlist.domain.application import PipelineName
     from shortlist.maintenance.desk import Desk
     from shortlist.maintenance.sweep import Sweeps
+    from shortlist.storage.line import Line
 
 LOOK_SECONDS = 0.1
 """At most so long until the next look: a retry may be scheduled that is due before all others."""
@@ -32,6 +35,7 @@ class Retries:
         """``sweeps`` are told what was published, and watch over it from then on."""
         self._desk = desk
         self._sweeps = sweeps
+        self._apart = Apart("retries")
         self._behind = retries.EVER
         self._looked_at_all = time.monotonic()
 
@@ -45,16 +49,28 @@ class Retries:
             self._behind = retries.EVER
             return 0.0
         if seconds is not None and seconds <= 0:
-            full = await self._publish_due() == BATCH
-            return 0.0 if full else LOOK_SECONDS
+            return 0.0 if await self._publish_due() else LOOK_SECONDS
         self._behind = max(self._behind, now - dt.timedelta(seconds=_LATE_SECONDS))
         return LOOK_SECONDS if seconds is None else min(LOOK_SECONDS, seconds)
 
-    async def _publish_due(self) -> int:
+    async def _publish_due(self) -> bool:
+        """Publish a batch of each pipeline that has some; whether there may be more."""
+        async with self._desk.connection() as connection:
+            due = await retries.pipelines_due(connection, self._behind)
+        full: list[PipelineName] = []
+
+        async def step(line: Line) -> None:
+            if await self._publish_due_of(line) == BATCH:
+                full.append(line.pipeline)
+
+        await self._apart.each(map(self._desk.line, due), step)
+        return bool(full)
+
+    async def _publish_due_of(self, line: Line) -> int:
+        sweep = await self._sweeps.of(line.pipeline)
         async with self._desk.writing() as connection:
-            due = await retries.take_due(connection, self._behind, BATCH)
-            for pipeline, entries in due.items():
-                await publish(self._desk.line(pipeline), entries, why="retry", first=True)
-                if (sweep := await self._sweeps.of(pipeline)) is not None:
-                    sweep.memory.watch(entry.application_id for entry in entries)
-        return sum(map(len, due.values()))
+            entries = await retries.take_due(connection, line.pipeline, self._behind, BATCH)
+            await publish(line, entries, why="retry", first=True)
+            if sweep is not None:
+                sweep.memory.watch(entry.application_id for entry in entries)
+        return len(entries)

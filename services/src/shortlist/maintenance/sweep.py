@@ -16,12 +16,20 @@ from shortlist import telemetry
 from shortlist.domain.suspicion import is_suspect, why_convicted
 from shortlist.domain.sweep import EVERYTHING, NOT_URGENT, NOTHING, Front, Memory, Urgency
 from shortlist.failpoints import guarded
+from shortlist.maintenance.apart import Apart
 from shortlist.maintenance.publish import batches, publish
 from shortlist.storage import events, recovery
 from shortlist.storage.line import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+    from collections.abc import (
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Iterable,
+        Iterator,
+        Sequence,
+    )
     from uuid import UUID
 
     from shortlist.domain.application import ApplicationId, PipelineName, WorkerId
@@ -218,7 +226,7 @@ class Sweep:
             log.warning("failed", application=str(seen.id), reason=reason)
             telemetry.COMPLETED.labels(self.pipeline, "failed").inc()
             telemetry.POISONOUS.labels(self.pipeline).inc()
-            await events.announce(self._desk.redis, [(seen.id, "failed")])
+            await events.announce(self._desk.redis, self.pipeline, [(seen.id, "failed")])
 
 
 def _behind(position: Position) -> Position:
@@ -232,6 +240,7 @@ class Sweeps:
         """Pipelines are looked up at each turn."""
         self._desk = desk
         self._sweeps: dict[PipelineName, Sweep] = {}
+        self._apart = Apart("sweep")
         self._saved_at = time.monotonic()
         self._patrolled_to = NOTHING
         self._patrol_at = 0.0
@@ -251,19 +260,27 @@ class Sweeps:
         """Have a sweep for each pipeline that there is."""
         async with self._desk.connection() as connection:
             known = await recovery.pipelines(connection)
-        for pipeline in known:
-            if pipeline.name not in self._sweeps:
-                await self._desk.line(pipeline.name).ensure_group()
-                self._sweeps[pipeline.name] = Sweep(self._desk, pipeline.name, pipeline.swept_to)
+        new = [
+            Sweep(self._desk, pipeline.name, pipeline.swept_to)
+            for pipeline in known
+            if pipeline.name not in self._sweeps
+        ]
+        self._sweeps |= {sweep.pipeline: sweep for sweep in new}
+        # Where that fails, it is done when what the line lacks is published.
+        await self._apart.each(new, lambda sweep: sweep.line.ensure_group())
 
-    async def run(self, urgency: Urgency = NOT_URGENT) -> None:
-        """Each pipeline's sweep, once."""
-        for sweep in self:
-            await sweep.run(urgency)
+    async def turn(self, restore_if_lost: Callable[[Sweep], Awaitable[None]]) -> None:
+        """One turn of the agent: sweep, walk a slice of the patrol, save marks now and then.
 
-    async def turn(self) -> None:
-        """One turn of the agent: sweep, walk a slice of the patrol, save marks now and then."""
-        await self.run()
+        ``restore_if_lost`` sees to it that Redis has not lost a pipeline's memory, before its sweep
+        relies on that.
+        """
+
+        async def step(sweep: Sweep) -> None:
+            await restore_if_lost(sweep)
+            await sweep.run()
+
+        await self._apart.each(self, step)
         await self._patrol()
         if time.monotonic() - self._saved_at >= _SAVE_SECONDS:
             await self._save_marks()

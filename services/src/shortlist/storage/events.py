@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from shortlist.storage import keys
+from shortlist.storage.redis import new_subscription
 from shortlist.storage.redis_pool import is_left
 from shortlist.storage.trouble import Trouble
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio.client import PubSub
 
-    from shortlist.domain.application import ApplicationId, Status
+    from shortlist.domain.application import ApplicationId, PipelineName, Status
     from shortlist.storage.redis import Redis
 
 _PING_SECONDS = 1.0
@@ -40,11 +41,18 @@ end
 """`announce`. One command in place of one for each change: the client spends less time on it."""
 
 
-async def announce(redis: Redis, changes: Iterable[tuple[ApplicationId, Status]]) -> None:
-    """Tell the watchers of each application its new status, in one round trip."""
+async def announce(
+    redis: Redis, pipeline: PipelineName, changes: Iterable[tuple[ApplicationId, Status]]
+) -> None:
+    """Tell the watchers of each application its new status, in one round trip.
+
+    In a cluster the node that has the pipeline's line does it, for all nodes: no other pipeline's
+    node need be there.
+    """
     packed = " ".join([f"{keys.events(str(of))} {status}" for of, status in changes])
     if packed:
-        await cast("Awaitable[None]", redis.eval(_ANNOUNCE, 0, packed))
+        reply = redis.eval(_ANNOUNCE, 1, keys.line(pipeline), packed)
+        await cast("Awaitable[None]", reply)
 
 
 class Announcements:
@@ -105,7 +113,10 @@ class Announcements:
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def _subscribe(self) -> None:
-        async with self._redis.pubsub() as subscription, asyncio.TaskGroup() as tasks:
+        async with (
+            await new_subscription(self._redis) as subscription,
+            asyncio.TaskGroup() as tasks,
+        ):
             self._wanted.clear()
             await subscription.subscribe(_OWN_CHANNEL, *self._watchers)
             tasks.create_task(self._read(subscription))

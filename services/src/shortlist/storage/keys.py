@@ -21,9 +21,6 @@ ENTRY_PUBLISHED_BY = "by"
 PROBE = "sl:probe"
 """String with a time to live: written by readiness checks, to see whether writes are taken."""
 
-PIPELINES = "sl:pipelines"
-"""Set: pipelines that have workers or entries; what a scaler or a dashboard lists."""
-
 
 def line(pipeline: str) -> str:
     """Stream: applications as they were accepted."""

@@ -85,6 +85,9 @@ return {math.max(0, length - delivered), delivered}
 spends a fraction of the time on it, and that time is the front door's."""
 
 
+_TIME = "return redis.call('TIME')"
+
+
 class Line:
     """The line of one pipeline. `storage.faults` says whose trouble an error is."""
 
@@ -100,7 +103,6 @@ class Line:
         async with self._redis.pipeline(transaction=False) as pipe:
             for stream in (self.line, self.again):
                 pipe.xgroup_create(stream, keys.GROUP, id="0", mkstream=True)
-            pipe.sadd(keys.PIPELINES, self.pipeline)
             replies = await pipe.execute(raise_on_error=False)
         for reply in replies:
             if isinstance(reply, Exception) and not str(reply).startswith("BUSYGROUP"):
@@ -198,8 +200,12 @@ class Line:
         return int(await self._redis.get(keys.submissions(self.pipeline)) or 0)
 
     async def server_seconds(self) -> float:
-        """The time by Redis's clock, which is that of entries' ids; Unix seconds."""
-        seconds, microseconds = await self._redis.time()
+        """The time by Redis's clock, which is that of entries' ids; Unix seconds.
+
+        By a script, which in a cluster runs on the node that has the line: `TIME` runs on any.
+        """
+        reply = self._redis.eval(_TIME, 1, self.line)
+        seconds, microseconds = await cast("Awaitable[list[str]]", reply)
         return float(seconds) + float(microseconds) / 1e6
 
     async def head(self, stream: str) -> Waiting | None:

@@ -281,18 +281,29 @@ SELECT clock_timestamp() AS now, least(
      WHERE due_at > $1 ORDER BY due_at LIMIT 1),
     (SELECT 0 FROM retries WHERE due_at > clock_timestamp() + interval '10 min' LIMIT 1)) AS seconds
 
+-- name: pipelines_with_due_retries
+-- Pipelines that have a retry whose time has come, looking only behind $1.
+SELECT p.name FROM pipelines p
+WHERE EXISTS (
+    SELECT FROM retries e
+    WHERE e.pipeline = p.name
+      AND ((due_at > $1 AND due_at <= statement_timestamp()) OR due_at > statement_timestamp() + interval '10 min')
+)
+
 -- name: take_due_retries
--- Retries whose time has come, at most $2, oldest first, looking only behind $1; gone from the
--- table when the transaction that publishes them commits. Left out: those of removed applications.
+-- A pipeline's ($3) retries whose time has come, at most $2, oldest first, looking only behind $1;
+-- gone from the table when the transaction that publishes them commits. Left out: those of removed
+-- applications.
 WITH due AS (
     SELECT application_id FROM retries
-    WHERE (due_at > $1 AND due_at <= statement_timestamp()) OR due_at > statement_timestamp() + interval '10 min'
+    WHERE pipeline = $3
+      AND ((due_at > $1 AND due_at <= statement_timestamp()) OR due_at > statement_timestamp() + interval '10 min')
     ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
 ), taken AS (
     DELETE FROM retries e USING due WHERE e.application_id = due.application_id
     RETURNING e.application_id, e.due_at
 )
-SELECT a.id, a.pipeline, a.traceparent FROM taken t JOIN applications a ON a.id = t.application_id
+SELECT a.id, a.traceparent FROM taken t JOIN applications a ON a.id = t.application_id
 ORDER BY t.due_at
 
 -- name: unfinished

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -18,6 +20,8 @@ from shortlist.storage.redis_pool import PlainPool, SentinelPool, watched
 from shortlist.urls import RedisUrl
 
 if TYPE_CHECKING:
+    from redis.asyncio.client import PubSub
+
     Redis: TypeAlias = redis.asyncio.Redis
 else:
     Redis = redis.asyncio.Redis
@@ -28,6 +32,7 @@ BaseParser.EXCEPTION_CLASSES.setdefault("MISCONF", redis.exceptions.ReadOnlyErro
 _SHARED_WITH_SENTINELS = ("socket_", "retry", "ssl", "protocol")
 
 _PROBE_MILLISECONDS = 10_000
+_PROBE_TIMEOUT_SECONDS = 1.0
 
 
 def connect(
@@ -59,10 +64,28 @@ def connect(
     )
 
 
+async def new_subscription(client: Redis) -> PubSub:
+    """Make a subscription that is not connected yet.
+
+    In a cluster it is to a node of chance, because each passes everything on: the client's own
+    choice is always the same one, which may be away for long.
+    """
+    if not isinstance(client, RedisCluster):
+        return client.pubsub()
+    await client.initialize()
+    return client.pubsub(node=random.choice(client.get_nodes()))  # noqa: S311 (spreads load)
+
+
 async def takes_writes(client: Redis) -> bool:
-    """Whether the server can be written to now; a replica, or a full one, answers a PING too."""
+    """Whether the server can be written to now; a replica, or a full one, answers a PING too.
+
+    Of a cluster all primaries must answer: each has some of the pipelines.
+    """
     try:
-        await client.set(keys.PROBE, "1", px=_PROBE_MILLISECONDS)
+        async with asyncio.timeout(_PROBE_TIMEOUT_SECONDS):
+            await client.set(keys.PROBE, "1", px=_PROBE_MILLISECONDS)
+            if isinstance(client, RedisCluster):
+                await client.ping(target_nodes=RedisCluster.PRIMARIES)
     except Exception:  # noqa: BLE001 (whatever it says, it does not)
         return False
     return True

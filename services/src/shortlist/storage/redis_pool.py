@@ -78,8 +78,13 @@ class _Leaving(ConnectionPool):
     watched_as: str = ""
 
     def leave(self) -> None:
-        """Use no connection again that was opened by now; those that are lent: once more."""
+        """Use no connection again that was opened by now; who waits for a reply waits no longer.
+
+        The reply of a server that is not the primary any more is of no use, and one that is
+        frozen gives none: a pull would wait for it for 3 s.
+        """
         _mark(*self._available_connections, *self._in_use_connections)
+        _cut_off(*self._in_use_connections)
 
     def make_connection(self) -> Any:
         """Make a connection that is not yet connected."""
@@ -114,6 +119,16 @@ def is_left(connection: Any) -> bool:
 def _mark(*connections: Any) -> None:
     for connection in connections:
         connection.mark_for_reconnect()
+
+
+def _cut_off(*connections: Any) -> None:
+    """Have who reads from them meet the end of the stream.
+
+    Not `disconnect`: it takes the parser away from the task that reads with it.
+    """
+    for connection in connections:
+        if (writer := connection._writer) is not None:  # noqa: SLF001 (nothing public is as quick)
+            writer.transport.abort()
 
 
 class PlainPool(_Leaving):

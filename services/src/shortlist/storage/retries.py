@@ -25,15 +25,18 @@ async def next_due(connection: Connection, behind: dt.datetime) -> tuple[dt.date
     return row["now"], row["seconds"]
 
 
+async def pipelines_due(connection: Connection, behind: dt.datetime) -> list[PipelineName]:
+    """Pipelines that have retries behind ``behind`` that are due."""
+    rows = await connection.fetch(SQL["pipelines_with_due_retries"], behind)
+    return [PipelineName(row["name"]) for row in rows]
+
+
 async def take_due(
-    connection: Connection, behind: dt.datetime, limit: int
-) -> dict[PipelineName, list[Entry]]:
+    connection: Connection, pipeline: PipelineName, behind: dt.datetime, limit: int
+) -> list[Entry]:
     """Remove those that are due, oldest first; the caller publishes them before it commits."""
-    taken: dict[PipelineName, list[Entry]] = {}
-    for row in await connection.fetch(SQL["take_due_retries"], behind, limit):
-        entry = Entry(ApplicationId(row["id"]), row["traceparent"])
-        taken.setdefault(PipelineName(row["pipeline"]), []).append(entry)
-    return taken
+    rows = await connection.fetch(SQL["take_due_retries"], behind, limit, pipeline)
+    return [Entry(ApplicationId(row["id"]), row["traceparent"]) for row in rows]
 
 
 async def counts(connection: Connection) -> dict[PipelineName, int]:

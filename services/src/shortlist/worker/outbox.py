@@ -65,7 +65,7 @@ class Outbox:
                 changes, self._changes = self._changes, []
                 try:
                     await self._line.acknowledge(acknowledged)
-                    await events.announce(self._redis, changes)
+                    await events.announce(self._redis, self._line.pipeline, changes)
                     self._trouble.over()
                 except Exception as error:  # noqa: BLE001 (nothing is lost with it)
                     self.unacknowledged = True

@@ -52,7 +52,7 @@ async def score(applicants: Applicants, application: str, redis: Redis | None) -
         applicants.db, [verdict], pipeline=DEFAULT_PIPELINE, worker_id=applicants.worker
     )
     if redis is not None:
-        await events.announce(redis, [(application_id, "scored")])
+        await events.announce(redis, DEFAULT_PIPELINE, [(application_id, "scored")])
 
 
 async def test_each_change_is_told_until_the_final_one(
@@ -62,7 +62,9 @@ async def test_each_change_is_told_until_the_final_one(
     async with watched(door, application) as told:
         assert await next_status(told) == "pending"
         await claims.claim_leased(applicants.db, [UUID(application)], applicants.worker)  # type: ignore[list-item]
-        await events.announce(line_redis, [(ApplicationId(UUID(application)), "scoring")])
+        await events.announce(
+            line_redis, DEFAULT_PIPELINE, [(ApplicationId(UUID(application)), "scoring")]
+        )
         assert await next_status(told) == "scoring"
         await score(applicants, application, line_redis)
         last = await anext(told)
@@ -155,7 +157,9 @@ async def test_the_stream_of_an_application_that_is_gone_ends(
     async with watched(door, application) as told:
         assert await next_status(told) == "pending"
         await applicants.db.execute("DELETE FROM applications WHERE id = $1", UUID(application))
-        await events.announce(line_redis, [(ApplicationId(UUID(application)), "scoring")])
+        await events.announce(
+            line_redis, DEFAULT_PIPELINE, [(ApplicationId(UUID(application)), "scoring")]
+        )
         async with asyncio.timeout(PATIENCE_SECONDS):
             assert [event async for event in told] == []
     reply = await door.client.get(f"/applications/{application}/events")

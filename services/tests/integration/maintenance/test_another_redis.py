@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shortlist.maintenance.desk import Desk
-    from shortlist.maintenance.sweep import Sweeps
+    from shortlist.maintenance.sweep import Sweep
 
     from .conftest import Shop
 
@@ -42,36 +42,36 @@ async def line_redis(name: Switch) -> AsyncIterator[redis.Redis]:
 
 
 async def what_the_replica_lacks_is_published(
-    shop: Shop, desk: Desk, sweeps: Sweeps, pair: list[Valkey], name: Switch
+    shop: Shop, desk: Desk, sweep: Sweep, pair: list[Valkey], name: Switch
 ) -> None:
     old, new = pair
-    memory = RedisMemory(desk, sweeps)
-    await memory.restore_if_lost()
+    memory = RedisMemory(desk)
+    await memory.restore_if_lost(sweep)
     there = await shop.accept(3, publish=True)
     await new.has_all_of(old)
     await new.lead()
     lacking = await shop.accept(3, publish=True)
-    await sweeps.run()
+    await sweep.run()
     name.target = new.port
     shop.redis.connection_pool.leave()  # type: ignore[attr-defined] # as the watch does
-    await memory.restore_if_lost()
+    await memory.restore_if_lost(sweep)
     assert await shop.in_line() == [*there, *lacking], "not all"
 
 
 async def test_what_a_new_primary_lacks_is_published_at_once_though_it_has_the_key(
-    shop: Shop, desk: Desk, sweeps: Sweeps, pair: list[Valkey], name: Switch
+    shop: Shop, desk: Desk, sweep: Sweep, pair: list[Valkey], name: Switch
 ) -> None:
-    await what_the_replica_lacks_is_published(shop, desk, sweeps, pair, name)
+    await what_the_replica_lacks_is_published(shop, desk, sweep, pair, name)
 
 
 async def test_off_switch_a_key_that_names_no_server_does_not_tell_a_new_primary(
     shop: Shop,
     desk: Desk,
-    sweeps: Sweeps,
+    sweep: Sweep,
     pair: list[Valkey],
     name: Switch,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(epoch, "_READ", "return {redis.call('GET', KEYS[1]) or '', ''}")
     with pytest.raises(AssertionError, match="not all"):
-        await what_the_replica_lacks_is_published(shop, desk, sweeps, pair, name)
+        await what_the_replica_lacks_is_published(shop, desk, sweep, pair, name)

@@ -28,7 +28,7 @@ from shortlist.ingest.database import Database
 from shortlist.maintenance.dead_workers import DeadWorkers
 from shortlist.maintenance.retention import Retention
 from shortlist.maintenance.retries import Retries
-from shortlist.maintenance.sweep import Sweeps
+from shortlist.maintenance.sweep import Sweep, Sweeps
 from shortlist.storage import applications, keys, leases, limiter, recovery, refusal, workers
 from shortlist.storage.applications import Accepted
 from shortlist.storage.leases import NotLeadingError
@@ -56,6 +56,10 @@ class Scene:
 
 
 # --- leases
+
+
+async def as_it_was(_: Sweep) -> None:
+    """Redis has lost nothing."""
 
 
 async def an_endless_lease_is_none(scene: Scene) -> None:
@@ -200,7 +204,7 @@ async def is_found(scene: Scene, one: ApplicationId) -> None:
     await sweeps.learn_pipelines()
 
     async def look() -> bool:
-        await sweeps.turn()
+        await sweeps.turn(as_it_was)
         return one in [*await scene.shop.in_again(), *await scene.shop.in_line()]
 
     await until(look, within_seconds=8, what="it is put back")

@@ -12,38 +12,38 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shortlist.maintenance.desk import Desk
-    from shortlist.maintenance.sweep import Sweep, Sweeps
+    from shortlist.maintenance.sweep import Sweep
     from shortlist.storage.redis import Redis
 
     from .conftest import Shop
 
 
 @pytest.fixture
-async def memory(desk: Desk, sweeps: Sweeps) -> RedisMemory:
-    memory = RedisMemory(desk, sweeps)
-    await memory.restore_if_lost()
+async def memory(desk: Desk, sweep: Sweep) -> RedisMemory:
+    memory = RedisMemory(desk)
+    await memory.restore_if_lost(sweep)
     return memory
 
 
-async def what_waited_is_published_again(shop: Shop, memory: RedisMemory) -> None:
+async def what_waited_is_published_again(shop: Shop, memory: RedisMemory, sweep: Sweep) -> None:
     ids = await shop.accept(20, publish=True)
     await shop.redis.flushall()
-    await memory.restore_if_lost()
+    await memory.restore_if_lost(sweep)
     assert await shop.in_line() == ids, "not all, or not in order"
 
 
 async def test_after_a_flush_everything_is_published_again_in_order(
-    shop: Shop, memory: RedisMemory
+    shop: Shop, memory: RedisMemory, sweep: Sweep
 ) -> None:
-    await what_waited_is_published_again(shop, memory)
+    await what_waited_is_published_again(shop, memory, sweep)
 
 
 async def test_off_switch_without_the_sweep_a_flush_is_final(
-    shop: Shop, memory: RedisMemory, turn_off: Callable[[str], None]
+    shop: Shop, memory: RedisMemory, sweep: Sweep, turn_off: Callable[[str], None]
 ) -> None:
     turn_off("sweep")
     with pytest.raises(AssertionError, match="not all"):
-        await what_waited_is_published_again(shop, memory)
+        await what_waited_is_published_again(shop, memory, sweep)
 
 
 async def test_only_what_is_nobodys_is_published_again(
@@ -57,28 +57,28 @@ async def test_only_what_is_nobodys_is_published_again(
     await shop.schedule(600, scheduled)
     assert await claims.claim_leased(shop.db, [abandoned], WorkerId(finished))
     await shop.redis.flushall()
-    await memory.restore_if_lost()
+    await memory.restore_if_lost(sweep)
     assert await shop.in_line() == [newcomer]
     assert await shop.in_again() == [abandoned]
 
 
 async def test_what_ingest_published_since_then_is_not_doubled(
-    shop: Shop, memory: RedisMemory
+    shop: Shop, memory: RedisMemory, sweep: Sweep
 ) -> None:
     lost = await shop.accept(3, publish=True)
     await shop.redis.flushall()
     since = await shop.accept(3, publish=True)
-    await memory.restore_if_lost()
+    await memory.restore_if_lost(sweep)
     assert await shop.in_line() == since + lost
 
 
 async def test_a_restoration_that_did_not_end_is_begun_anew(
-    shop: Shop, desk: Desk, sweeps: Sweeps
+    shop: Shop, desk: Desk, sweep: Sweep
 ) -> None:
     ids = await shop.accept(3, publish=True)
     await epoch.begin_restoring(shop.redis, DEFAULT_PIPELINE, ids[0])
-    successor = RedisMemory(desk, sweeps)
-    await successor.restore_if_lost()
+    successor = RedisMemory(desk)
+    await successor.restore_if_lost(sweep)
     assert await epoch.memory(shop.redis, DEFAULT_PIPELINE) == "whole"
     assert await shop.in_line() == ids  # and what had been published by then is not doubled
 
@@ -92,10 +92,10 @@ async def test_a_redis_that_forgets_while_it_is_restored_is_noticed(shop: Shop) 
 
 
 async def test_a_redis_that_remembers_is_left_alone(
-    shop: Shop, memory: RedisMemory, line_redis: Redis
+    shop: Shop, memory: RedisMemory, sweep: Sweep, line_redis: Redis
 ) -> None:
     value = await line_redis.get(keys.epoch(DEFAULT_PIPELINE))
     await shop.accept(3)
-    await memory.restore_if_lost()
+    await memory.restore_if_lost(sweep)
     assert await line_redis.get(keys.epoch(DEFAULT_PIPELINE)) == value
     assert await shop.in_line() == []

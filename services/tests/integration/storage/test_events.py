@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from uuid_utils.compat import uuid7
 
-from shortlist.domain.application import ApplicationId
+from shortlist.domain.application import DEFAULT_PIPELINE, ApplicationId
 from shortlist.storage.events import Announcements, announce
 from support.waiting import until
 
@@ -55,7 +55,7 @@ async def test_a_watcher_is_woken_by_its_own_application_only(line_redis: Redis)
             async def only_one_is_woken() -> bool:
                 one.clear()
                 other.clear()
-                await announce(line_redis, [(ONE, "scoring")])
+                await announce(line_redis, DEFAULT_PIPELINE, [(ONE, "scoring")])
                 await asyncio.wait_for(one.wait(), 20)
                 return not other.is_set()
 
@@ -86,7 +86,7 @@ async def test_watchers_are_woken_when_the_subscription_breaks_and_when_it_is_ba
             changed.clear()
 
             async def look() -> bool:
-                await announce(line_redis, [(ONE, "scored")])
+                await announce(line_redis, DEFAULT_PIPELINE, [(ONE, "scored")])
                 return changed.is_set()
 
             await until(look, within_seconds=20, what="announcements arrive again")

@@ -8,18 +8,23 @@ import itertools
 from typing import TYPE_CHECKING
 
 import pytest
+from redis import exceptions
 
 from shortlist.embedded.servers import EmbeddedRedis
-from shortlist.storage import postgres, redis
+from shortlist.storage import postgres, redis, redis_pool
 from shortlist.storage import watch as watch_module
-from shortlist.storage.watch import PERIOD_SECONDS, Sight, Watch
+from shortlist.storage.watch import LOOK_TIMEOUT_SECONDS, PERIOD_SECONDS, Sight, Watch
 from support.postgreses import Postgres
 from support.stack import free_port
+from support.switch import Switch
+from support.valkeys import valkeys
 from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+_NOTICED_SECONDS = PERIOD_SECONDS + LOOK_TIMEOUT_SECONDS + 0.5
 
 _LOOPS = 60
 _STEP_SECONDS = 0.00004
@@ -31,6 +36,40 @@ async def _used_for(url: str, seconds: float) -> None:
     await client.ping()
     await asyncio.sleep(seconds)  # until somewhere in the first look
     await client.aclose()
+
+
+async def a_read_that_waits_is_told(directory: Path) -> None:
+    """A worker's pull waits for longer than the 5 s that are promised may last."""
+
+    async def has_looked() -> bool:
+        return any(one.seen is not None for one in watch_module._watches.values())
+
+    async with valkeys(directory) as (old, new), Switch(old.port) as name:
+        client = redis.connect(f"redis://127.0.0.1:{name.port}/0", timeout_seconds=60)
+        try:
+            waiting = asyncio.ensure_future(client.xread({"nothing": "$"}, block=30_000))
+            await until(has_looked, what="the first look has met the old server")
+            name.target = new.port
+            done, _ = await asyncio.wait([waiting], timeout=_NOTICED_SECONDS)
+            assert done, "it waits for the old server"
+            assert isinstance(waiting.exception(), ConnectionError | exceptions.ConnectionError)
+            assert await client.ping()
+        finally:
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            await client.aclose()
+
+
+async def test_who_waits_for_a_server_that_is_another_now_waits_no_longer(tmp_path: Path) -> None:
+    await a_read_that_waits_is_told(tmp_path)
+
+
+async def test_off_switch_a_connection_that_is_only_marked_waits_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_pool, "_cut_off", lambda *_: None)
+    with pytest.raises(AssertionError, match="it waits for the old server"):
+        await a_read_that_waits_is_told(tmp_path)
 
 
 def test_a_client_that_is_closed_in_the_middle_of_a_look_leaves_no_socket_open(

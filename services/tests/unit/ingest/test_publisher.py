@@ -32,8 +32,9 @@ async def test_what_waits_for_redis_has_no_text() -> None:
         publisher.publish([NewApplication(one, DEFAULT_PIPELINE, "Ada", payload)])
     del payload
     assert not [text for text in texts if text() is not None]
-    assert len(publisher._waiting) == 10
-    task = publisher._task
+    lane = publisher._lanes[DEFAULT_PIPELINE]
+    assert len(lane.waiting) == 10
+    task = lane.task
     assert task is not None
     task.cancel()
     await asyncio.wait([task])
