@@ -32,9 +32,9 @@ from loadtest.bench.ours import Server, until_ready
 from loadtest.document import put
 from loadtest.document import table as markdown_table
 from loadtest.experiments.loads import Load, bursts, draw
-from shortlist.domain.application import DEFAULT_PIPELINE
-from shortlist.domain.pipeline import parse_pipeline
-from shortlist.storage import looks, postgres, redis
+from shortlist.domain.line.application import DEFAULT_PIPELINE
+from shortlist.domain.sizing.pipeline import parse_pipeline
+from shortlist.storage import postgres, redis, snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,7 +127,7 @@ class Watch:
         self._up = up
         self._database_url = database_url
         self._redis = redis.connect(redis_url)
-        self._memory = looks.LineMemory()
+        self._memory = snapshots.LineMemory()
         self._before = (0.0, 0)
         self._reported: set[int] = set()
         self.samples: list[Sample] = []
@@ -144,9 +144,9 @@ class Watch:
             await self._redis.aclose()
 
     async def _sample(self, connection: postgres.Connection, started_at: float) -> Sample:
-        look = await looks.look_at_line(self._redis, DEFAULT_PIPELINE, self._memory)
+        look = await snapshots.look_at_line(self._redis, DEFAULT_PIPELINE, self._memory)
         at = time.time()
-        counted = await looks.look_at_connections(connection)
+        counted = await snapshots.look_at_connections(connection)
         processes = await asyncio.to_thread(_workers, self._up.pid)
         ready = sum(not beat.draining for beat in look.live)
         self._reported |= {beat.pid for beat in look.live}
@@ -164,7 +164,7 @@ class Watch:
             connections_budget=counted.limits.budget(reserved),
         )
 
-    def _arriving(self, look: looks.LineLook, at: float) -> float:
+    def _arriving(self, look: snapshots.LineSnapshot, at: float) -> float:
         (before, count), now = self._before, (at, look.reading.submissions)
         self._before = now
         return round((now[1] - count) / (now[0] - before), 1) if before else 0.0

@@ -13,8 +13,8 @@ import asyncpg
 import redis
 
 from loadtest.bench.child import Child, free_port
-from shortlist.embedded.servers import EmbeddedPostgres, EmbeddedRedis
-from shortlist.storage import migrate
+from shortlist.embedded.servers.servers import EmbeddedPostgres, EmbeddedRedis
+from shortlist.storage.postgres import migrate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from loadtest.bench.peers import PEERS
-from shortlist.embedded.binaries import postgres_binary, valkey_binary
+from shortlist.embedded.servers.binaries import postgres_binary, valkey_binary
 
 _LIBRARIES = ("shortlist", "fastapi", "uvicorn", "uvloop", "asyncpg", "redis", "hiredis")
 

@@ -15,13 +15,13 @@ from loadtest.bench.child import Child, ChildError, free_port, python
 from loadtest.bench.contender import Contender, Start, Work
 from loadtest.bench.http import send
 from loadtest.bench.load import Load
-from shortlist.storage import keys
+from shortlist.storage.redis import keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from loadtest.bench.bench import Bench, Place
-    from shortlist.domain.application import ConnectionMode
+    from shortlist.domain.line.application import ConnectionMode
 
 PIPELINE = "default"
 BODY = json.dumps({"candidate": "Ada Lovelace", "payload": "x" * 200})

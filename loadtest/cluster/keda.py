@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 from loadtest.cluster.release import installed, resize_workers
 from loadtest.document import table
 from loadtest.experiments.loads import Load, Setup, bursts, draw
-from shortlist.domain.application import PipelineName
-from shortlist.storage import keys, looks
-from shortlist_operator.fleet import is_over, read_pod
+from shortlist.domain.line.application import PipelineName
+from shortlist.storage import snapshots
+from shortlist.storage.redis import keys
+from shortlist_operator.members import is_over, read_pod
 from support.pipelines import Pipeline
 
 if TYPE_CHECKING:
@@ -241,7 +242,7 @@ async def _watch(cluster: Cluster, watched: Watched) -> None:
         while True:
             async with asyncio.timeout(_LOOK_SECONDS):
                 found = await cluster.pods_of("worker")
-                opened = (await looks.look_at_connections(database)).open_by_worker
+                opened = (await snapshots.look_at_connections(database)).open_by_worker
             now = time.monotonic()
             pods = [pod for pod in found if not is_over(pod)]
             watched.replica_seconds += len(pods) * (now - seen)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from loadtest.cluster.release import installed, resize_workers
 from loadtest.document import table
-from shortlist.domain.application import PipelineName
-from shortlist.domain.connections import connections_wanted, slots_for
-from shortlist.storage import heartbeats, looks
+from shortlist.domain.line.application import PipelineName
+from shortlist.domain.sizing.connections import connections_wanted, slots_for
+from shortlist.storage import snapshots
 from support.pipelines import Pipeline
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-    from shortlist.storage.redis import Redis
+    from shortlist.storage.redis import Redis, heartbeats
     from support.cluster import Cluster
 
 WORKERS, CONCURRENCY, OVERHEAD, CAPPED_AT = 4, 10, 1, 6
@@ -85,7 +85,7 @@ class Servers:
 
     async def waiting(self) -> tuple[int, int]:
         """Applications that wait; and those of them that only lack a connection."""
-        look = await looks.look_at_line(self.redis, NAME, looks.LineMemory())
+        look = await snapshots.look_at_line(self.redis, NAME, snapshots.LineMemory())
         lacking = sum(CONCURRENCY - _slots(beat) for beat in look.live)
         return look.reading.waiting, min(lacking, look.reading.waiting)
 
@@ -96,7 +96,7 @@ class Servers:
         figures = await self.database.fetchrow(_FIGURES, begun, await self.now())
         seconds = time.monotonic() - started
         backlog, waiters = await self.waiting()
-        opened = (await looks.look_at_connections(self.database)).open_by_worker
+        opened = (await snapshots.look_at_connections(self.database)).open_by_worker
         return Window(
             figures["scored"] / seconds,
             figures["p99_seconds"] or float("nan"),
@@ -142,10 +142,10 @@ async def _experiment(cluster: Cluster) -> str:
 async def _until_granted(cluster: Cluster, servers: Servers) -> None:
     wanted = connections_wanted(concurrency=CONCURRENCY, overhead=OVERHEAD, mode="perJob")
 
-    memory = looks.LineMemory()
+    memory = snapshots.LineMemory()
 
     async def granted() -> bool:
-        look = await looks.look_at_line(servers.redis, NAME, memory)
+        look = await snapshots.look_at_line(servers.redis, NAME, memory)
         return len(look.live) == WORKERS and all(beat.grant == wanted for beat in look.live)
 
     await cluster.until(granted, what=f"every worker has {wanted} connections")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shortlist.domain import drain, fleet, scaling
-from shortlist.domain.pipeline import (
+from shortlist.domain.sizing import drain, fleet, scaling
+from shortlist.domain.sizing.pipeline import (
     ConnectionsSpec,
     ScalingSpec,
     ScoringPipeline,

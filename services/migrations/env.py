@@ -1,4 +1,4 @@
-"""Runs the migrations on the connection that `shortlist.storage.migrate` hands over."""
+"""Runs the migrations on the connection that `shortlist.storage.postgres.migrate` hands over."""
 
 from alembic import context
 

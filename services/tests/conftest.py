@@ -17,7 +17,7 @@ import redis as sync_redis
 import structlog
 from hypothesis import HealthCheck, settings
 
-from shortlist.embedded.servers import EmbeddedPostgres, EmbeddedRedis
+from shortlist.embedded.servers.servers import EmbeddedPostgres, EmbeddedRedis
 from shortlist.storage import postgres, redis
 from support import reaper
 from support.urls import migrated

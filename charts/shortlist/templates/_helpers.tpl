@@ -108,7 +108,7 @@ OTEL_EXPORTER_OTLP_ENDPOINT: {{ . | quote }}
 {{- end }}
 
 {{/* Alive: the process's loop turns. Ready: it has what it needs to take work. */}}
-{{- define "shortlist.probes" -}}
+{{- define "shortlist.runtime.probes" -}}
 startupProbe: {httpGet: {path: /healthz, port: health}, periodSeconds: 1, timeoutSeconds: 3, failureThreshold: 60}
 livenessProbe: {httpGet: {path: /healthz, port: health}, periodSeconds: 5, timeoutSeconds: 3, failureThreshold: 6}
 readinessProbe: {httpGet: {path: /readyz, port: health}, periodSeconds: 2, timeoutSeconds: 3, failureThreshold: 2}
@@ -186,7 +186,7 @@ spec:
             - {name: health, containerPort: 8000}
             {{- end }}
           env: {{- include "shortlist.env" $env | trim | nindent 12 }}
-          {{- include "shortlist.probes" . | nindent 10 }}
+          {{- include "shortlist.runtime.probes" . | nindent 10 }}
           {{- if .serves }}
           # Requests still come in until every node has forgotten this pod.
           lifecycle: {preStop: {sleep: {seconds: 5}}}

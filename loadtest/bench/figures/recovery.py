@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from loadtest.bench.bench import Bench
     from loadtest.bench.child import Child
-    from shortlist.domain.application import ConnectionMode
+    from shortlist.domain.line.application import ConnectionMode
 
     Contending = Callable[[], AbstractAsyncContextManager[Contender]]
 

@@ -12,4 +12,4 @@ Read in this order:
 It keeps nothing that cannot be seen again: killed at any moment, replicas and grants hold.
 """
 
-import shortlist  # noqa: F401 (from here on imports are lean; see shortlist.lean)
+import shortlist  # noqa: F401 (from here on imports are lean; see shortlist.runtime.lean)

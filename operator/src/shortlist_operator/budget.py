@@ -10,16 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shortlist.domain.grants import Allocation, Holder, allocate, holder_of, split_budget
+from shortlist.domain.sizing.grants import Allocation, Holder, allocate, holder_of, split_budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from shortlist.domain.application import PipelineName
-    from shortlist.domain.grants import Grant
-    from shortlist.domain.pipeline import ScoringPipeline
-    from shortlist_operator import fleet
-    from shortlist_operator.sight import Sight
+    from shortlist.domain.line.application import PipelineName
+    from shortlist.domain.sizing.grants import Grant
+    from shortlist.domain.sizing.pipeline import ScoringPipeline
+    from shortlist_operator import members
+    from shortlist_operator.observation import Sight
 
 
 _LOOKS_WAITED_FOR = 5
@@ -75,7 +75,7 @@ class Budget:
     def elsewhere(
         self,
         pipeline: PipelineName,
-        members: Iterable[fleet.Member],
+        members: Iterable[members.Member],
         open_by_worker: Mapping[str, int],
     ) -> int:
         """What workers hold that are not among this pipeline's ``members``.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shortlist.domain.pipeline import ClaudeScorer, ScoringPipeline, SimulatedScorer
+from shortlist.domain.sizing.pipeline import ClaudeScorer, ScoringPipeline, SimulatedScorer
 
 if TYPE_CHECKING:
     from shortlist_operator.kube import Json

@@ -26,7 +26,8 @@ from typing import Any, cast
 import kopf
 import structlog
 
-from shortlist import probes, telemetry
+from shortlist import telemetry
+from shortlist.runtime import probes
 from shortlist.settings import DATABASE, REDIS, BadSettingsError, load
 from shortlist.storage import redis
 from shortlist_operator import metrics

@@ -10,13 +10,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from shortlist.storage import looks, pipelines, postgres, redis
+from shortlist.storage import postgres, redis, snapshots
+from shortlist.storage.postgres.queries import pipelines
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from shortlist.domain.application import PipelineName
-    from shortlist.domain.pipeline import ScoringPipeline
+    from shortlist.domain.line.application import PipelineName
+    from shortlist.domain.sizing.pipeline import ScoringPipeline
     from shortlist.urls import DatabaseUrl
 
 LOOK_TIMEOUT_SECONDS = 2.0
@@ -33,18 +34,18 @@ class Observer:
     """Which run of Postgres the connection is to."""
     _connection: postgres.Connection | None = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _memories: dict[PipelineName, looks.LineMemory] = field(default_factory=dict)
+    _memories: dict[PipelineName, snapshots.LineMemory] = field(default_factory=dict)
 
-    async def line(self, pipeline: PipelineName) -> looks.LineLook:
+    async def line(self, pipeline: PipelineName) -> snapshots.LineSnapshot:
         """Read the line and the heartbeats."""
         async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
-            memory = self._memories.setdefault(pipeline, looks.LineMemory())
-            return await looks.look_at_line(self.redis, pipeline, memory)
+            memory = self._memories.setdefault(pipeline, snapshots.LineMemory())
+            return await snapshots.look_at_line(self.redis, pipeline, memory)
 
-    async def connections(self) -> looks.ConnectionsLook:
+    async def connections(self) -> snapshots.ConnectionsSnapshot:
         """Read the limits and who holds what."""
         async with self._postgres() as connection:
-            return await looks.look_at_connections(connection)
+            return await snapshots.look_at_connections(connection)
 
     async def make_known(self, pipeline: ScoringPipeline) -> None:
         """Tell Postgres of a pipeline and its capacity."""

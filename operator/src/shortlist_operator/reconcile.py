@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shortlist.domain import drain, scaling
-from shortlist.domain.application import PipelineName
-from shortlist.domain.connections import connections_wanted
-from shortlist.domain.fleet import StartTimes
-from shortlist.domain.pipeline import InvalidPipelineError, ScoringPipeline, parse_pipeline
-from shortlist.failpoints import guarded
-from shortlist.storage import heartbeats
+from shortlist.domain.line.application import PipelineName
+from shortlist.domain.sizing import drain, scaling
+from shortlist.domain.sizing.connections import connections_wanted
+from shortlist.domain.sizing.fleet import StartTimes
+from shortlist.domain.sizing.pipeline import InvalidPipelineError, ScoringPipeline, parse_pipeline
+from shortlist.runtime.failpoints import guarded
 from shortlist.storage.faults import is_outage
-from shortlist_operator import desired, fleet, metrics
+from shortlist.storage.redis import heartbeats
+from shortlist_operator import desired, members, metrics
 from shortlist_operator.kube import KubeError
-from shortlist_operator.own import OwnDeployment, may_size
+from shortlist_operator.observation import RolloutStrategy, Sight, is_rolling
+from shortlist_operator.owned_deployment import OwnDeployment, may_size
 from shortlist_operator.reporting import Reporter, Tick
-from shortlist_operator.sight import RolloutStrategy, Sight, is_rolling
 
 if TYPE_CHECKING:
-    from shortlist.storage.looks import LineLook
+    from shortlist.storage.snapshots import LineSnapshot
     from shortlist_operator.budget import Budget
     from shortlist_operator.kube import Json, Kube
     from shortlist_operator.lease import OperatorLease
@@ -68,7 +68,7 @@ class PipelineLoop:
         self._starts = StartTimes()
         self._first_seen: dict[str, float] = {}
         self._draining: drain.Draining | None = None
-        self._last_line: LineLook | None = None
+        self._last_line: LineSnapshot | None = None
         self._conflict: tuple[float, str | None] = (-_SCALER_LOOK_SECONDS, None)
         self._known: tuple[int, str] | None = None
         """The capacity that Postgres was told, and which run of Postgres that was."""
@@ -167,7 +167,7 @@ class PipelineLoop:
 
     async def _look(self, deployment: Json) -> Sight:
         raw = await self._kube.pods(self._namespace, deployment["spec"]["selector"])
-        pods = tuple(fleet.read_pod(pod) for pod in raw if not fleet.is_over(pod))
+        pods = tuple(members.read_pod(pod) for pod in raw if not members.is_over(pod))
         line, connections, errors = None, None, {}
         try:
             line = self._last_line = await self._observer.line(self._name)
@@ -188,7 +188,7 @@ class PipelineLoop:
         )
         return Sight(
             pods=pods,
-            members=tuple(fleet.members(look, pods, open_by_worker)) if look is not None else (),
+            members=tuple(members.members(look, pods, open_by_worker)) if look is not None else (),
             replicas=int(deployment["spec"].get("replicas", 1)),
             rolling=is_rolling(deployment),
             strategy=RolloutStrategy.of(deployment),
@@ -344,11 +344,11 @@ class PipelineLoop:
         for pod in sight.staying:
             if pod.name in removable:
                 await self._kube.annotate_pod(
-                    self._namespace, pod.name, {fleet.DELETION_COST: _VICTIM_COST}
+                    self._namespace, pod.name, {members.DELETION_COST: _VICTIM_COST}
                 )
             elif pod.deletion_cost is not None:
                 await self._kube.annotate_pod(
-                    self._namespace, pod.name, {fleet.DELETION_COST: None}
+                    self._namespace, pod.name, {members.DELETION_COST: None}
                 )
         if not self._lease.held:  # each mark took a call
             return

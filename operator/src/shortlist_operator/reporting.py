@@ -11,15 +11,15 @@ from uuid import uuid4
 
 import structlog
 
-from shortlist.domain.connections import slots_for
+from shortlist.domain.sizing.connections import slots_for
 from shortlist_operator import metrics, status
 from shortlist_operator.kube import KubeError
 
 if TYPE_CHECKING:
-    from shortlist.domain.pipeline import ScoringPipeline
-    from shortlist.domain.scaling import Decision
+    from shortlist.domain.sizing.pipeline import ScoringPipeline
+    from shortlist.domain.sizing.scaling import Decision
     from shortlist_operator.kube import Json, Kube
-    from shortlist_operator.sight import Sight
+    from shortlist_operator.observation import Sight
 
 log = structlog.get_logger(__name__)
 

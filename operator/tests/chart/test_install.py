@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist.storage import migrate, postgres
+from shortlist.storage import postgres
+from shortlist.storage.postgres import migrate
 from support.servers import Servers
 from support.stack import Stack, status_of
 from support.waiting import until

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shortlist.domain.pipeline import parse_pipeline
+from shortlist.domain.sizing.pipeline import parse_pipeline
 from shortlist_operator.desired import worker_deployment
 from support.chart import RELEASE, objects, of_kind, pod_templates
 from support.scenarios import BY_URL, EVERYTHING_ON, PRIVATE, SCENARIOS

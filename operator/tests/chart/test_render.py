@@ -14,9 +14,9 @@ import pytest
 from typer.main import get_command
 
 from shortlist.cli import app
-from shortlist.domain.pipeline import SimulatedScorer, parse_pipeline
+from shortlist.domain.sizing.pipeline import SimulatedScorer, parse_pipeline
 from shortlist.ingest.listeners import public_groups
-from shortlist.probes import always_ok, probe_routes
+from shortlist.runtime.probes import always_ok, probe_routes
 from shortlist.settings import PROCESSES as SETTINGS
 from shortlist.settings import CommonSettings
 from shortlist_operator.desired import worker_environment

@@ -11,8 +11,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from shortlist.domain import pipeline as domain
-from shortlist.domain.pipeline import (
+from shortlist.domain.sizing import pipeline as domain
+from shortlist.domain.sizing.pipeline import (
     API_VERSION,
     HEADROOM_PATTERN,
     KIND,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from shortlist.domain.pipeline import API_VERSION, KIND
+from shortlist.domain.sizing.pipeline import API_VERSION, KIND
 from support.bounds import Bound, bounds, placed, rules
 from support.chart import ROOT, crd, crd_spec, defaulted, merged, objects, pod_templates
 from support.cluster import APPLY, Cluster, Refused, Release

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shortlist.domain.application import DEFAULT_PIPELINE
-from shortlist.domain.pipeline import ScoringPipeline
-from shortlist.storage import heartbeats, redis
+from shortlist.domain.line.application import DEFAULT_PIPELINE
+from shortlist.domain.sizing.pipeline import ScoringPipeline
+from shortlist.storage import redis
+from shortlist.storage.redis import heartbeats
 from shortlist_operator import desired
 from support.api_server import ApiServer
 from support.clocks import GOES_ON_SECONDS, HOUR, OFFSETS, servers_by

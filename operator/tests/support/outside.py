@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Literal
 import yaml
 from uuid_utils.compat import uuid7
 
-from shortlist.domain.application import ApplicationId, NewApplication, PipelineName
-from shortlist.storage import applications
-from shortlist.storage.line import Entry, Line
+from shortlist.domain.line.application import ApplicationId, NewApplication, PipelineName
+from shortlist.storage.postgres.queries import applications
+from shortlist.storage.redis.line import Entry, Line
 from support.chart import merged
 from support.cluster import Cluster
 from support.helm import chart_values

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID, uuid4
 
-from shortlist.domain.application import PipelineName
-from shortlist.domain.pipeline import API_VERSION, KIND, parse_pipeline
-from shortlist.storage import heartbeats
+from shortlist.domain.line.application import PipelineName
+from shortlist.domain.sizing.pipeline import API_VERSION, KIND, parse_pipeline
+from shortlist.storage.redis import heartbeats
 from shortlist_operator import desired
 from support.chart import merged
 from support.cluster import PATIENCE_SECONDS, Refused, is_ready, names

@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from shortlist.domain.scaling import LineReading
-from shortlist.storage.connections import ConnectionLimits
-from shortlist.storage.heartbeats import STALE_AFTER_SECONDS, Heartbeat
-from shortlist.storage.looks import ConnectionsLook, LineLook
-from shortlist_operator import fleet
-from shortlist_operator.fleet import Pod
-from shortlist_operator.sight import RolloutStrategy, Sight
+from shortlist.domain.sizing.scaling import LineReading
+from shortlist.storage.postgres.queries.connection_limits import ConnectionLimits
+from shortlist.storage.redis.heartbeats import STALE_AFTER_SECONDS, Heartbeat
+from shortlist.storage.snapshots import ConnectionsSnapshot, LineSnapshot
+from shortlist_operator import members
+from shortlist_operator.members import Pod
+from shortlist_operator.observation import RolloutStrategy, Sight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from shortlist.domain.grants import Grant
+    from shortlist.domain.sizing.grants import Grant
 
 NOW = 1_800_000_000.0
 """Unix seconds of every look."""
@@ -54,9 +54,9 @@ def a_beat(worker_id: str, **changes: Any) -> Heartbeat:
 
 def a_line(
     beats: Sequence[Heartbeat] = (), grants: Mapping[str, Grant] | None = None, **changes: Any
-) -> LineLook:
+) -> LineSnapshot:
     """A look at a line in which nothing waits."""
-    look = LineLook(
+    look = LineSnapshot(
         reading=LineReading(0, 0),
         beats=tuple(beats),
         grants=dict(grants or {}),
@@ -67,14 +67,14 @@ def a_line(
     return replace(look, **changes)
 
 
-def postgres(budget: int, opened: Mapping[str, int] | None = None) -> ConnectionsLook:
+def postgres(budget: int, opened: Mapping[str, int] | None = None) -> ConnectionsSnapshot:
     """A Postgres that has so many connections; a pipeline here reserves 20 for others."""
-    return ConnectionsLook(ConnectionLimits(budget + 20, 0, 0), dict(opened or {}))
+    return ConnectionsSnapshot(ConnectionLimits(budget + 20, 0, 0), dict(opened or {}))
 
 
 def a_sight(
-    line: LineLook | None = None,
-    connections: ConnectionsLook | None = None,
+    line: LineSnapshot | None = None,
+    connections: ConnectionsSnapshot | None = None,
     pods: Sequence[Pod] | None = None,
     **changes: Any,
 ) -> Sight:
@@ -84,7 +84,7 @@ def a_sight(
     opened = connections.open_by_worker if connections is not None else {}
     sight = Sight(
         pods=tuple(seen),
-        members=tuple(fleet.members(line, seen, opened)),
+        members=tuple(members.members(line, seen, opened)),
         replicas=len([pod for pod in seen if not pod.terminating]),
         rolling=False,
         strategy=RolloutStrategy(max_surge=1, max_unavailable=0),

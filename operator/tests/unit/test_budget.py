@@ -9,17 +9,17 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from shortlist.domain.application import PipelineName
-from shortlist.domain.grants import Grant
-from shortlist.domain.pipeline import ScoringPipeline, WorkerSpec
+from shortlist.domain.line.application import PipelineName
+from shortlist.domain.sizing.grants import Grant
+from shortlist.domain.sizing.pipeline import ScoringPipeline, WorkerSpec
 from shortlist_operator.budget import Budget
-from shortlist_operator.sight import RolloutStrategy
+from shortlist_operator.observation import RolloutStrategy
 from support.sights import NOW, a_beat, a_line, a_pod, a_sight, postgres
 
 if TYPE_CHECKING:
-    from shortlist.storage.heartbeats import Heartbeat
-    from shortlist_operator.fleet import Pod
-    from shortlist_operator.sight import Sight
+    from shortlist.storage.redis.heartbeats import Heartbeat
+    from shortlist_operator.members import Pod
+    from shortlist_operator.observation import Sight
 
 A, B, C = (PipelineName(name) for name in "abc")
 CONCURRENCY, OVERHEAD, FIRST, WANTED = 4, 1, 2, 5
@@ -183,7 +183,7 @@ def test_what_a_silent_worker_holds_is_not_there_to_be_shared() -> None:
 
 @dataclass
 class Simulated:
-    """A worker as `shortlist.worker.control` is: it reports, then reads, then obeys."""
+    """A worker as `shortlist.worker.membership` is: it reports, then reads, then obeys."""
 
     id: str
     pod: Pod

@@ -5,7 +5,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from shortlist.domain.pipeline import API_VERSION, KIND, ScoringPipeline, parse_pipeline
+from shortlist.domain.sizing.pipeline import API_VERSION, KIND, ScoringPipeline, parse_pipeline
 from shortlist.settings import Settings
 from shortlist_operator.desired import (
     AFTER_DRAIN_SECONDS,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shortlist.domain.application import PipelineName
-from shortlist.domain.pipeline import ScoringPipeline
+from shortlist.domain.line.application import PipelineName
+from shortlist.domain.sizing.pipeline import ScoringPipeline
 from shortlist.storage import redis
 from shortlist_operator import desired
 from shortlist_operator.budget import Budget

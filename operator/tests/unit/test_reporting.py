@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import kubernetes_validate
 import pytest
 
-from shortlist.domain.application import PipelineName
-from shortlist.domain.pipeline import ConnectionsSpec, ScoringPipeline
-from shortlist.domain.scaling import Decision, Demand, LineReading, Memory
+from shortlist.domain.line.application import PipelineName
+from shortlist.domain.sizing.pipeline import ConnectionsSpec, ScoringPipeline
+from shortlist.domain.sizing.scaling import Decision, Demand, LineReading, Memory
 from shortlist_operator import reporting
 from shortlist_operator.kube import KubeError
 from shortlist_operator.reporting import Reporter, Tick, _essence, waiters
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from shortlist.storage.heartbeats import Heartbeat
+    from shortlist.storage.redis.heartbeats import Heartbeat
 
 Json = dict[str, Any]
 

@@ -110,7 +110,7 @@ CREATE TABLE archived_applications (
     record      jsonb NOT NULL
 );
 
--- The advisory lock that stands for an id: its low 64 bits (storage/postgres.py has the same).
+-- The advisory lock that stands for an id: its low 64 bits (as storage/postgres/connection.py).
 CREATE FUNCTION lock_key(id uuid) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN ('x' || right(replace(id::text, '-', ''), 16))::bit(64)::bigint;
 

@@ -66,13 +66,13 @@ def before(
         return
     if context.invoked_subcommand == "up":
         fail("up has --data after its name: shortlist up --data DIR", EXIT_USAGE)
-    datadir = import_module("shortlist.embedded.datadir")
+    datadir = import_module("shortlist.embedded.supervision.data_directory")
     try:
         servers = datadir.read_environment(data)
     except datadir.DataDirectoryError as error:
         fail(str(error), EXIT_USAGE)
     if datadir.has_postgres(data):
-        import_module("shortlist.embedded.programs").forget_other_postgres()
+        import_module("shortlist.embedded.servers.programs").forget_other_postgres()
     os.environ.update(servers)
 
 
@@ -115,7 +115,7 @@ def up(
         redis_url=redis_url,
         log_level=log_level,
     )
-    import_module("shortlist.embedded.first_process").stand_aside()
+    import_module("shortlist.embedded.supervision.first_process").stand_aside()
     run = import_module("shortlist.embedded.up").run
     directory = None if data is None else Path(data)
     _run(run, settings, data=directory, workers=workers, files=file or [], demo=demo)
@@ -211,7 +211,7 @@ def migrate(
 ) -> None:
     """Bring the database's schema up to date."""
     settings = _settings("migrate", database_url=database_url)
-    migrations = import_module("shortlist.storage.migrate")
+    migrations = import_module("shortlist.storage.postgres.migrate")
     is_outage = import_module("shortlist.storage.faults").is_outage
     cannot = f"Postgres at {settings.owner_variable} cannot be migrated"
     deadline = time.monotonic() + wait_seconds

@@ -27,7 +27,7 @@ from pydantic import (
     model_validator,
 )
 
-from shortlist.domain.application import PIPELINE_NAME_PATTERN, ConnectionMode
+from shortlist.domain.line.application import PIPELINE_NAME_PATTERN, ConnectionMode
 from shortlist.domain.networks import parse_networks
 from shortlist.urls import DatabaseUrl, Pooler, RedisUrl
 from shortlist.urls.database import POOLER_CLIENTS

@@ -36,7 +36,7 @@ __all__ = ["BadSettingsError", "load", "variable"]
 
 _NO_URLS = (DatabaseUrl(""), RedisUrl(""))
 _NOT_SETTINGS = {"SHORTLIST_FAILPOINTS", "SHORTLIST_GUARDS_OFF"}
-"""For tests only; see `shortlist.failpoints`."""
+"""For tests only; see `shortlist.runtime.failpoints`."""
 
 SECTIONS: dict[type[CommonSettings], str] = {
     CommonSettings: "Every process",

@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from shortlist.domain.retry_after import retry_after_seconds
-from shortlist.reachable import trouble_with
+from shortlist.http.retry_after import retry_after_seconds
+from shortlist.runtime.reachable import trouble_with
 from shortlist.urls import without_credentials
 
 if TYPE_CHECKING:

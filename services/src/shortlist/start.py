@@ -76,7 +76,7 @@ def run(work: Callable[..., Awaitable[int]], settings: CommonSettings, **argumen
             sys.stderr.write(f"shortlist: REDIS_URL cannot be used: {refusal}.\n")
             return _EXIT_FAILED
         code = await work(settings, **arguments)
-        await import_module("shortlist.tasks").end_all_others()
+        await import_module("shortlist.runtime.tasks").end_all_others()
         return code
 
     return int(import_module("uvloop").run(run_and_tidy_up()))
@@ -87,7 +87,7 @@ async def _refusal_of_redis(settings: CommonSettings) -> str | None:
     url = getattr(settings, "redis_url", None)
     if not url:
         return None
-    found: str | None = await import_module("shortlist.storage.redis_fitness").refusal(url)
+    found: str | None = await import_module("shortlist.storage.redis.fitness").refusal(url)
     return found
 
 

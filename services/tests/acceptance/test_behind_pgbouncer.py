@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
-from shortlist.domain.application import PipelineName
-from shortlist.domain.pipeline import ScoringPipeline
-from shortlist.storage import looks, postgres, redis
-from shortlist.storage.pooled import PooledConnection
+from shortlist.domain.line.application import PipelineName
+from shortlist.domain.sizing.pipeline import ScoringPipeline
+from shortlist.storage import postgres, redis, snapshots
+from shortlist.storage.postgres.pooled import PooledConnection
 from shortlist.urls import DatabaseUrl, Pooler
 from shortlist_operator.observe import Observer
 from support.ledger import Ledger
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from shortlist.embedded.servers import EmbeddedPostgres
+    from shortlist.embedded.servers.servers import EmbeddedPostgres
     from support.stack import Service
 
 CLIENTS = 10
@@ -245,7 +245,7 @@ async def test_the_budget_behind_a_pooler_is_what_the_pooler_lets_in(
     name = database_url.partition("?")[0].rpartition("/")[2]
     url = DatabaseUrl(bouncer.url(name)).behind(Pooler(client_connections=70))
     connection = await postgres.connect(url, application_name="shortlist-worker somebody")
-    look = await looks.look_at_connections(connection)
+    look = await snapshots.look_at_connections(connection)
     await postgres.close_quickly(connection)
     assert (look.budget(10), look.open_by_worker) == (60, {})
 

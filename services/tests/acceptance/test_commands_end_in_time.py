@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from shortlist.storage import migrate, postgres
+from shortlist.storage import postgres
+from shortlist.storage.postgres import migrate
 from support.stack import without_guards
 from support.waiting import PATIENCE_SECONDS, until
 

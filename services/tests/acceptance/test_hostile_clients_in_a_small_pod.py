@@ -30,7 +30,7 @@ LIMIT_BYTES = 512 << 20
 MANY = 10_000
 OTHER_FILES = 1_500
 HEALTHY_SECONDS = 0.1
-"""Within which 99 of 100 probes are answered: `shortlist.probes` has the arithmetic. What is
+"""Within which 99 of 100 probes are answered: `runtime.probes` has the arithmetic. What is
 missing there is a machine with more to do than cores. An idle process, asked at the same moments,
 tells how long each step of an answer then waits for a core; where Python's lock is in the way, its
 holder has to wait for one as well. So twice that is not the attack's doing."""

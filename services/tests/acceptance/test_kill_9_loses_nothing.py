@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from shortlist.domain.application import ConnectionMode
-from shortlist.failpoints import Failpoint
+from shortlist.domain.line.application import ConnectionMode
+from shortlist.runtime.failpoints import Failpoint
 from support.servers import flush
 from support.waiting import PATIENCE_SECONDS, until
 

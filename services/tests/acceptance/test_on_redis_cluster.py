@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 from uuid_utils.compat import uuid7
 
-from shortlist.domain.application import ConnectionMode, PipelineName
-from shortlist.embedded.observe import Observer
-from shortlist.storage import keys
+from shortlist.domain.line.application import ConnectionMode, PipelineName
+from shortlist.embedded.scaling.observer import Observer
+from shortlist.storage.redis import keys
 from shortlist.urls import DatabaseUrl, RedisUrl
 from support.browsers import Browsers
 from support.ledger import Ledger

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 import aiohttp
 import pytest
 
-from shortlist.domain.application import ConnectionMode
+from shortlist.domain.line.application import ConnectionMode
 from shortlist.settings import Settings
 from support.messages_api import MessagesApi
 from support.otlp import Collector, collecting

@@ -8,9 +8,9 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from shortlist.domain.application import DEFAULT_PIPELINE, ApplicationId, ConnectionMode
+from shortlist.domain.line.application import DEFAULT_PIPELINE, ApplicationId, ConnectionMode
 from shortlist.storage import redis
-from shortlist.storage.line import Entry, Line
+from shortlist.storage.redis.line import Entry, Line
 from support.servers import terminate_backends
 from support.waiting import until
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from shortlist.domain.application import ConnectionMode
-from shortlist.storage import migrate
+from shortlist.domain.line.application import ConnectionMode
+from shortlist.storage.postgres import migrate
 from support.failover import OPEN_ATTEMPTS, breaks, is_left_alone, is_used, takes_over
 from support.ledger import Ledger
 from support.operator_process import an_operator, operator_says

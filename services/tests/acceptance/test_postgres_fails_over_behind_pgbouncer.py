@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist.storage import migrate
+from shortlist.storage.postgres import migrate
 from support.failover import breaks, is_left_alone, is_used
 from support.operator_process import an_operator, operator_says
 from support.pgbouncer import PgBouncer

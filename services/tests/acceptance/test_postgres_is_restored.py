@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from shortlist.domain.application import DEFAULT_PIPELINE, ConnectionMode
-from shortlist.storage import migrate, redis
-from shortlist.storage.line import Line
+from shortlist.domain.line.application import DEFAULT_PIPELINE, ConnectionMode
+from shortlist.storage import redis
+from shortlist.storage.postgres import migrate
+from shortlist.storage.redis.line import Line
 from support.failover import OPEN_ATTEMPTS
 from support.operator_process import an_operator
 from support.postgreses import Postgres

@@ -14,9 +14,10 @@ from urllib.parse import quote
 import asyncpg
 import pytest
 
-from shortlist.embedded import binaries
-from shortlist.storage import migrate, postgres
+from shortlist.embedded.servers import binaries
+from shortlist.storage import postgres
 from shortlist.storage.faults import Fault, fault_of
+from shortlist.storage.postgres import migrate
 from shortlist.urls import DatabaseUrl
 from support.certificates import Certificate, authority, issued
 from support.failover import breaks, is_left_alone, takes_over
@@ -97,7 +98,7 @@ async def is_encrypted(url: str) -> bool:
     """Connect as every process does, and look as its watch does."""
     connection = await postgres.connect(url, application_name="tls", timeout_seconds=10)
     try:
-        assert (await postgres._look(DatabaseUrl(url))).writable
+        assert (await postgres.connection._look(DatabaseUrl(url))).writable
         return bool(
             await connection.fetchval("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
         )

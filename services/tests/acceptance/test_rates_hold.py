@@ -14,20 +14,21 @@ import psutil
 import pytest
 from uuid_utils.compat import uuid7
 
-from shortlist.domain.application import (
+from shortlist.domain.line.application import (
     DEFAULT_PIPELINE,
     ApplicationId,
     ConnectionMode,
     NewApplication,
 )
-from shortlist.storage import applications, postgres, redis
-from shortlist.storage.line import Entry, Line
+from shortlist.storage import postgres, redis
+from shortlist.storage.postgres.queries import applications
+from shortlist.storage.redis.line import Entry, Line
 from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from shortlist.embedded.servers import EmbeddedPostgres
+    from shortlist.embedded.servers.servers import EmbeddedPostgres
     from shortlist.storage.postgres import Connection
     from support.ledger import Ledger
     from support.place import Place, Running

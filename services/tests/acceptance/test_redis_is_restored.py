@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from shortlist.domain.application import DEFAULT_PIPELINE, ConnectionMode
-from shortlist.storage import keys
+from shortlist.domain.line.application import DEFAULT_PIPELINE, ConnectionMode
+from shortlist.storage.redis import keys
 from support.browsers import Browsers
 from support.lookouts import lookouts
 from support.valkeys import Valkey, valkeys

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from shortlist.domain.application import ConnectionMode
+from shortlist.domain.line.application import ConnectionMode
 from support.servers import flush
 from support.waiting import PATIENCE_SECONDS
 

@@ -15,7 +15,7 @@ import pytest
 from redis import exceptions
 
 from shortlist.storage import redis
-from shortlist.storage.redis_fitness import refusal
+from shortlist.storage.redis.fitness import refusal
 from shortlist.urls import RedisUrl
 from support.certificates import authority, issued
 from support.lookouts import lookouts

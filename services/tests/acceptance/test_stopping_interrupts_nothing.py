@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from shortlist.domain.application import ConnectionMode
+from shortlist.domain.line.application import ConnectionMode
 from support.waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:

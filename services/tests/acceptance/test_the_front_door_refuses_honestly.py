@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist.domain.application import DEFAULT_PIPELINE
+from shortlist.domain.line.application import DEFAULT_PIPELINE
 from shortlist.settings import Settings
-from shortlist.storage import pipelines, postgres
+from shortlist.storage import postgres
+from shortlist.storage.postgres.queries import pipelines
 from support.ledger import Answer
 from support.waiting import until
 

@@ -16,8 +16,10 @@ import asyncpg
 import psutil
 import pytest
 
-from shortlist.embedded.servers import EmbeddedPostgres
-from shortlist.storage import connections, migrate, postgres, roles
+from shortlist.embedded.servers.servers import EmbeddedPostgres
+from shortlist.storage import postgres
+from shortlist.storage.postgres import migrate, roles
+from shortlist.storage.postgres.queries import connection_limits
 from shortlist.urls import DatabaseUrl, RedisUrl
 from support import reaper
 from support.stack import without_guards
@@ -558,7 +560,7 @@ async def _watch_connections(up: Up, database_url: str, url: str) -> list[int]:
 
     async def watch() -> None:
         while True:
-            seen.append(sum((await connections.open_by_worker(connection)).values()))
+            seen.append(sum((await connection_limits.open_by_worker(connection)).values()))
             await asyncio.sleep(0.02)
 
     watching = asyncio.create_task(watch())

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from shortlist.domain.application import DEFAULT_PIPELINE
-from shortlist.embedded.servers import EmbeddedPostgres
-from shortlist.storage import connections, heartbeats, postgres, redis
+from shortlist.domain.line.application import DEFAULT_PIPELINE
+from shortlist.embedded.servers.servers import EmbeddedPostgres
+from shortlist.storage import postgres, redis
+from shortlist.storage.postgres.queries import connection_limits
+from shortlist.storage.redis import heartbeats
 from support import reaper
 from support.ledger import Ledger
 from support.up import Up, running
@@ -244,7 +246,7 @@ async def _connections_in_a_burst(up: Up, database_url: str) -> list[int]:
 
         async def watch() -> None:
             while True:
-                seen.append(sum((await connections.open_by_worker(connection)).values()))
+                seen.append(sum((await connection_limits.open_by_worker(connection)).values()))
                 await asyncio.sleep(0.02)
 
         watching = asyncio.create_task(watch())

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from shortlist.storage import postgres
-from shortlist.storage.roles import Login
+from shortlist.storage.postgres.roles import Login
 from support.urls import as_user
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist.embedded import machine
-from shortlist.embedded.machine import Machine
+from shortlist.embedded.scaling import machine
+from shortlist.embedded.scaling.machine import Machine
 from shortlist.start import PROCESSES
 from support.stack import Stack
 

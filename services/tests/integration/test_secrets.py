@@ -23,7 +23,7 @@ from support.waiting import until
 if TYPE_CHECKING:
     from pathlib import Path
 
-from shortlist.storage.roles import Login
+from shortlist.storage.postgres.roles import Login
 
 COMMANDS = {
     "up": ("up", "--data", "never-made"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist.storage.redis_fitness import refusal, why_unfit
+from shortlist.storage.redis.fitness import refusal, why_unfit
 from shortlist.urls import RedisUrl
 from support.valkeys import cluster, sentinels, valkeys
 

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import uuid_utils.compat as uuid7s
 
-from shortlist.domain.application import (
+from shortlist.domain.line.application import (
     ApplicationId,
     ApplicationView,
     NewApplication,
     PipelineName,
 )
 from shortlist.settings import Settings
-from shortlist.storage import applications
-from shortlist.storage.line import Entry, Line
+from shortlist.storage.postgres.queries import applications
+from shortlist.storage.redis.line import Entry, Line
 from shortlist.worker.main import Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from shortlist.domain.scoring import Scorer
+    from shortlist.domain.line.scoring import Scorer
     from shortlist.storage.postgres import Connection
     from shortlist.storage.redis import Redis
 

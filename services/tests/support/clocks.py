@@ -8,8 +8,9 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from shortlist.embedded.servers import EmbeddedPostgres, EmbeddedRedis
-from shortlist.storage import migrate, postgres, redis
+from shortlist.embedded.servers.servers import EmbeddedPostgres, EmbeddedRedis
+from shortlist.storage import postgres, redis
+from shortlist.storage.postgres import migrate
 from support.servers import Servers
 
 if TYPE_CHECKING:

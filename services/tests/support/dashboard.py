@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uuid_utils.compat import uuid7
 
-from shortlist.domain.application import (
+from shortlist.domain.line.application import (
     DEFAULT_PIPELINE,
     ApplicationId,
     NewApplication,
     Verdict,
     WorkerId,
 )
-from shortlist.storage import applications, claims, heartbeats, postgres
+from shortlist.storage.postgres.queries import applications, claims
+from shortlist.storage.redis import heartbeats
+
+if TYPE_CHECKING:
+    from shortlist.storage import postgres
 
 
 @dataclass

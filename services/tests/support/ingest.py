@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 
 from shortlist.ingest.main import Ingest
-from shortlist.ingest.process import Stopping
+from shortlist.ingest.tuning import Stopping
 from shortlist.settings import Settings
 from support.stack import free_port
 from support.waiting import until

@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 
 import aiohttp
 
-from shortlist.domain.scoring import score_of_payload
+from shortlist.domain.line.scoring import score_of_payload
 from shortlist.storage import postgres
 from shortlist.storage.faults import is_outage
 from support.contract import flaw

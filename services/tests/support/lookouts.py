@@ -10,11 +10,12 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from shortlist.domain.application import DEFAULT_PIPELINE
-from shortlist.embedded.observe import Observer as UpsObserver
-from shortlist.storage import heartbeats, keys, redis
+from shortlist.domain.line.application import DEFAULT_PIPELINE
+from shortlist.embedded.scaling.observer import Observer as UpsObserver
+from shortlist.storage import redis
 from shortlist.storage.faults import is_outage
-from shortlist.storage.heartbeats import Grant
+from shortlist.storage.redis import heartbeats, keys
+from shortlist.storage.redis.heartbeats import Grant
 from shortlist.urls import DatabaseUrl, RedisUrl
 from shortlist_operator.observe import Observer as OperatorsObserver
 from support.waiting import until

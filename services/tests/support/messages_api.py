@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from aiohttp import web
 
-from shortlist.domain.scoring import score_of_payload
+from shortlist.domain.line.scoring import score_of_payload
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import pytest
 
-from shortlist.embedded.binaries import postgres_binary
-from shortlist.embedded.programs import as_ordinary_user, run
+from shortlist.embedded.servers.binaries import postgres_binary
+from shortlist.embedded.servers.programs import as_ordinary_user, run
 from support import reaper
 from support.stack import free_port
 from support.waiting import until

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 from urllib.parse import parse_qs, urlsplit
 
-from shortlist.storage.sql import SQL
+from shortlist.storage.postgres.statements import SQL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from shortlist.embedded import programs
-from shortlist.embedded.binaries import postgres_binary
-from shortlist.embedded.servers import EmbeddedPostgres
+from shortlist.embedded.servers import programs
+from shortlist.embedded.servers.binaries import postgres_binary
+from shortlist.embedded.servers.servers import EmbeddedPostgres
 from support import reaper
 from support.servers import freeze, kill, stop, thaw
 from support.stack import free_port

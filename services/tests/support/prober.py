@@ -108,7 +108,8 @@ def _ask_on(path: str, ports: list[int]) -> None:
 
 
 async def _serve(port: int) -> None:
-    from shortlist import probes, telemetry  # noqa: PLC0415 (who only asks has no use for it)
+    from shortlist import telemetry  # noqa: PLC0415 (who only asks has no use for it)
+    from shortlist.runtime import probes  # noqa: PLC0415 (as above)
     from shortlist.settings import CommonSettings  # noqa: PLC0415 (as above)
 
     settings = CommonSettings(host="127.0.0.1", metrics_port=port, log_level="error")

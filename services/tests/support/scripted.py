@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from shortlist.domain.scoring import Score
+from shortlist.domain.line.scoring import Score
 
 
 class Scripted:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from shortlist.embedded.servers import EmbeddedPostgres, EmbeddedRedis
+from shortlist.embedded.servers.servers import EmbeddedPostgres, EmbeddedRedis
 from shortlist.storage import postgres, redis
 from support import reaper
 from support.urls import migrated

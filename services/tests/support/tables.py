@@ -19,7 +19,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from shortlist import telemetry
 from shortlist.ingest.listeners import ALL, HEALTH, ROUTES, public_groups
 from shortlist.settings import Settings
-from shortlist.storage import keys
+from shortlist.storage.redis import keys
 from shortlist_operator import metrics as operator_metrics
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def metrics_table() -> str:
 
 
 def redis_table() -> str:
-    """One line for each key of `shortlist.storage.keys`."""
+    """One line for each key of `shortlist.storage.redis.keys`."""
     tree = ast.parse(inspect.getsource(keys))
     rows = [*_constants(tree), *_functions(tree)]
     return markdown_table(["key", "what"], sorted(rows))

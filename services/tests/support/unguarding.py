@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from shortlist.storage.sql import SQL
+from shortlist.storage.postgres.statements import SQL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from shortlist.embedded.datadir import holders
+from shortlist.embedded.supervision.data_directory import holders
 from support import reaper
 from support.waiting import until
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlsplit
 
-from shortlist.storage import migrate, postgres, roles
-from shortlist.storage.roles import Login
+from shortlist.storage import postgres
+from shortlist.storage.postgres import migrate, roles
+from shortlist.storage.postgres.roles import Login
 
 SERVICE = Login("shortlist_service", "of the services")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import redis.asyncio
 import redis.exceptions
 
-from shortlist.embedded import binaries, programs
+from shortlist.embedded.servers import binaries, programs
 from support import reaper
 from support.stack import free_port
 from support.waiting import until

@@ -7,7 +7,7 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from shortlist.storage import keys
+from shortlist.storage.redis import keys
 from support import lookouts
 from support.place import Place
 from support.waiting import until

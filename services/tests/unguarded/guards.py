@@ -49,7 +49,7 @@ def _prepare_behind_a_pooler() -> None:
     async def opened(url: Any, **more: Any) -> Any:
         return await old(url, **(more | {"statement_cache_size": 100}))
 
-    old = replace("shortlist.storage.postgres:_open", opened)
+    old = replace("shortlist.storage.postgres.connection:_open", opened)
 
 
 def _let_the_driver_parse() -> None:
@@ -61,12 +61,12 @@ def _let_the_driver_parse() -> None:
 
 
 def _pass_the_shell_s_variables_on() -> None:
-    replace("shortlist.embedded.programs:environment", lambda: dict(os.environ))
+    replace("shortlist.embedded.servers.programs:environment", lambda: dict(os.environ))
 
 
 GUARDS: dict[str, Callable[[], object]] = {
-    "disown": lambda: replace("shortlist.storage.workers:disown", _counts_none),
-    "redis_left": lambda: replace("shortlist.storage.redis_pool:_mark", _nothing),
+    "disown": lambda: replace("shortlist.storage.postgres.queries.workers:disown", _counts_none),
+    "redis_left": lambda: replace("shortlist.storage.redis.connection_pool:_mark", _nothing),
     "server_watch": lambda: replace("shortlist.storage.watch:Watch._leave_all", _nothing),
     "postgres_written": lambda: replace(
         "shortlist.storage.postgres:refuse_read_only", _says_nothing
@@ -93,7 +93,7 @@ def _each_looks_anew() -> None:
                 await lines._learn(time.monotonic() + lines._database.timeout_seconds)
         return lines._gauges[pipeline]
 
-    replace("shortlist.ingest.lines:Lines.find", submit)
+    replace("shortlist.ingest.admission.line_registry:Lines.find", submit)
 
 
 def _deadline_of_the_batch() -> None:
@@ -112,8 +112,10 @@ GUARDS["deadline_of_the_request"] = _deadline_of_the_batch
 GUARDS["read_deadline_of_the_page"] = lambda: replace(
     "shortlist.dashboard.reader:READ_TIMEOUT_SECONDS", 10.0
 )
-GUARDS["check_deadline"] = lambda: replace("shortlist.probes:_CHECK_TIMEOUT_SECONDS", 10.0)
-GUARDS["page_deadline"] = lambda: replace("shortlist.ingest.pages:_ANSWER_SECONDS", 10.0)
+GUARDS["check_deadline"] = lambda: replace("shortlist.runtime.probes:_CHECK_TIMEOUT_SECONDS", 10.0)
+GUARDS["page_deadline"] = lambda: replace(
+    "shortlist.ingest.routes.dashboard_proxy:_ANSWER_SECONDS", 10.0
+)
 
 
 def _deadly_payloads() -> None:
@@ -129,9 +131,9 @@ def _deadly_payloads() -> None:
 def _deadly_to_claude() -> None:
     from deadly import deadly  # noqa: PLC0415 (found by PYTHONPATH, in the process that starts)
 
-    from shortlist.worker.scorers.claude import ClaudeScorer  # noqa: PLC0415 (as above)
+    from shortlist.worker.scorers.claude.scorer import ClaudeScorer  # noqa: PLC0415 (as above)
 
-    replace("shortlist.worker.scorers.claude:ClaudeScorer.score", deadly(ClaudeScorer.score))
+    replace("shortlist.worker.scorers.claude.scorer:ClaudeScorer.score", deadly(ClaudeScorer.score))
 
 
 GUARDS["deadly_payloads"] = _deadly_payloads
@@ -143,8 +145,12 @@ GUARDS["hangs_in_10_s"] = lambda: replace("shortlist.worker.watchdog:HANGING_SEC
 GUARDS["watchdog"] = lambda: replace(
     "shortlist.worker.watchdog:faulthandler.dump_traceback_later", lambda *_, **__: None
 )
-GUARDS["cleaning"] = lambda: replace("shortlist.storage.text:_cleaned", lambda value: value)
-GUARDS["isolation"] = lambda: replace("shortlist.storage.claims:SUSPECT_AFTER", None)
+GUARDS["cleaning"] = lambda: replace(
+    "shortlist.storage.postgres.text:_cleaned", lambda value: value
+)
+GUARDS["isolation"] = lambda: replace(
+    "shortlist.storage.postgres.queries.claims:SUSPECT_AFTER", None
+)
 
 
 def _suspects_in_the_worker() -> None:
@@ -155,7 +161,7 @@ def _suspects_in_the_worker() -> None:
 
 GUARDS["own_process"] = _suspects_in_the_worker
 GUARDS["conviction_alone"] = lambda: replace(
-    "shortlist.domain.sweep:is_convicted",
+    "shortlist.domain.line.sweep:is_convicted",
     lambda *, abandoned, alone, others_end: abandoned - alone >= 3 + 0 * others_end,
 )
 GUARDS["proof_of_life"] = lambda: replace("shortlist.worker.runner:is_proved", lambda _: True)
@@ -163,28 +169,28 @@ GUARDS["proof_of_life"] = lambda: replace("shortlist.worker.runner:is_proved", l
 
 def _asks_again_soon() -> None:
     """Not a guard: a minute between two questions to a model that refuses is long for a test."""
-    for module in ("canary", "claude_errors"):
+    for module in ("canary", "errors"):
         for name in ("REFUSED_SECONDS", "UNREACHABLE_SECONDS"):
-            replace(f"shortlist.worker.scorers.{module}:{name}", 2.0)
+            replace(f"shortlist.worker.scorers.claude.{module}:{name}", 2.0)
 
 
 def _waits_are_short() -> None:
     """Not a guard: what a model asks for by ``Retry-After`` is bounded, at 5 s instead of 5 min."""
-    replace("shortlist.domain.scoring:LONGEST_PAUSE_SECONDS", 5.0)  # before others import it
-    replace("shortlist.worker.scorers.claude_errors:THROTTLED_SECONDS", 3.0)
+    replace("shortlist.domain.line.scoring:LONGEST_PAUSE_SECONDS", 5.0)  # before others import it
+    replace("shortlist.worker.scorers.claude.errors:THROTTLED_SECONDS", 3.0)
     _asks_again_soon()
 
 
 def _refusals_are_everyones() -> None:
     """Whatever is refused is blamed on the application that asked."""
-    from shortlist.domain import scoring  # noqa: PLC0415 (only this one needs it)
+    from shortlist.domain.line import scoring  # noqa: PLC0415 (only this one needs it)
 
     class Blamed(scoring.PermanentScoringError):
         def __init__(self, message: str, _: float) -> None:
             super().__init__(message)
 
-    for module in ("canary", "claude_errors"):
-        replace(f"shortlist.worker.scorers.{module}:RefusedError", Blamed)
+    for module in ("canary", "errors"):
+        replace(f"shortlist.worker.scorers.claude.{module}:RefusedError", Blamed)
 
 
 def _one_asks_again() -> None:
@@ -198,9 +204,9 @@ def _one_asks_again() -> None:
 
 def _backoff() -> None:
     """A service that names no wait, or 0, is asked again at once."""
-    for module in ("gate", "scorers.claude_errors"):
+    for module in ("gate", "scorers.claude.errors"):
         replace(f"shortlist.worker.{module}:LEAST_PAUSE_SECONDS", 0.0)
-    replace("shortlist.domain.retry:full_jitter", lambda *_: 0.0)
+    replace("shortlist.domain.line.retry:full_jitter", lambda *_: 0.0)
 
 
 GUARDS["asks_again_soon"] = _asks_again_soon
@@ -209,12 +215,12 @@ GUARDS["refusals_are_everyones"] = _refusals_are_everyones
 GUARDS["one_asks_again"] = _one_asks_again
 GUARDS["backoff"] = _backoff
 GUARDS["others_end"] = lambda: replace(
-    "shortlist.domain.suspicion:CONVICTED_WITHOUT_OTHERS_AFTER", 4
+    "shortlist.domain.line.suspicion:CONVICTED_WITHOUT_OTHERS_AFTER", 4
 )
 
 
 GUARDS["stand_aside"] = lambda: replace(
-    "shortlist.embedded.first_process:stand_aside", lambda: None
+    "shortlist.embedded.supervision.first_process:stand_aside", lambda: None
 )
 GUARDS["standard_files"] = lambda: replace("shortlist.start:open_standard_files", lambda: None)
 
@@ -229,7 +235,7 @@ def _trailers_are_headers() -> None:
 
 GUARDS["trailers"] = _trailers_are_headers
 GUARDS["silence"] = lambda: replace("shortlist.storage.silence:SILENCE_SECONDS", 1e9)
-GUARDS["first_answer"] = lambda: replace("shortlist.reachable:FIRST_ANSWER_SECONDS", 1e3)
+GUARDS["first_answer"] = lambda: replace("shortlist.runtime.reachable:FIRST_ANSWER_SECONDS", 1e3)
 GUARDS["queue"] = lambda: replace("shortlist.http.protocol:QUEUE_LIMIT", 1 << 60)
 GUARDS["budget"] = lambda: replace("shortlist.http.budget:Budget.is_full", new=False)
 
@@ -250,7 +256,7 @@ def _without(target: str, text: str, instead: str) -> Callable[[], object]:
     """Change a statement of ``queries.sql``, by its name."""
 
     def patch() -> None:
-        from shortlist.storage.sql import SQL  # noqa: PLC0415 (only a process that asks)
+        from shortlist.storage.postgres.statements import SQL  # noqa: PLC0415 (only a process that asks)
 
         assert text in SQL[target]
         SQL[target] = SQL[target].replace(text, instead)
@@ -268,8 +274,8 @@ def _all(*patches: Callable[[], object]) -> Callable[[], object]:
 
 _LEASE_END = " AND clock_timestamp() + make_interval(secs => "
 GUARDS["hung_children_soon"] = _all(
-    lambda: replace("shortlist.embedded.child:MOST_SILENCES", 2),
-    lambda: replace("shortlist.embedded.child:_LOOK_SECONDS", 0.5),
+    lambda: replace("shortlist.embedded.supervision.child:MOST_SILENCES", 2),
+    lambda: replace("shortlist.embedded.supervision.child:_LOOK_SECONDS", 0.5),
 )
 """Not a guard: a child that does not answer, ended sooner than in 20 s."""
 
@@ -278,7 +284,9 @@ async def _never(*_: object) -> None:
     """In place of what would end a child."""
 
 
-GUARDS["hung_children"] = lambda: replace("shortlist.embedded.child:Child._end_when_hung", _never)
+GUARDS["hung_children"] = lambda: replace(
+    "shortlist.embedded.supervision.child:Child._end_when_hung", _never
+)
 GUARDS["bounded_leases"] = _all(
     _without("running_lease", _LEASE_END + "$2)", _LEASE_END + "1e9 * $2)"),
     _without("take_lease", _LEASE_END + "2 * $3)", _LEASE_END + "1e9 * $3)"),
@@ -306,7 +314,7 @@ def _given_up_now() -> None:
             "UPDATE leases SET expires_at = clock_timestamp() WHERE term = $1", lease.term
         )
 
-    replace("shortlist.storage.leases:give_up", give_up)
+    replace("shortlist.storage.postgres.queries.leases:give_up", give_up)
 
 
 GUARDS["given_up_on_any_clock"] = _given_up_now
@@ -315,9 +323,11 @@ GUARDS["given_up_on_any_clock"] = _given_up_now
 async def _does_nothing(*_: object) -> None: ...
 
 
-GUARDS["patrol"] = lambda: replace("shortlist.maintenance.sweep:Sweeps._patrol", _does_nothing)
+GUARDS["patrol"] = lambda: replace(
+    "shortlist.maintenance.agents.sweep:Sweeps._patrol", _does_nothing
+)
 GUARDS["patrol_beyond_clocks"] = lambda: replace(
-    "shortlist.maintenance.sweep:Sweeps._look_at_odd_ids", _does_nothing
+    "shortlist.maintenance.agents.sweep:Sweeps._look_at_odd_ids", _does_nothing
 )
 GUARDS["patience_after_a_step"] = lambda: replace(
     "shortlist.storage.postgres:ServerClock.was_set_since", lambda *_: False
@@ -347,13 +357,13 @@ def _script_without(target: str, line: str) -> Callable[[], object]:
 
 
 GUARDS["debts_are_counted_anew"] = _script_without(
-    "shortlist.storage.limiter:_TAKE", "if written and"
+    "shortlist.storage.redis.model_limits:_TAKE", "if written and"
 )
 GUARDS["bounded_probes"] = _script_without(
-    "shortlist.storage.refusal:_MAY_ASK", "if redis.call('PTTL'"
+    "shortlist.storage.postgres.refusal:_MAY_ASK", "if redis.call('PTTL'"
 )
 GUARDS["bounded_pauses"] = lambda: replace(
-    "shortlist.storage.limiter:_LONGEST_PAUSE_MILLISECONDS", 1 << 50
+    "shortlist.storage.redis.model_limits:_LONGEST_PAUSE_MILLISECONDS", 1 << 50
 )
 
 
@@ -364,7 +374,7 @@ def _heartbeats_are_believed() -> None:
         del now
         return [beat for beat in beats if abs(time.time() - beat.at) <= 5]
 
-    replace("shortlist.storage.heartbeats:Pulse.live", live)
+    replace("shortlist.storage.redis.heartbeats:Pulse.live", live)
 
 
 def _entries_are_believed() -> None:
@@ -372,7 +382,7 @@ def _entries_are_believed() -> None:
         del now
         return 0.0 if head is None else float(server_seconds - head[0] / 1000)
 
-    replace("shortlist.domain.line_age:HeadAge.see", see)
+    replace("shortlist.domain.line.age:HeadAge.see", see)
 
 
 def _ids_follow_the_clock() -> None:
@@ -388,24 +398,26 @@ def _ids_follow_the_clock() -> None:
 def _dates_by_our_clock() -> None:
     import datetime as dt  # noqa: PLC0415
 
-    for module in ("domain.retry_after", "worker.scorers.claude"):
+    for module in ("http.retry_after", "worker.scorers.claude.scorer"):
         replace(f"shortlist.{module}:server_time", lambda _: dt.datetime.now(dt.UTC))
 
 
 def _time_need_not_be_witnessed() -> None:
-    replace("shortlist.maintenance.retention:_DRIFT", 1e12)
-    replace("shortlist.maintenance.retention:_TAKEN_ON_TRUST_SECONDS", 1e9)
+    replace("shortlist.maintenance.agents.retention:_DRIFT", 1e12)
+    replace("shortlist.maintenance.agents.retention:_TAKEN_ON_TRUST_SECONDS", 1e9)
 
 
 def _times_are_old_alone() -> None:
     from uuid import UUID  # noqa: PLC0415
 
-    replace("shortlist.maintenance.retention:_lowest_id", lambda _: UUID(int=(1 << 128) - 1))
+    replace("shortlist.maintenance.agents.retention:_lowest_id", lambda _: UUID(int=(1 << 128) - 1))
 
 
 GUARDS["heartbeats_change"] = _heartbeats_are_believed
 GUARDS["head_is_no_older"] = _entries_are_believed
-GUARDS["bounded_starts"] = lambda: replace("shortlist.domain.fleet:_LONGEST_START_SECONDS", 1e12)
+GUARDS["bounded_starts"] = lambda: replace(
+    "shortlist.domain.sizing.fleet:_LONGEST_START_SECONDS", 1e12
+)
 GUARDS["ids_of_postgres"] = lambda: replace("shortlist.ingest.ids:Ids.learn", _nothing)
 GUARDS["ids_only_grow"] = _ids_follow_the_clock
 GUARDS["odd_ids_are_not_followed"] = lambda: replace(
@@ -434,13 +446,15 @@ def _renewals_are_read_by_the_clock() -> None:
 
 GUARDS["operators_lease"] = _renewals_are_read_by_the_clock
 
-GUARDS["memory_kills"] = lambda: replace("shortlist.machine:memory_kills", lambda: 0)
+GUARDS["memory_kills"] = lambda: replace("shortlist.runtime.machine:memory_kills", lambda: 0)
 
 
 GUARDS["memory_bound"] = lambda: replace(
-    "shortlist.embedded.machine:Machine.workers_in_memory", property(lambda _: 1000)
+    "shortlist.embedded.scaling.machine:Machine.workers_in_memory", property(lambda _: 1000)
 )
-GUARDS["plain_owner"] = lambda: replace("shortlist.storage.roles:_OWNER_RIGHTS", "SUPERUSER")
+GUARDS["plain_owner"] = lambda: replace(
+    "shortlist.storage.postgres.roles:_OWNER_RIGHTS", "SUPERUSER"
+)
 
 
 async def _one_after_the_other(_: object, things: Any, step: Any) -> None:
@@ -466,5 +480,5 @@ GUARDS["pipelines_apart"] = lambda: replace(
 )
 GUARDS["lanes_apart"] = _one_publisher_for_all
 GUARDS["epoch_of_a_server"] = lambda: replace(
-    "shortlist.storage.epoch:_READ", "return {redis.call('GET', KEYS[1]) or '', ''}"
+    "shortlist.storage.redis.generation:_READ", "return {redis.call('GET', KEYS[1]) or '', ''}"
 )

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist.domain.application import MOST_AHEAD_MILLISECONDS, lowest_id_at, milliseconds_of
-from shortlist.domain.fleet import StartTimes
-from shortlist.domain.line_age import HeadAge
-from shortlist.domain.retry_after import retry_after_seconds
+from shortlist.domain.line.age import HeadAge
+from shortlist.domain.line.application import MOST_AHEAD_MILLISECONDS, lowest_id_at, milliseconds_of
+from shortlist.domain.sizing.fleet import StartTimes
+from shortlist.http.retry_after import retry_after_seconds
 from shortlist.ingest.ids import Ids
-from shortlist.storage.heartbeats import Heartbeat, Pulse
+from shortlist.storage.redis.heartbeats import Heartbeat, Pulse
 from support.unguarding import without
 
 if TYPE_CHECKING:

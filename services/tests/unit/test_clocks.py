@@ -20,13 +20,13 @@ WALL_CLOCKS = {
 
 # Where → how often, and why that decides nothing.
 ALLOWED: dict[str, tuple[int, str]] = {
-    "shortlist/embedded/screen.py": (3, "what a person reads beside a sentence"),
+    "shortlist/embedded/terminal/screen.py": (3, "what a person reads beside a sentence"),
     "shortlist/ingest/ids.py": (1, "an id before Postgres was ever heard of: nothing is accepted"),
     "shortlist/worker/main.py": (
         3,
         "its own id; times in its heartbeat: for people, and the youngest of equals",
     ),
-    "shortlist/worker/control.py": (1, "a heartbeat: readers look only at whether it changes"),
+    "shortlist/worker/membership.py": (1, "a heartbeat: readers look only at whether it changes"),
     "shortlist_operator/lease.py": (1, "Lease.renewTime: readers look only at its changes"),
     "shortlist_operator/reporting.py": (2, "conditions and events: for people"),
 }

@@ -28,7 +28,7 @@ HEAVY = {
 EVERYWHERE = {
     **{process: f"shortlist.{process}.main" for process in PROCESSES},
     "up": "shortlist.embedded.up",
-    "supervisor": "shortlist.embedded.scaler",
+    "supervisor": "shortlist.embedded.scaling.scaler",
     "operator": "shortlist_operator.main",
 }
 

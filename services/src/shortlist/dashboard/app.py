@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from shortlist.dashboard import view
-from shortlist.security_headers import SECURITY_HEADERS
+from shortlist.http.security_headers import SECURITY_HEADERS
 from shortlist.storage.faults import is_outage
 
 if TYPE_CHECKING:

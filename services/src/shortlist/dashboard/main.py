@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shortlist import probes, telemetry
+from shortlist import telemetry
 from shortlist.dashboard.app import build_app
 from shortlist.dashboard.reader import Reader
+from shortlist.runtime import probes
 from shortlist.storage import postgres, redis
-from shortlist.storage.pool import ConnectionPool
+from shortlist.storage.postgres.pool import ConnectionPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable

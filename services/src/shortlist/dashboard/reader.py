@@ -10,18 +10,19 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shortlist.storage import applications, heartbeats, pipelines
-from shortlist.storage.line import Line
 from shortlist.storage.postgres import ServerClock
+from shortlist.storage.postgres.queries import applications, pipelines
+from shortlist.storage.redis import heartbeats
+from shortlist.storage.redis.line import Line
 from shortlist.storage.trouble import Trouble
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable
 
-    from shortlist.domain.application import ApplicationView, PipelineName
-    from shortlist.storage.pool import ConnectionPool
+    from shortlist.domain.line.application import ApplicationView, PipelineName
     from shortlist.storage.postgres import Connection
+    from shortlist.storage.postgres.pool import ConnectionPool
     from shortlist.storage.redis import Redis
 
 RECENT_LIMIT = 50

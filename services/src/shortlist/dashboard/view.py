@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import datetime as dt
 
     from shortlist.dashboard.reader import Figures, Snapshot
-    from shortlist.domain.application import ApplicationView
+    from shortlist.domain.line.application import ApplicationView
 
 CANDIDATE_LIMIT = 120
 """Characters of a candidate's name that are shown; it may be as long as a request."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import httpx2
 
-from shortlist.reachable import trouble_with
+from shortlist.runtime.reachable import trouble_with
 
 _RATE_PER_SECOND = 2.0
 _LONGEST_RETRY_SECONDS = 30.0

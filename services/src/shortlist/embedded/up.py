@@ -18,28 +18,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shortlist.embedded import datadir, listening, logs, machine
-from shortlist.embedded.pipelines import (
+from shortlist.embedded.scaling import machine
+from shortlist.embedded.scaling.pipelines import (
     BadPipelineFileError,
     fitted,
     memory_bound,
     read_pipelines,
     workers_at_start,
 )
-from shortlist.embedded.screen import Painter, Phase, PlainPainter, Screen, State
-from shortlist.embedded.servers import ServerError
-from shortlist.embedded.supervisor import StartError, Supervisor
-from shortlist.ingest.process import OWN_FILES
+from shortlist.embedded.servers.servers import ServerError
+from shortlist.embedded.supervision import data_directory, listening, logs
+from shortlist.embedded.supervision.supervisor import StartError, Supervisor
+from shortlist.embedded.terminal.screen import Painter, Phase, PlainPainter, Screen, State
+from shortlist.ingest.tuning import OWN_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from shortlist.domain.application import PipelineName
-    from shortlist.domain.pipeline import ScoringPipeline
-    from shortlist.embedded.datadir import DataDirectory
-    from shortlist.embedded.listening import Listeners
-    from shortlist.embedded.machine import Machine
-    from shortlist.embedded.view import View
+    from shortlist.domain.line.application import PipelineName
+    from shortlist.domain.sizing.pipeline import ScoringPipeline
+    from shortlist.embedded.scaling.machine import Machine
+    from shortlist.embedded.supervision.data_directory import DataDirectory
+    from shortlist.embedded.supervision.listening import Listeners
+    from shortlist.embedded.terminal.view import View
     from shortlist.settings import Settings
 
 EXIT_DRAINED = 0
@@ -95,7 +96,7 @@ async def run(
                 for name, pipeline in read.items()
             }
             directory = await asyncio.to_thread(
-                stack.enter_context, datadir.opened(data or DEFAULT_DATA)
+                stack.enter_context, data_directory.opened(data or DEFAULT_DATA)
             )
             directory.refuse_a_full_disk()
             listeners = stack.enter_context(listening.listening(settings))
@@ -109,7 +110,7 @@ async def run(
             return await up.run(listeners, dashboard, demo=demo)
     except BadPipelineFileError as error:
         return _refuse(screen, error, EXIT_USAGE)
-    except (StartError, ServerError, datadir.DataDirectoryError) as error:
+    except (StartError, ServerError, data_directory.DataDirectoryError) as error:
         return _refuse(screen, error, EXIT_FAILED)
     finally:
         screen.close()
@@ -228,7 +229,7 @@ class Up:
 
     def _do_chores(self) -> None:
         free = self._data.free_bytes()
-        is_low = free < datadir.LOW_BYTES
+        is_low = free < data_directory.LOW_BYTES
         self._warnings = [_low(self._data.root, free)] if is_low else []
         logs.bound(self._data.logs, keep=not is_low)
 
@@ -267,17 +268,18 @@ def _program() -> str:
 
 def _painter() -> Painter:
     if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
-        from shortlist.embedded.panel import PanelPainter  # noqa: PLC0415 (rich is not light)
+        from shortlist.embedded.terminal.panel import PanelPainter  # noqa: PLC0415 (rich is not light)
 
         return PanelPainter()
     return PlainPainter()
 
 
 def _low(root: Path, free: int) -> str:
-    is_full = free < datadir.RESTART_BYTES
+    is_full = free < data_directory.RESTART_BYTES
+    left = data_directory.megabytes(free)
     return (
-        f"The disk of {root} is {'full' if is_full else 'nearly full'}: {datadir.megabytes(free)} "
-        "are free, and without space nothing is accepted. Free some; what was accepted is not lost."
+        f"The disk of {root} is {'full' if is_full else 'nearly full'}: {left} are free, and "
+        " without space nothing is accepted. Free some; what was accepted is not lost."
     )
 
 

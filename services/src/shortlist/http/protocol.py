@@ -6,7 +6,7 @@ behind an answer a length, and the process a number of connections and a budget 
 `budget`); what is refused on this level is refused in the one error shape. A request in order is
 answered, whatever follows it.
 
-And here plain requests leave the way to the app: see `shortlist.ingest.hot`.
+And here plain requests leave the way to the app: see `shortlist.ingest.fast_path`.
 """
 
 from __future__ import annotations

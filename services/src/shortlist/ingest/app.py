@@ -15,10 +15,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from shortlist.http.errors import CODES, error_body
-from shortlist.ingest import docs_page
+from shortlist.ingest.endpoint import Endpoint
 from shortlist.ingest.errors import not_found
-from shortlist.ingest.http import Endpoint
-from shortlist.probes import metrics_route
+from shortlist.ingest.routes import docs_page
+from shortlist.runtime.probes import metrics_route
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from shortlist.ingest.http import Call, Handler
+    from shortlist.ingest.admission.rate_limit import ClientQuotas
+    from shortlist.ingest.endpoint import Call, Handler
     from shortlist.ingest.listeners import Group
-    from shortlist.ingest.pages import Pages
-    from shortlist.ingest.quota import ClientQuotas
-    from shortlist.ingest.statuses import Statuses
-    from shortlist.ingest.submissions import Submissions
-    from shortlist.ingest.watching import Watching
+    from shortlist.ingest.routes.dashboard_proxy import Pages
+    from shortlist.ingest.routes.events import Watching
+    from shortlist.ingest.routes.status import Statuses
+    from shortlist.ingest.routes.submit import Submissions
 
 _APPLICATION = "/applications/"
 _JOB = "/status/"

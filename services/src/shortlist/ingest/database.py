@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 from shortlist.ingest.errors import unavailable
 from shortlist.storage import postgres
 from shortlist.storage.faults import Answer, Fault
-from shortlist.storage.pool import ConnectionPool, PoolClosedError
 from shortlist.storage.postgres import ServerClock
+from shortlist.storage.postgres.pool import ConnectionPool, PoolClosedError
 from shortlist.storage.trouble import Trouble
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from shortlist.domain.application import MOST_AHEAD_MILLISECONDS, id_at, milliseconds_of
+from shortlist.domain.line.application import MOST_AHEAD_MILLISECONDS, id_at, milliseconds_of
 
 if TYPE_CHECKING:
     import datetime as dt
     from uuid import UUID
 
-    from shortlist.domain.application import ApplicationId
+    from shortlist.domain.line.application import ApplicationId
 
 _SLACK_BITS = 62
 """Below those that count within a millisecond."""

@@ -28,7 +28,7 @@ ALL: Final[frozenset[Group]] = frozenset(get_args(Group))
 """What the private listener serves."""
 
 HEALTH: Final[frozenset[Group]] = frozenset({"probes", "metrics"})
-"""What the health listener serves (`shortlist.probes.serve_probes`)."""
+"""What the health listener serves (`shortlist.runtime.probes.serve_probes`)."""
 
 FOR_STAFF: Final[frozenset[Group]] = frozenset({"metrics", "leaderboard", "docs", "pages"})
 """What the private listener takes away from the public one."""

@@ -9,35 +9,37 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shortlist import machine, probes, telemetry
+from shortlist import telemetry
 from shortlist.domain.networks import Proxies, parse_networks
-from shortlist.failpoints import guarded
 from shortlist.http.budget import Budget, share_of
 from shortlist.http.house import House, Limits
 from shortlist.http.local import LocalNames
-from shortlist.ingest.accepter import Accepter
+from shortlist.ingest.admission.line_registry import Lines
+from shortlist.ingest.admission.rate_limit import ClientQuotas, ClientRate
 from shortlist.ingest.app import FrontDoor
 from shortlist.ingest.database import Database
 from shortlist.ingest.errors import ApiError
-from shortlist.ingest.hot import HotPost
-from shortlist.ingest.lines import Lines
+from shortlist.ingest.fast_path import FastPost
+from shortlist.ingest.group_commit import GroupCommit
 from shortlist.ingest.listeners import ALL, public_groups
-from shortlist.ingest.pages import Pages
-from shortlist.ingest.process import (
+from shortlist.ingest.publisher import Publisher
+from shortlist.ingest.routes.dashboard_proxy import Pages
+from shortlist.ingest.routes.events import Watching
+from shortlist.ingest.routes.reader import Reader
+from shortlist.ingest.routes.status import Statuses
+from shortlist.ingest.routes.submit import Submissions
+from shortlist.ingest.tuning import (
     Stopping,
     Tasks,
     TooFewFilesError,
     allow_connections,
     calm_the_collector,
 )
-from shortlist.ingest.publisher import Publisher
-from shortlist.ingest.quota import ClientQuotas, ClientRate
-from shortlist.ingest.reader import Reader
-from shortlist.ingest.statuses import Statuses
-from shortlist.ingest.submissions import Submissions
-from shortlist.ingest.watching import Watching
-from shortlist.storage import postgres, redis, schema
-from shortlist.storage.events import Announcements
+from shortlist.runtime import machine, probes
+from shortlist.runtime.failpoints import guarded
+from shortlist.storage import postgres, redis
+from shortlist.storage.postgres import schema
+from shortlist.storage.redis.events import Announcements
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -93,7 +95,7 @@ class Ingest:
         telemetry.CLIENT_BYTES.set_function(lambda: budget.held_bytes)
         telemetry.CLIENT_BYTES_ALLOWED.set(budget.limit_bytes)
         self.house = House(_limits(settings, proxies), budget)
-        self._accepter = Accepter(
+        self._accepter = GroupCommit(
             self._writing,
             budget,
             flushers=settings.accept_flushers,
@@ -121,13 +123,13 @@ class Ingest:
         self._private_door = partial(front_door, serves=ALL)
         self.hot = self._hot_post()
 
-    def _hot_post(self) -> HotPost | None:
+    def _hot_post(self) -> FastPost | None:
         """None where every request is unusual: a rate is limited, or traces are recorded."""
         settings = self._settings
         if settings.rate_limit_per_second or telemetry.is_tracing():
             return None
         names = LocalNames(settings.allowed_hosts)
-        return HotPost(
+        return FastPost(
             self._accepter, self.lines, names, body_limit_bytes=settings.body_limit_bytes
         )
 

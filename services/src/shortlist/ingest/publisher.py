@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from shortlist.failpoints import failpoint
-from shortlist.storage.line import Entry
+from shortlist.runtime.failpoints import failpoint
+from shortlist.storage.redis.line import Entry
 from shortlist.storage.trouble import Trouble
 from shortlist.telemetry import PUBLISH_FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shortlist.domain.application import ApplicationId, NewApplication, PipelineName
-    from shortlist.ingest.lines import Lines
+    from shortlist.domain.line.application import ApplicationId, NewApplication, PipelineName
+    from shortlist.ingest.admission.line_registry import Lines
 
 _MOST_WAITING = 20_000
 """Entries of a pipeline that wait for Redis; a healthy one takes as many in less than a second."""

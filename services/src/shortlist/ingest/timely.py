@@ -13,8 +13,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from shortlist.batching import Batcher
 from shortlist.ingest.errors import ApiError, unavailable
+from shortlist.runtime.batching import Batcher
 from shortlist.storage.faults import may_be_of_one
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 Any number of replicas run; one leads, the others wait. Read in this order: ``leader`` is who may
 do anything at all; ``desk`` is what every agent works with; ``sweep`` finds what is lost (the
-decision is in ``domain/sweep.py``); ``dead_workers`` has it sweep at once when somebody died;
+decision is in ``domain/line/sweep.py``); ``dead_workers`` has it sweep at once when somebody died;
 ``memory`` notices that Redis forgot everything; ``retries`` publishes what is due; ``consumers``
 and ``retention`` see to it that nothing grows without bound; ``gauges`` shows it; ``main`` puts
 them together. ``requeue`` is the command that revives failed applications.

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from shortlist.storage.leases import NotLeadingError
+from shortlist.storage.postgres.queries.leases import NotLeadingError
 from shortlist.storage.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from shortlist.domain.application import PipelineName
+    from shortlist.domain.line.application import PipelineName
 
 
 class OfPipeline(Protocol):

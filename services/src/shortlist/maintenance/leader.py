@@ -17,10 +17,11 @@ from uuid import uuid4
 import structlog
 
 from shortlist import telemetry
-from shortlist.failpoints import guarded
-from shortlist.storage import leases, postgres
+from shortlist.runtime.failpoints import guarded
+from shortlist.storage import postgres
 from shortlist.storage.faults import breaks_connection
-from shortlist.storage.leases import Lease, NotLeadingError
+from shortlist.storage.postgres.queries import leases
+from shortlist.storage.postgres.queries.leases import Lease, NotLeadingError
 from shortlist.storage.trouble import Trouble
 
 if TYPE_CHECKING:

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shortlist import probes, telemetry
-from shortlist.maintenance import consumers, dead_workers, gauges, retention, retries
-from shortlist.maintenance.desk import HANGING_SECONDS, Desk
+from shortlist import telemetry
+from shortlist.maintenance.agents import consumers, dead_workers, gauges, retention, retries
+from shortlist.maintenance.agents.redis_loss import RedisLoss
+from shortlist.maintenance.agents.sweep import Sweeps
+from shortlist.maintenance.context import HANGING_SECONDS, LeaderContext
 from shortlist.maintenance.leader import Candidate
-from shortlist.maintenance.memory import RedisMemory
-from shortlist.maintenance.sweep import Sweeps
-from shortlist.storage import postgres, recovery, redis
-from shortlist.storage.pool import ConnectionPool
+from shortlist.runtime import probes
+from shortlist.storage import postgres, redis
+from shortlist.storage.postgres.pool import ConnectionPool
+from shortlist.storage.postgres.queries import recovery
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -81,7 +83,7 @@ class Maintenance:
 
     async def _lead(self, leadership: Leadership) -> None:
         """Run every agent until one finds that this replica does not lead, or cancelled."""
-        desk = Desk(self._settings, self._pool, self._redis, leadership)
+        desk = LeaderContext(self._settings, self._pool, self._redis, leadership)
         await self._pool.resize(CONNECTIONS - 1)
         agents = [asyncio.create_task(agent) for agent in self._agents(desk)]
         try:
@@ -96,9 +98,9 @@ class Maintenance:
             gauges.take_back()
             await self._pool.resize(0)
 
-    def _agents(self, desk: Desk) -> list[Coroutine[None, None, None]]:
+    def _agents(self, desk: LeaderContext) -> list[Coroutine[None, None, None]]:
         sweeps = Sweeps(desk)
-        memory = RedisMemory(desk)
+        memory = RedisLoss(desk)
 
         async def sweep() -> None:
             await sweeps.learn_pipelines()

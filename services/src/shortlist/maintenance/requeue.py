@@ -8,12 +8,13 @@ from uuid import UUID
 
 import typer
 
-from shortlist.domain.application import ApplicationId
-from shortlist.domain.sweep import NOTHING
-from shortlist.storage import applications, postgres, requeue
+from shortlist.domain.line.application import ApplicationId
+from shortlist.domain.line.sweep import NOTHING
+from shortlist.storage import postgres
 from shortlist.storage.faults import Fault, fault_of
+from shortlist.storage.postgres.queries import applications, requeue
+from shortlist.storage.postgres.text import clean
 from shortlist.storage.silence import unless_silent
-from shortlist.storage.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

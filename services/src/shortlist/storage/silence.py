@@ -12,7 +12,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from shortlist import tasks
+from shortlist.runtime import tasks
 from shortlist.storage import postgres
 from shortlist.storage.faults import is_answer
 

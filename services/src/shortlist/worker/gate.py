@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Literal
 import structlog
 
 from shortlist import telemetry
-from shortlist.domain.scoring import LEAST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
-from shortlist.storage import limiter, refusal
-from shortlist.storage.refusal import Refusal
+from shortlist.domain.line.scoring import LEAST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
+from shortlist.storage.postgres import refusal
+from shortlist.storage.postgres.refusal import Refusal
+from shortlist.storage.redis import model_limits
 from shortlist.storage.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from shortlist.domain.application import PipelineName, WorkerId
-    from shortlist.domain.scoring import RefusedError
+    from shortlist.domain.line.application import PipelineName, WorkerId
+    from shortlist.domain.line.scoring import RefusedError
     from shortlist.storage.redis import Redis
 
 log = structlog.get_logger(__name__)
@@ -68,7 +69,7 @@ class Gate:
     async def look(self) -> None:
         """Hear what other workers were told."""
         before = self._changes
-        paused_seconds = await limiter.paused_for(self._redis, self._pipeline)
+        paused_seconds = await model_limits.paused_for(self._redis, self._pipeline)
         refused = await refusal.current(self._redis, self._pipeline)
         if self._changes == before:  # else this worker knows better by now
             self._paused_until = time.monotonic() + paused_seconds
@@ -111,7 +112,7 @@ class Gate:
         least = LEAST_PAUSE_SECONDS * 2 ** min(self._pauses_in_a_row - 1, _DOUBLINGS)
         seconds = min(max(seconds, least), LONGEST_PAUSE_SECONDS)
         self._paused_until = max(self._paused_until, time.monotonic() + seconds)
-        await self._tell(limiter.pause(self._redis, self._pipeline, seconds))
+        await self._tell(model_limits.pause(self._redis, self._pipeline, seconds))
 
     async def refuse(self, error: RefusedError) -> None:
         """Start no score in the whole pipeline, but for those that ask again."""

@@ -18,21 +18,22 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
 import structlog
 
 from shortlist import telemetry
-from shortlist.batching import Batcher
-from shortlist.domain.application import Claim
-from shortlist.domain.suspicion import Suspect
-from shortlist.failpoints import guarded
-from shortlist.storage import claims, postgres
+from shortlist.domain.line.application import Claim
+from shortlist.domain.line.suspicion import Suspect
+from shortlist.runtime.batching import Batcher
+from shortlist.runtime.failpoints import guarded
+from shortlist.storage import postgres
 from shortlist.storage.faults import Answer, Fault, breaks_connection, fault_of, may_be_of_one, said
+from shortlist.storage.postgres.queries import claims
 from shortlist.storage.trouble import persistently
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from shortlist.domain.application import ApplicationId, PipelineName, Verdict, WorkerId
-    from shortlist.storage.pool import ConnectionPool
+    from shortlist.domain.line.application import ApplicationId, PipelineName, Verdict, WorkerId
     from shortlist.storage.postgres import Connection
+    from shortlist.storage.postgres.pool import ConnectionPool
     from shortlist.worker.lists import HeldLists
 
 log = structlog.get_logger(__name__)

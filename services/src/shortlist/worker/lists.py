@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shortlist.storage.workers import HeldList
+from shortlist.storage.postgres.queries.workers import HeldList
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from shortlist.domain.application import ApplicationId
+    from shortlist.domain.line.application import ApplicationId
 
 
 class HeldLists:

@@ -13,27 +13,28 @@ from typing import TYPE_CHECKING
 import structlog
 from uuid_utils.compat import uuid7
 
-from shortlist import probes, tasks, telemetry
-from shortlist.domain.application import PipelineName, WorkerId
-from shortlist.domain.connections import (
+from shortlist import telemetry
+from shortlist.domain.line.application import PipelineName, WorkerId
+from shortlist.domain.line.retry import RetryPolicy
+from shortlist.domain.sizing.connections import (
     PER_JOB_WANTS_SESSIONS,
     claims_for,
     connections_wanted,
     slots_for,
 )
-from shortlist.domain.retry import RetryPolicy
-from shortlist.failpoints import guarded
+from shortlist.runtime import probes, tasks
+from shortlist.runtime.failpoints import guarded
 from shortlist.storage import postgres, redis
-from shortlist.storage.limiter import RateLimits
-from shortlist.storage.line import Line
-from shortlist.storage.pool import ConnectionPool
+from shortlist.storage.postgres.pool import ConnectionPool
+from shortlist.storage.redis.line import Line
+from shortlist.storage.redis.model_limits import RateLimits
 from shortlist.storage.trouble import open_troubles, persistently
 from shortlist.worker import watchdog
-from shortlist.worker.control import BEAT_SECONDS, OWN_CONNECTIONS, Control
 from shortlist.worker.gate import Gate
 from shortlist.worker.holding import WRITING_STEPS, ConnectionHolder, Identity, LeaseHolder
-from shortlist.worker.isolation import IsolatedScorer, most_side_by_side
+from shortlist.worker.isolation.isolated import IsolatedScorer, most_side_by_side
 from shortlist.worker.lists import HeldLists
+from shortlist.worker.membership import BEAT_SECONDS, OWN_CONNECTIONS, Control
 from shortlist.worker.outbox import Outbox
 from shortlist.worker.puller import BLOCK_SECONDS, Puller
 from shortlist.worker.runner import Runner, Scorers
@@ -43,7 +44,7 @@ from shortlist.worker.slots import Limits
 from shortlist.worker.state import WorkerState
 
 if TYPE_CHECKING:
-    from shortlist.domain.scoring import Scorer
+    from shortlist.domain.line.scoring import Scorer
     from shortlist.settings import WorkerSettings
     from shortlist.worker.holding import Holder
 

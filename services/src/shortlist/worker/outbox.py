@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from shortlist import tasks
-from shortlist.storage import events
+from shortlist.runtime import tasks
+from shortlist.storage.redis import events
 from shortlist.storage.trouble import Trouble
 
 if TYPE_CHECKING:
-    from shortlist.domain.application import ApplicationId, Status
-    from shortlist.storage.line import Delivery, Line
+    from shortlist.domain.line.application import ApplicationId, Status
     from shortlist.storage.redis import Redis
+    from shortlist.storage.redis.line import Delivery, Line
 
 
 class Outbox:

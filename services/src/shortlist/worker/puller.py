@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from shortlist.failpoints import failpoint
+from shortlist.runtime.failpoints import failpoint
 from shortlist.storage.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shortlist.storage.line import Delivery, Line
+    from shortlist.storage.redis.line import Delivery, Line
     from shortlist.worker.gate import Gate
     from shortlist.worker.outbox import Outbox
     from shortlist.worker.slots import Slots

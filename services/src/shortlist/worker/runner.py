@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal, assert_never
 import structlog
 
 from shortlist import telemetry
-from shortlist.domain.application import ApplicationId, Verdict
-from shortlist.domain.retry import (
+from shortlist.domain.line.application import ApplicationId, Verdict
+from shortlist.domain.line.retry import (
     BUG_CEILING_SECONDS,
     GiveUp,
     RetryPolicy,
@@ -21,7 +21,7 @@ from shortlist.domain.retry import (
     asks_for_others,
     decide_retry,
 )
-from shortlist.domain.scoring import (
+from shortlist.domain.line.scoring import (
     LONGEST_PAUSE_SECONDS,
     CrashedError,
     NotIsolatedError,
@@ -33,25 +33,25 @@ from shortlist.domain.scoring import (
     TemporaryScoringError,
     Throttled,
 )
-from shortlist.domain.suspicion import (
+from shortlist.domain.line.suspicion import (
     CONVICTED_AFTER_CRASHES,
     POSTPONED_SECONDS,
     is_proved,
     must_be_alone,
     why_crashed,
 )
-from shortlist.failpoints import failpoint
+from shortlist.runtime.failpoints import failpoint
 from shortlist.storage.faults import Fault, fault_of, said
-from shortlist.storage.line import Entry
+from shortlist.storage.redis.line import Entry
 from shortlist.storage.trouble import Trouble
 from shortlist.worker.holding import ClaimLostError, ClaimRefusedError, SuspectError
 from shortlist.worker.slots import Slots
 from shortlist.worker.solitude import Solitude
 
 if TYPE_CHECKING:
-    from shortlist.domain.retry import FailureKind
-    from shortlist.domain.suspicion import Suspect
-    from shortlist.storage.line import Delivery, Line
+    from shortlist.domain.line.retry import FailureKind
+    from shortlist.domain.line.suspicion import Suspect
+    from shortlist.storage.redis.line import Delivery, Line
     from shortlist.worker.gate import Gate
     from shortlist.worker.holding import Company, Hold, Holder
     from shortlist.worker.outbox import Outbox

@@ -1,9 +1,9 @@
 """The time in which a worker scores one suspect and nothing else.
 
 What kills its worker must take nothing along, and the worker's death must convict exactly one: see
-`shortlist.domain.suspicion`. A worker that was given a suspect takes nothing more, lets what it
-holds end, and scores the suspect alone. Afterwards it serves the others for as long as that took,
-so that suspects never get more than half of a worker while anything else waits.
+`shortlist.domain.line.suspicion`. A worker that was given a suspect takes nothing more, lets what
+it holds end, and scores the suspect alone. Afterwards it serves the others for as long as that
+took, so that suspects never get more than half of a worker while anything else waits.
 """
 
 from __future__ import annotations

@@ -10,11 +10,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shortlist import telemetry
-from shortlist.storage.heartbeats import Heartbeat
-from shortlist.storage.text import clean
+from shortlist.storage.postgres.text import clean
+from shortlist.storage.redis.heartbeats import Heartbeat
 
 if TYPE_CHECKING:
-    from shortlist.domain.application import ConnectionMode, FinalStatus, PipelineName, WorkerId
+    from shortlist.domain.line.application import (
+        ConnectionMode,
+        FinalStatus,
+        PipelineName,
+        WorkerId,
+    )
 
 
 @dataclass

@@ -16,7 +16,7 @@ import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from shortlist import tasks
+from shortlist.runtime import tasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

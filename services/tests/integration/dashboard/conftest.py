@@ -10,9 +10,11 @@ from uuid_utils.compat import uuid7
 
 from shortlist.dashboard.app import build_app
 from shortlist.dashboard.reader import Reader
-from shortlist.domain.application import DEFAULT_PIPELINE, ApplicationId, WorkerId
-from shortlist.storage import heartbeats, line, postgres, redis, workers
-from shortlist.storage.pool import ConnectionPool
+from shortlist.domain.line.application import DEFAULT_PIPELINE, ApplicationId, WorkerId
+from shortlist.storage import postgres, redis
+from shortlist.storage.postgres.pool import ConnectionPool
+from shortlist.storage.postgres.queries import workers
+from shortlist.storage.redis import heartbeats, line
 from support.dashboard import Applicants, a_heartbeat
 
 if TYPE_CHECKING:

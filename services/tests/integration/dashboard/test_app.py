@@ -12,7 +12,7 @@ import pytest
 from shortlist.dashboard.app import build_app
 from shortlist.dashboard.reader import Reader
 from shortlist.storage import postgres, redis
-from shortlist.storage.pool import ConnectionPool
+from shortlist.storage.postgres.pool import ConnectionPool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

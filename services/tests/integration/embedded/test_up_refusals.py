@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist.embedded.machine import FEWEST_FILES
+from shortlist.embedded.scaling.machine import FEWEST_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from shortlist.domain.application import DEFAULT_PIPELINE, WorkerId
-from shortlist.storage import pipelines, workers
+from shortlist.domain.line.application import DEFAULT_PIPELINE, WorkerId
+from shortlist.storage.postgres.queries import pipelines, workers
 from support.dashboard import Applicants
 from support.ingest import Door, open_door
 from support.place import Place

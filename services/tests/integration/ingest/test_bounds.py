@@ -20,7 +20,7 @@ from shortlist.http import protocol as protocol_module
 from shortlist.http.budget import CONNECTION_BYTES, RUNNING_BYTES, Budget
 from shortlist.http.house import House, refusable
 from shortlist.http.protocol import FIELD_LIMIT, QUEUE_LIMIT, BoundedProtocol
-from shortlist.ingest import accepter
+from shortlist.ingest import group_commit
 from support.bad_input import APPLICATIONS, Reply, read_reply, request
 from support.ingest import APPLICATION
 from support.stack import free_port
@@ -569,7 +569,7 @@ async def test_what_waits_for_a_commit_stays_within_the_budget(
     await what_waits_for_a_commit_stays_within_the_budget(opening, wires, db)
 
 
-@pytest.mark.parametrize("off", [(Budget, "is_full", False), (accepter, "_size", lambda _: 0)])
+@pytest.mark.parametrize("off", [(Budget, "is_full", False), (group_commit, "_size", lambda _: 0)])
 async def test_off_switch_backlog_bytes(
     opening: Opener, wires: Any, db: Connection, off: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

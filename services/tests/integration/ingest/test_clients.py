@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from starlette.routing import Route
 
-from shortlist.http import http1
-from shortlist.ingest import http, sse, watching
+from shortlist.http import http1, sse
+from shortlist.ingest import endpoint
+from shortlist.ingest.routes import events
 from support.ingest import APPLICATION
 from support.swift import Ask, timed
 from support.waiting import until
@@ -70,7 +71,7 @@ async def test_head_of_every_route_ends_without_a_body(door: Door) -> None:
 async def test_off_switch_a_stream_that_does_not_know_head_never_ends(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "_is_head", lambda _: False)
+    monkeypatch.setattr(endpoint, "_is_head", lambda _: False)
     application = await door.accept()
     raw = one("HEAD", f"/applications/{application}/events") + one("GET", "/healthz")
     with pytest.raises(TimeoutError):
@@ -139,7 +140,7 @@ async def test_off_switch_without_ids_a_browser_never_stops(
     door: Door, applicants: Applicants, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     numbers = iter(range(1_000))
-    monkeypatch.setattr(watching, "_id", lambda _: str(next(numbers)))
+    monkeypatch.setattr(events, "_id", lambda _: str(next(numbers)))
     application = str(await applicants.scored("Ada", 50.0))
     with pytest.raises(AssertionError, match=r"^it never stops"):
         await a_browser_stops(door, application)
@@ -173,7 +174,7 @@ async def test_who_never_reads_a_stream_is_waited_for_and_holds_up_no_other(
         made += 1
         return b": " + b"x" * 65_536 + b"\n\n"
 
-    monkeypatch.setattr(watching, "_LOOK_SECONDS", 0.001)  # it is told without end that it lives
+    monkeypatch.setattr(events, "_LOOK_SECONDS", 0.001)  # it is told without end that it lives
     monkeypatch.setattr(sse, "comment", large)
     application = str(await applicants.scoring("Ada"))
     with socket.socket() as client:

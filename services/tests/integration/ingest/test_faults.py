@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist.domain.application import DEFAULT_PIPELINE
-from shortlist.storage import postgres, schema
-from shortlist.storage.line import Line
+from shortlist.domain.line.application import DEFAULT_PIPELINE
+from shortlist.storage import postgres
+from shortlist.storage.postgres import schema
+from shortlist.storage.redis.line import Line
 from shortlist.telemetry import PUBLISH_FAILURES
 from support.ingest import APPLICATION, NO_REDIS, open_door
 from support.servers import Servers, terminate_backends

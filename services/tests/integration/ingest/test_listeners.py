@@ -12,10 +12,10 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
-from shortlist import probes
 from shortlist.dashboard.app import build_app
 from shortlist.ingest import app as app_module
-from shortlist.ingest import pages as pages_module
+from shortlist.ingest.routes import dashboard_proxy as pages_module
+from shortlist.runtime import probes
 from shortlist.settings import Settings
 from support.bad_input import send
 from support.stack import free_port

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from shortlist.ingest.hot import HotPost
-from shortlist.storage import pipelines
+from shortlist.ingest.fast_path import FastPost
+from shortlist.storage.postgres.queries import pipelines
 from support.odd_requests import BODY, ODD, raw
 
 if TYPE_CHECKING:
@@ -149,8 +149,8 @@ async def test_what_is_refused_is_refused(opening: Opener, way: dict[str, Any]) 
 async def test_off_switch_a_fast_way_that_looks_at_no_header_means_something_else(
     opening: Opener, db: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shortlist.ingest.hot._UNUSUAL", frozenset({b"transfer-encoding"}))
-    monkeypatch.setattr(HotPost, "_is_for_us", lambda *_: True)
+    monkeypatch.setattr("shortlist.ingest.fast_path._UNUSUAL", frozenset({b"transfer-encoding"}))
+    monkeypatch.setattr(FastPost, "_is_for_us", lambda *_: True)
     with pytest.raises(AssertionError, match=r"an Origin of another site"):
         await both_ways_mean_the_same(opening, db, whole)
 

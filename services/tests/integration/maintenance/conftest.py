@@ -14,8 +14,8 @@ from uuid import UUID, uuid4
 import pytest
 from uuid_utils.compat import uuid7
 
-from shortlist import failpoints, telemetry
-from shortlist.domain.application import (
+from shortlist import telemetry
+from shortlist.domain.line.application import (
     DEFAULT_PIPELINE,
     ApplicationId,
     Claim,
@@ -24,22 +24,24 @@ from shortlist.domain.application import (
     WorkerId,
     lowest_id_at,
 )
-from shortlist.maintenance.desk import Desk
+from shortlist.maintenance.agents.sweep import Sweeps
+from shortlist.maintenance.context import LeaderContext
 from shortlist.maintenance.leader import LEASE_NAME, Leadership
 from shortlist.maintenance.main import Maintenance, connect
-from shortlist.maintenance.sweep import Sweeps
+from shortlist.runtime import failpoints
 from shortlist.settings import Settings
-from shortlist.storage import applications, claims, leases, postgres, workers
-from shortlist.storage.line import Entry, Line
-from shortlist.storage.pool import ConnectionPool
+from shortlist.storage import postgres
+from shortlist.storage.postgres.pool import ConnectionPool
+from shortlist.storage.postgres.queries import applications, claims, leases, workers
+from shortlist.storage.redis.line import Entry, Line
 from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
-    from shortlist.domain.application import ConnectionMode
-    from shortlist.domain.suspicion import Suspect
-    from shortlist.maintenance.sweep import Sweep
+    from shortlist.domain.line.application import ConnectionMode
+    from shortlist.domain.line.suspicion import Suspect
+    from shortlist.maintenance.agents.sweep import Sweep
     from shortlist.storage.postgres import Connection
     from shortlist.storage.redis import Redis
 
@@ -206,7 +208,7 @@ def make_settings(database_url: str, redis_url: str) -> Callable[..., Settings]:
 
 
 if TYPE_CHECKING:
-    MakeDesk = Callable[..., Awaitable[Desk]]
+    MakeDesk = Callable[..., Awaitable[LeaderContext]]
 
 
 @pytest.fixture
@@ -216,14 +218,14 @@ async def make_desk(
     """Desks of leaders that nobody replaces; a new one takes over from the one before."""
     pools: list[ConnectionPool] = []
 
-    async def make(**overrides: Any) -> Desk:
+    async def make(**overrides: Any) -> LeaderContext:
         settings = make_settings(**overrides)
         pool = ConnectionPool(partial(connect, settings), 4)
         pools.append(pool)
         await db.execute("UPDATE leases SET expires_at = now()")
         lease = await leases.take(db, LEASE_NAME, uuid4(), 600)
         assert lease is not None
-        return Desk(settings, pool, line_redis, Leadership(lease, time.monotonic() + 600))
+        return LeaderContext(settings, pool, line_redis, Leadership(lease, time.monotonic() + 600))
 
     yield make
     for pool in pools:
@@ -231,12 +233,12 @@ async def make_desk(
 
 
 @pytest.fixture
-async def desk(make_desk: MakeDesk) -> Desk:
+async def desk(make_desk: MakeDesk) -> LeaderContext:
     return await make_desk()
 
 
 @pytest.fixture
-async def sweeps(desk: Desk) -> Sweeps:
+async def sweeps(desk: LeaderContext) -> Sweeps:
     sweeps = Sweeps(desk)
     await sweeps.learn_pipelines()
     return sweeps

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist.maintenance.memory import RedisMemory
-from shortlist.storage import epoch, redis
+from shortlist.maintenance.agents.redis_loss import RedisLoss
+from shortlist.storage import redis
+from shortlist.storage.redis import generation
 from support.switch import Switch
 from support.valkeys import Valkey, valkeys
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from shortlist.maintenance.desk import Desk
-    from shortlist.maintenance.sweep import Sweep
+    from shortlist.maintenance.agents.sweep import Sweep
+    from shortlist.maintenance.context import LeaderContext
 
     from .conftest import Shop
 
@@ -42,10 +43,10 @@ async def line_redis(name: Switch) -> AsyncIterator[redis.Redis]:
 
 
 async def what_the_replica_lacks_is_published(
-    shop: Shop, desk: Desk, sweep: Sweep, pair: list[Valkey], name: Switch
+    shop: Shop, desk: LeaderContext, sweep: Sweep, pair: list[Valkey], name: Switch
 ) -> None:
     old, new = pair
-    memory = RedisMemory(desk)
+    memory = RedisLoss(desk)
     await memory.restore_if_lost(sweep)
     there = await shop.accept(3, publish=True)
     await new.has_all_of(old)
@@ -59,19 +60,19 @@ async def what_the_replica_lacks_is_published(
 
 
 async def test_what_a_new_primary_lacks_is_published_at_once_though_it_has_the_key(
-    shop: Shop, desk: Desk, sweep: Sweep, pair: list[Valkey], name: Switch
+    shop: Shop, desk: LeaderContext, sweep: Sweep, pair: list[Valkey], name: Switch
 ) -> None:
     await what_the_replica_lacks_is_published(shop, desk, sweep, pair, name)
 
 
 async def test_off_switch_a_key_that_names_no_server_does_not_tell_a_new_primary(
     shop: Shop,
-    desk: Desk,
+    desk: LeaderContext,
     sweep: Sweep,
     pair: list[Valkey],
     name: Switch,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(epoch, "_READ", "return {redis.call('GET', KEYS[1]) or '', ''}")
+    monkeypatch.setattr(generation, "_READ", "return {redis.call('GET', KEYS[1]) or '', ''}")
     with pytest.raises(AssertionError, match="not all"):
         await what_the_replica_lacks_is_published(shop, desk, sweep, pair, name)

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import pytest
 
-from shortlist.domain.application import (
+from shortlist.domain.line.application import (
     DEFAULT_PIPELINE,
     MOST_AHEAD_MILLISECONDS,
     ApplicationId,
@@ -23,17 +23,19 @@ from shortlist.domain.application import (
     lowest_id_at,
 )
 from shortlist.http.budget import Budget
-from shortlist.ingest.accepter import Accepter
 from shortlist.ingest.database import Database
-from shortlist.maintenance.dead_workers import DeadWorkers
-from shortlist.maintenance.retention import Retention
-from shortlist.maintenance.retries import Retries
-from shortlist.maintenance.sweep import Sweep, Sweeps
-from shortlist.storage import applications, keys, leases, limiter, recovery, refusal, workers
-from shortlist.storage.applications import Accepted
-from shortlist.storage.leases import NotLeadingError
-from shortlist.storage.limiter import RateLimits
-from shortlist.storage.refusal import Refusal
+from shortlist.ingest.group_commit import GroupCommit
+from shortlist.maintenance.agents.dead_workers import DeadWorkers
+from shortlist.maintenance.agents.retention import Retention
+from shortlist.maintenance.agents.retries import Retries
+from shortlist.maintenance.agents.sweep import Sweep, Sweeps
+from shortlist.storage.postgres import refusal
+from shortlist.storage.postgres.queries import applications, leases, recovery, workers
+from shortlist.storage.postgres.queries.applications import Accepted
+from shortlist.storage.postgres.queries.leases import NotLeadingError
+from shortlist.storage.postgres.refusal import Refusal
+from shortlist.storage.redis import keys, model_limits
+from shortlist.storage.redis.model_limits import RateLimits
 from support.unguarding import without
 from support.waiting import until
 
@@ -158,7 +160,7 @@ async def a_retry_that_is_due_in_an_hour_is_due_now(scene: Scene) -> None:
 async def an_accept_is_not_late_by_a_clock_that_was_set(scene: Scene) -> None:
     """Postgres's clock was an hour behind when ingest read it, and is right now."""
     database = Database(scene.shop.database_url, name="accept", connections=1, timeout_seconds=1.5)
-    accepter = Accepter(
+    accepter = GroupCommit(
         database, Budget(1 << 20), flushers=1, timeout_seconds=1.5, backlog=9,
         on_accepted=lambda _: None,
     )  # fmt: skip
@@ -173,7 +175,7 @@ async def an_accept_is_not_late_by_a_clock_that_was_set(scene: Scene) -> None:
         await database.close()
 
 
-async def accepted(accepter: Accepter) -> bool:
+async def accepted(accepter: GroupCommit) -> bool:
     one = NewApplication(ApplicationId(uuid4()), DEFAULT_PIPELINE, "Ada", "p")
     try:
         return await accepter.accept(one) == Accepted(one.id)
@@ -264,7 +266,7 @@ async def a_debt_stays_what_it_is(scene: Scene) -> None:
 async def a_pause_that_has_no_end_is_none(scene: Scene) -> None:
     redis = scene.shop.redis
     await redis.set(keys.limiter(DEFAULT_PIPELINE), "1", px=HUNDRED_DAYS_MILLISECONDS)
-    assert await limiter.paused_for(redis, DEFAULT_PIPELINE) == 0
+    assert await model_limits.paused_for(redis, DEFAULT_PIPELINE) == 0
 
 
 async def who_asks_again_is_chosen_anew(scene: Scene) -> None:

@@ -8,12 +8,12 @@ from uuid import uuid4
 
 import pytest
 
-from shortlist.domain.application import DEFAULT_PIPELINE, ApplicationId
-from shortlist.domain.suspicion import CONVICTED_AFTER
-from shortlist.domain.sweep import EVERYTHING, NOTHING
+from shortlist.domain.line.application import DEFAULT_PIPELINE, ApplicationId
+from shortlist.domain.line.suspicion import CONVICTED_AFTER
+from shortlist.domain.line.sweep import EVERYTHING, NOTHING
 from shortlist.maintenance.main import connect
 from shortlist.storage import postgres
-from shortlist.storage.sql import SQL
+from shortlist.storage.postgres.statements import SQL
 
 from .conftest import old_snapshot
 

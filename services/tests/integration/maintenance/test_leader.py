@@ -13,15 +13,16 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from shortlist.domain.application import DEFAULT_PIPELINE
+from shortlist.domain.line.application import DEFAULT_PIPELINE
 from shortlist.maintenance.leader import LEASE_NAME, Candidate
 from shortlist.maintenance.main import connect
-from shortlist.storage import leases, postgres, redis
+from shortlist.storage import postgres, redis
 from shortlist.storage.faults import is_outage
-from shortlist.storage.leases import NotLeadingError
-from shortlist.storage.line import Line
-from shortlist.storage.retries import counts
-from shortlist.storage.sql import SQL
+from shortlist.storage.postgres.queries import leases
+from shortlist.storage.postgres.queries.leases import NotLeadingError
+from shortlist.storage.postgres.queries.retries import counts
+from shortlist.storage.postgres.statements import SQL
+from shortlist.storage.redis.line import Line
 from support.servers import terminate_backends
 from support.stack import Service, Stack, status_of
 from support.waiting import until

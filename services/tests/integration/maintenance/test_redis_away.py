@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist.domain.application import DEFAULT_PIPELINE
-from shortlist.embedded.servers import EmbeddedRedis
+from shortlist.domain.line.application import DEFAULT_PIPELINE
+from shortlist.embedded.servers.servers import EmbeddedRedis
 from shortlist.storage import redis
-from shortlist.storage.line import Line
+from shortlist.storage.redis.line import Line
 from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from shortlist.domain.application import ApplicationId
+    from shortlist.domain.line.application import ApplicationId
     from shortlist.maintenance.main import Maintenance
 
     from .conftest import Shop

@@ -8,17 +8,17 @@ from uuid import uuid4
 
 import pytest
 
-from shortlist.domain.application import DEFAULT_PIPELINE, ApplicationId, Verdict
+from shortlist.domain.line.application import DEFAULT_PIPELINE, ApplicationId, Verdict
 from shortlist.maintenance import requeue
-from shortlist.maintenance.retries import Retries
-from shortlist.storage import applications, claims
-from shortlist.storage.retries import counts
+from shortlist.maintenance.agents.retries import Retries
+from shortlist.storage.postgres.queries import applications, claims
+from shortlist.storage.postgres.queries.retries import counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shortlist.maintenance.desk import Desk
-    from shortlist.maintenance.sweep import Sweeps
+    from shortlist.maintenance.agents.sweep import Sweeps
+    from shortlist.maintenance.context import LeaderContext
     from shortlist.settings import Settings
 
     from .conftest import Shop
@@ -34,7 +34,11 @@ async def status(shop: Shop, one: ApplicationId) -> str:
 
 
 async def test_a_failed_application_gets_another_chance_and_its_failure_stays_in_the_audit(
-    shop: Shop, settings: Settings, desk: Desk, sweeps: Sweeps, capsys: pytest.CaptureFixture[str]
+    shop: Shop,
+    settings: Settings,
+    desk: LeaderContext,
+    sweeps: Sweeps,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (one,) = await shop.accept(1)
     await shop.fail(one, reason="refused by the model")

@@ -10,14 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
-from shortlist.domain.application import (
+from shortlist.domain.line.application import (
     DEFAULT_PIPELINE,
     ApplicationId,
     NewApplication,
     PipelineName,
 )
-from shortlist.storage import applications, postgres
-from shortlist.storage.applications import Accepted, KeyReused, Repeated
+from shortlist.storage import postgres
+from shortlist.storage.postgres.queries import applications
+from shortlist.storage.postgres.queries.applications import Accepted, KeyReused, Repeated
 from support.waiting import until
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import uuid_utils.compat as uuid7s
 
-from shortlist.domain.application import (
+from shortlist.domain.line.application import (
     ApplicationId,
     Claim,
     NewApplication,
@@ -13,8 +13,8 @@ from shortlist.domain.application import (
     Verdict,
     WorkerId,
 )
-from shortlist.storage import applications, claims, workers
-from shortlist.storage.line import Depth, Entry, Line
+from shortlist.storage.postgres.queries import applications, claims, workers
+from shortlist.storage.redis.line import Depth, Entry, Line
 
 if TYPE_CHECKING:
     from shortlist.storage.postgres import Connection

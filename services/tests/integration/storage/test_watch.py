@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 from redis import exceptions
 
-from shortlist.embedded.servers import EmbeddedRedis
-from shortlist.storage import postgres, redis, redis_pool
+from shortlist.embedded.servers.servers import EmbeddedRedis
+from shortlist.storage import postgres, redis
 from shortlist.storage import watch as watch_module
+from shortlist.storage.redis import connection_pool
 from shortlist.storage.watch import LOOK_TIMEOUT_SECONDS, PERIOD_SECONDS, Sight, Watch
 from support.postgreses import Postgres
 from support.stack import free_port
@@ -67,7 +68,7 @@ async def test_who_waits_for_a_server_that_is_another_now_waits_no_longer(tmp_pa
 async def test_off_switch_a_connection_that_is_only_marked_waits_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_pool, "_cut_off", lambda *_: None)
+    monkeypatch.setattr(connection_pool, "_cut_off", lambda *_: None)
     with pytest.raises(AssertionError, match="it waits for the old server"):
         await a_read_that_waits_is_told(tmp_path)
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from shortlist.domain.scoring import Score
+from shortlist.domain.line.scoring import Score
 from shortlist.worker.runner import Runner
 from support.bench import Bench
 from support.postgres_proxy import PostgresProxy

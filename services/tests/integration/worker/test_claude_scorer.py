@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shortlist.domain.scoring import (
+from shortlist.domain.line.scoring import (
     PermanentScoringError,
     RefusedError,
     TemporaryScoringError,
@@ -24,7 +24,7 @@ from support.waiting import until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from shortlist.domain.scoring import Scorer
+    from shortlist.domain.line.scoring import Scorer
     from support.messages_api import Kind
 
 CANDIDATE_TEXT = "Ten years of Kubernetes"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist.domain.scoring import score_of_payload
+from shortlist.domain.line.scoring import score_of_payload
 from shortlist.settings import Settings
-from shortlist.storage import keys, limiter
+from shortlist.storage.redis import keys, model_limits
 from shortlist.worker.scorers import make_scorer
 from support.bench import DEFAULT
 from support.messages_api import MessagesApi
@@ -18,7 +18,7 @@ from support.waiting import until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from shortlist.domain.scoring import Scorer
+    from shortlist.domain.line.scoring import Scorer
     from support.bench import Bench
 
 
@@ -91,7 +91,7 @@ async def test_a_429_pauses_all_workers_of_the_pipeline_and_costs_no_attempt(
     ):
         [throttled] = await bench.submit(1, "throttled")
         await bench.until([throttled], lambda v: v.attempts == 1 and v.status == "pending")
-        assert await limiter.paused_for(bench.redis, DEFAULT) > 20
+        assert await model_limits.paused_for(bench.redis, DEFAULT) > 20
 
         async def both_know() -> bool:
             return all(w.worker._gate.paused_seconds > 0 for w in (first, second))

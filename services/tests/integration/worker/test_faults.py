@@ -9,10 +9,12 @@ from uuid import uuid4
 
 import pytest
 
-from shortlist import failpoints
-from shortlist.domain.application import PipelineName, Verdict, WorkerId
-from shortlist.storage import claims, heartbeats, postgres
-from shortlist.storage.pool import ConnectionPool
+from shortlist.domain.line.application import PipelineName, Verdict, WorkerId
+from shortlist.runtime import failpoints
+from shortlist.storage import postgres
+from shortlist.storage.postgres.pool import ConnectionPool
+from shortlist.storage.postgres.queries import claims
+from shortlist.storage.redis import heartbeats
 from shortlist.worker.holding import ConnectionHolder, Identity
 from support.scripted import Scripted
 

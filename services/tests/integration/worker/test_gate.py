@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import pytest
 from uuid_utils.compat import uuid7
 
-from shortlist.domain.application import PipelineName, WorkerId
-from shortlist.domain.scoring import RefusedError
-from shortlist.storage import keys, limiter, looks, redis
+from shortlist.domain.line.application import PipelineName, WorkerId
+from shortlist.domain.line.scoring import RefusedError
+from shortlist.storage import redis, snapshots
+from shortlist.storage.redis import keys, model_limits
 from shortlist.worker import gate as gates
 from shortlist.worker.gate import Gate
 from support.waiting import until
@@ -77,7 +78,7 @@ async def test_a_refusal_is_everybodys_and_one_at_a_time_asks_again(line_redis: 
     await first.refuse(refused)
     await second.look()
     assert second.refused == str(refused)
-    look = await looks.look_at_line(line_redis, DEFAULT, looks.LineMemory())
+    look = await snapshots.look_at_line(line_redis, DEFAULT, snapshots.LineMemory())
     assert (look.refused, look.throttled) == (str(refused), True)
     assert await enter(second) == "probe"
     assert [await enter(one, 0.5) for one in (first, second)] == [None, None]
@@ -124,8 +125,8 @@ async def test_a_pause_that_a_clock_made_endless_is_none(line_redis: Redis) -> N
     await line_redis.set(keys.limiter(DEFAULT), "1", px=100 * 86_400_000)
     await one.look()
     assert await enter(one) == "open"
-    await limiter.pause(line_redis, DEFAULT, 1)
-    assert 0 < await limiter.paused_for(line_redis, DEFAULT) <= 1
+    await model_limits.pause(line_redis, DEFAULT, 1)
+    assert 0 < await model_limits.paused_for(line_redis, DEFAULT) <= 1
     await one.refuse(SOON)
     await line_redis.set(keys.probe(DEFAULT), "x", px=100 * 86_400_000)
     assert await enter(one) == "probe"

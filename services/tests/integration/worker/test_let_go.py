@@ -15,15 +15,15 @@ from uuid import uuid4
 import pytest
 from uuid_utils.compat import uuid7
 
-from shortlist.domain.application import (
+from shortlist.domain.line.application import (
     DEFAULT_PIPELINE,
     ApplicationId,
     NewApplication,
     WorkerId,
 )
 from shortlist.maintenance.main import Maintenance
-from shortlist.storage import applications, claims, recovery, workers
-from shortlist.storage.sql import SQL
+from shortlist.storage.postgres.queries import applications, claims, recovery, workers
+from shortlist.storage.postgres.statements import SQL
 from shortlist.worker.lists import HeldLists
 from shortlist.worker.runner import Runner
 from support.scripted import Scripted
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from shortlist.storage.postgres import Connection
-    from shortlist.storage.workers import HeldList
+    from shortlist.storage.postgres.queries.workers import HeldList
     from support.bench import Bench
 
 PROMISE_SECONDS = 5.0

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from shortlist.domain.scoring import Score, TemporaryScoringError, Throttled
-from shortlist.embedded.servers import EmbeddedRedis
+from shortlist.domain.line.scoring import Score, TemporaryScoringError, Throttled
+from shortlist.embedded.servers.servers import EmbeddedRedis
 from shortlist.settings import Settings
-from shortlist.storage import keys, limiter, redis
-from shortlist.storage.limiter import RateLimits
+from shortlist.storage import redis
+from shortlist.storage.redis import keys, model_limits
+from shortlist.storage.redis.model_limits import RateLimits
 from shortlist.worker.main import Worker
 from shortlist.worker.scorers import make_scorer
 from shortlist.worker.scorers.limited import LimitedScorer
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from shortlist.domain.scoring import Scorer
+    from shortlist.domain.line.scoring import Scorer
     from shortlist.storage.redis import Redis
     from support.bench import Bench
 
@@ -62,7 +63,7 @@ async def test_two_workers_together_score_no_more_than_the_limit(bench: Bench) -
             return bool(scored and sent_back)
 
         await until(one_scored_and_one_sent_back, what="one is scored, another throttled")
-        assert await limiter.paused_for(bench.redis, DEFAULT) > 30
+        assert await model_limits.paused_for(bench.redis, DEFAULT) > 30
         await asyncio.sleep(1.5)  # longer than a pull blocks: they had every chance
     assert scorer.calls == 1
     views = [await bench.view(one) for one in ids]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from shortlist.domain.scoring import Score
+from shortlist.domain.line.scoring import Score
 from shortlist.settings import WorkerSettings
 from shortlist.worker.main import Worker
 from support.scripted import Scripted

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist.domain.scoring import (
+from shortlist.domain.line.scoring import (
     PermanentScoringError,
     TemporaryScoringError,
     Throttled,
     score_of_payload,
 )
-from shortlist.storage.line import Entry
+from shortlist.storage.redis.line import Entry
 from support.scripted import Scripted
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist.domain.scoring import Score, TemporaryScoringError
-from shortlist.storage import postgres, text
+from shortlist.domain.line.scoring import Score, TemporaryScoringError
+from shortlist.storage import postgres
+from shortlist.storage.postgres import text
 from shortlist.worker import holding
 from shortlist.worker.runner import Runner
 from support.bench import Bench
@@ -19,7 +20,7 @@ from support.waiting import until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from shortlist.domain.application import ApplicationView
+    from shortlist.domain.line.application import ApplicationView
     from shortlist.storage.postgres import Connection
     from shortlist.storage.redis import Redis
 

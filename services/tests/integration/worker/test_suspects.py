@@ -12,16 +12,16 @@ from uuid import uuid4
 
 import pytest
 
-from shortlist.domain.scoring import CrashedError, NotIsolatedError, Score, ScoringError
-from shortlist.domain.suspicion import ALONE_AFTER, SUSPECT_AFTER
-from shortlist.storage import claims
-from shortlist.storage.line import Entry
+from shortlist.domain.line.scoring import CrashedError, NotIsolatedError, Score, ScoringError
+from shortlist.domain.line.suspicion import ALONE_AFTER, SUSPECT_AFTER
+from shortlist.storage.postgres.queries import claims
+from shortlist.storage.redis.line import Entry
 from shortlist.worker import main, runner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from shortlist.domain.application import ApplicationId
+    from shortlist.domain.line.application import ApplicationId
     from support.bench import Bench, RunningWorker
 
 

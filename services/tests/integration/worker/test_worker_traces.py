@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import uuid_utils.compat as uuid7s
 
 from shortlist import telemetry
-from shortlist.domain.application import ApplicationId, NewApplication
-from shortlist.storage import applications
-from shortlist.storage.line import Entry
+from shortlist.domain.line.application import ApplicationId, NewApplication
+from shortlist.storage.postgres.queries import applications
+from shortlist.storage.redis.line import Entry
 from support.bench import DEFAULT
 from support.otlp import collecting, tracing
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from shortlist.domain.connections import connections_wanted
+from shortlist.domain.sizing.connections import connections_wanted
 from shortlist.storage.faults import is_outage
 from support.chaos.chaos import (
     COMMIT_TIMEOUT_SECONDS,

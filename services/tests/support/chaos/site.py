@@ -11,8 +11,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from shortlist.domain.application import DEFAULT_PIPELINE
-from shortlist.storage import pipelines, postgres
+from shortlist.domain.line.application import DEFAULT_PIPELINE
+from shortlist.storage import postgres
+from shortlist.storage.postgres.queries import pipelines
 from support.postgres_proxy import PostgresProxy
 from support.postgreses import Postgres
 from support.redis_proxy import RedisProxy

@@ -7,7 +7,7 @@ import pytest
 
 from shortlist.dashboard import view
 from shortlist.dashboard.reader import Figures, Snapshot
-from shortlist.domain.application import ApplicationId, ApplicationView, PipelineName
+from shortlist.domain.line.application import ApplicationId, ApplicationView, PipelineName
 
 NOON = dt.datetime(2026, 1, 2, 12, 0, 0, tzinfo=dt.UTC)
 AN_ID = ApplicationId(UUID("01941f29-7c00-7aaa-bbbb-0123456789ab"))

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from shortlist.domain.application import MOST_AHEAD_MILLISECONDS, lowest_id_at, milliseconds_of
+from shortlist.domain.line.application import MOST_AHEAD_MILLISECONDS, lowest_id_at, milliseconds_of
 from shortlist.ingest.ids import Ids
 
 NOW = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)

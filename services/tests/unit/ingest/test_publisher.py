@@ -7,11 +7,11 @@ import weakref
 from typing import TYPE_CHECKING, cast
 from uuid import UUID, uuid4
 
-from shortlist.domain.application import DEFAULT_PIPELINE, ApplicationId, NewApplication
+from shortlist.domain.line.application import DEFAULT_PIPELINE, ApplicationId, NewApplication
 from shortlist.ingest.publisher import Publisher
 
 if TYPE_CHECKING:
-    from shortlist.ingest.lines import Lines
+    from shortlist.ingest.admission.line_registry import Lines
 
 
 class Text(str):

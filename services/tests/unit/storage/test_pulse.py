@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from shortlist.storage.heartbeats import Heartbeat, Pulse
+from shortlist.storage.redis.heartbeats import Heartbeat, Pulse
 
 
 def beat(at: float) -> Heartbeat:

@@ -6,10 +6,10 @@ import statistics
 
 import pytest
 
-from shortlist.domain.scoring import Throttled, score_of_payload
+from shortlist.domain.line.scoring import Throttled, score_of_payload
 from shortlist.settings import Settings
 from shortlist.worker.scorers import make_scorer
-from shortlist.worker.scorers.claude import Pacer, pace_seconds
+from shortlist.worker.scorers.claude.scorer import Pacer, pace_seconds
 from shortlist.worker.scorers.simulated import SimulatedScorer, draw_seconds
 
 NOON = {"date": "Sun, 22 Nov 2026 12:00:00 GMT"}

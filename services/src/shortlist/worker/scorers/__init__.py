@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from shortlist.domain.scoring import Scorer
+    from shortlist.domain.line.scoring import Scorer
     from shortlist.settings import WorkerSettings
 
 
@@ -14,7 +14,7 @@ def make_scorer(settings: WorkerSettings) -> Scorer:
     """The scorer that the settings name; the caller closes it."""
     if settings.scorer == "claude":
         # The SDK takes 0.5 s to import, which a simulated worker need not wait for.
-        from shortlist.worker.scorers.claude import ClaudeScorer  # noqa: PLC0415
+        from shortlist.worker.scorers.claude.scorer import ClaudeScorer  # noqa: PLC0415
 
         return ClaudeScorer(settings)
     from shortlist.worker.scorers.simulated import SimulatedScorer  # noqa: PLC0415

@@ -7,13 +7,19 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from shortlist.domain.scoring import LONGEST_PACE_SECONDS, Score, Scorer, ScoringError, Throttled
+from shortlist.domain.line.scoring import (
+    LONGEST_PACE_SECONDS,
+    Score,
+    Scorer,
+    ScoringError,
+    Throttled,
+)
 from shortlist.storage.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from shortlist.storage.limiter import RateLimits
+    from shortlist.storage.redis.model_limits import RateLimits
 
 _ASK_AGAIN_SECONDS = 1.0
 """After Redis did not answer: one that hangs costs a few scores its time-out, not all of them."""

@@ -6,7 +6,7 @@ import asyncio
 import math
 from typing import TYPE_CHECKING
 
-from shortlist.domain.scoring import Score, score_of_payload
+from shortlist.domain.line.scoring import Score, score_of_payload
 
 if TYPE_CHECKING:
     from random import Random

@@ -1,0 +1,1 @@
+"""The rules of the line: applications, retries, rescues, scores."""

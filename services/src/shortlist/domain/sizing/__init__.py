@@ -1,0 +1,1 @@
+"""The rules of size: how many workers, how many connections."""

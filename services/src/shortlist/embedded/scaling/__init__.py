@@ -1,0 +1,1 @@
+"""How many workers `shortlist up` runs, and how many connections each may hold."""

@@ -1,0 +1,145 @@
+"""Looks once a second: the line, the workers, the connections. Reads only; decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from shortlist.domain.line.application import PipelineName
+from shortlist.embedded.terminal.rates import Rate, RecentHistogram, Total
+from shortlist.embedded.terminal.view import PipelineView, View
+from shortlist.storage import postgres, redis, snapshots
+from shortlist.storage.redis.line import Line
+from shortlist.telemetry import LATENCY_BUCKETS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from shortlist.storage.redis.heartbeats import Heartbeat
+    from shortlist.storage.snapshots import ConnectionsSnapshot, LineSnapshot
+    from shortlist.urls import DatabaseUrl, RedisUrl
+
+_LOOK_TIMEOUT_SECONDS = 2.0
+
+
+@dataclass
+class _Memory:
+    """What must be remembered of one pipeline to know its rates."""
+
+    accepted: Rate = field(default_factory=Rate)
+    completed: Rate = field(default_factory=Rate)
+    finished: Total = field(default_factory=Total)
+    latency: RecentHistogram = field(default_factory=RecentHistogram)
+    line: snapshots.LineMemory = field(default_factory=snapshots.LineMemory)
+
+
+class Observer:
+    """Has a Redis client and one Postgres connection of its own."""
+
+    def __init__(
+        self, database_url: DatabaseUrl, redis_url: RedisUrl, pipelines: Iterable[str]
+    ) -> None:
+        """Connects when first used, and again after a break."""
+        self._database_url = database_url
+        self.redis = redis.connect(redis_url)
+        self._connection: postgres.Connection | None = None
+        self._memories = {PipelineName(name): _Memory() for name in pipelines}
+        self.lines: dict[PipelineName, LineSnapshot] = {}
+        """What Redis said of each pipeline when last read."""
+        self.seen: frozenset[PipelineName] = frozenset()
+        """Those that the last look could read: in a cluster some may be away."""
+        self.connections: ConnectionsSnapshot | None = None
+        """What Postgres said when last read."""
+        self.sees_connections = False
+        """Whether the last look could read Postgres."""
+        self.server = ""
+        """Which run of Postgres the connection is to."""
+
+    async def look(self) -> View:
+        """One look at everything; never raises, never waits long."""
+        problems: list[str] = []
+        self.sees_connections, self.seen = False, frozenset()
+        try:
+            async with asyncio.timeout(_LOOK_TIMEOUT_SECONDS):
+                self.connections = await snapshots.look_at_connections(await self.connection())
+            self.sees_connections = True
+        except Exception as error:  # noqa: BLE001 (whatever it is, the screen says it)
+            problems.append(f"Postgres does not answer: {_said(error)}")
+            if self._connection is not None:
+                self._connection.terminate()
+        said = await asyncio.gather(*(self._look_at_line(name) for name in self._memories))
+        problems += dict.fromkeys(problem for problem in said if problem is not None)
+        return View([self._view(name) for name in self._memories if name in self.seen], problems)
+
+    async def _look_at_line(self, name: PipelineName) -> str | None:
+        """Look at one line, whatever becomes of the others; what a person should know of it."""
+        try:
+            async with asyncio.timeout(_LOOK_TIMEOUT_SECONDS):
+                look = await snapshots.look_at_line(self.redis, name, self._memories[name].line)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the screen says it)
+            return f"Redis does not answer: {_said(error)}"
+        self.lines[name] = look
+        self.seen |= {name}
+        return _refused(name, look.refused) if look.refused else None
+
+    async def anybody_waits(self, pipelines: Iterable[PipelineName]) -> bool:
+        """Whether anything waits in one of these lines; not when Redis does not say."""
+        try:
+            depths = [await Line(self.redis, name).depth() for name in pipelines]
+        except Exception:  # noqa: BLE001 (the next look says what it is)
+            return False
+        return any(depth.waiting for depth in depths)
+
+    async def connection(self) -> postgres.Connection:
+        """The connection, opened anew after a break."""
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await postgres.connect(
+                self._database_url, application_name="shortlist-up"
+            )
+            self.server = await postgres.server_run(self._connection)
+        return self._connection
+
+    async def close(self) -> None:
+        """Give back what it holds."""
+        await self.redis.aclose()
+        if self._connection is not None:
+            await postgres.close_quickly(self._connection)
+
+    def counted(self, worker_id: str) -> int:
+        """A worker's connections, as Postgres last counted them."""
+        return 0 if self.connections is None else self.connections.open_by_worker.get(worker_id, 0)
+
+    def _view(self, name: PipelineName) -> PipelineView:
+        look, memory, now = self.lines[name], self._memories[name], time.monotonic()
+        beats, live = look.beats, look.live
+        memory.accepted.observe(now, look.reading.submissions)
+        memory.finished.observe({beat.worker_id: beat.completed + beat.failed for beat in beats})
+        memory.completed.observe(now, memory.finished.total)
+        memory.latency.observe(now, {beat.worker_id: beat.latency_buckets for beat in beats})
+        return PipelineView(
+            name=name,
+            waiting=look.reading.waiting,
+            in_flight=sum(beat.in_flight for beat in live),
+            accepted_rate=memory.accepted.per_second,
+            completed_rate=memory.completed.per_second,
+            workers=sum(not beat.draining for beat in live),
+            draining=sum(beat.draining for beat in live),
+            granted=sum(_granted(look, beat) for beat in live),
+            open=sum(max(beat.open_connections, self.counted(beat.worker_id)) for beat in live),
+            p99_seconds=memory.latency.quantile(0.99, LATENCY_BUCKETS),
+        )
+
+
+def _granted(look: LineSnapshot, beat: Heartbeat) -> int:
+    grant = look.grants.get(beat.worker_id)
+    return beat.grant if grant is None else grant.connections
+
+
+def _refused(pipeline: PipelineName, why: str) -> str:
+    return f"{pipeline}: nothing is scored until this is mended, and nothing fails meanwhile: {why}"
+
+
+def _said(error: BaseException) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,240 @@
+"""Sizes the local workers by the scaling policy: decide, drain, grant, start.
+
+The steps of ``docs/autoscaling.md``, "Calling it", with processes where the operator has pods.
+It must never start a worker that there are no connections for, or let one go that has not been
+emptied first; and while the line cannot be read it lets nobody go.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from shortlist.domain.sizing import drain, scaling
+from shortlist.domain.sizing.connections import connections_wanted
+from shortlist.domain.sizing.fleet import StartTimes, Worker
+from shortlist.runtime.failpoints import guarded
+from shortlist.runtime.machine import cores
+from shortlist.storage.redis import heartbeats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Set as AbstractSet
+
+    from shortlist.domain.line.application import PipelineName
+    from shortlist.domain.sizing.scaling import Decision
+    from shortlist.embedded.scaling.observer import Observer
+    from shortlist.embedded.scaling.sizing import Sizing
+    from shortlist.embedded.supervision.child import Child
+    from shortlist.embedded.supervision.worker_group import WorkerGroup
+    from shortlist.storage.redis.heartbeats import Heartbeat
+    from shortlist.storage.snapshots import LineSnapshot
+
+START_SECONDS = 2.0
+"""How long a worker takes to start, until the first was seen: 0.7 s of a core for Python and its
+imports, more where ingest wants that core too. The policy's own 8 s are a pod's."""
+
+STARTS_PER_CORE = 2
+"""Workers of a pipeline that may be starting at once. A start keeps a core busy; with more of them
+side by side the first would be ready later, and the last no earlier. One would be too few: on a
+slow machine the first two starts would take so long that a third seems to be of no use."""
+
+_EARLY_SECONDS = 0.05
+"""A look so much before its time is in time."""
+
+
+class Scaler:
+    """All pipelines of one `shortlist up`: they share the connections."""
+
+    def __init__(
+        self,
+        observer: Observer,
+        sizing: Sizing,
+        crews: Mapping[PipelineName, WorkerGroup],
+        tell: Callable[[str], None],
+    ) -> None:
+        """``tell`` gets a sentence for each change."""
+        self._sizing = sizing
+        self._pipelines = {name: _Pipeline(crew, observer, tell) for name, crew in crews.items()}
+
+    @property
+    def decisions(self) -> dict[PipelineName, Decision]:
+        """What was decided last."""
+        found = {name: pipeline.decision for name, pipeline in self._pipelines.items()}
+        return {name: decision for name, decision in found.items() if decision is not None}
+
+    @property
+    def asleep(self) -> list[PipelineName]:
+        """Pipelines that were let go to zero: the next application wakes them."""
+        return [name for name, pipeline in self._pipelines.items() if pipeline.is_asleep]
+
+    async def tick(self) -> None:
+        """Act on what the observer saw. Raises what Redis refuses with; the next tick goes on."""
+        pipelines = self._pipelines.values()
+        for pipeline in pipelines:
+            pipeline.see()
+        budgets = self._sizing.split({n: p.wants_connections() for n, p in self._pipelines.items()})
+        for name, pipeline in self._pipelines.items():
+            pipeline.decide_when_due(budgets[name])
+        for pipeline in pipelines:
+            await pipeline.drain()
+        free = await self._sizing.publish(expected=sum(p.first * p.startable for p in pipelines))
+        for pipeline in pipelines:
+            free -= pipeline.first * pipeline.start(free // pipeline.first)
+
+
+class _Pipeline:
+    """One pipeline's workers, and what is remembered of it from look to look."""
+
+    def __init__(self, crew: WorkerGroup, observer: Observer, tell: Callable[[str], None]) -> None:
+        self._crew = crew
+        self._spec = crew.pipeline
+        self._observer = observer
+        self._tell = tell
+        self._look: LineSnapshot | None = None
+        self._workers: dict[Child, Worker] = {}
+        self._memory = scaling.Memory()
+        self._starts = StartTimes()
+        self._draining: drain.Draining | None = None
+        self._decided_at = -math.inf
+        self.decision: Decision | None = None
+        self.first = crew.pipeline.connections.first_grant
+
+    @property
+    def is_asleep(self) -> bool:
+        """Whether nobody is there, nobody shall be, and the policy may change that."""
+        if self.decision is None or self._spec.scaling.mode != "Auto":
+            return False
+        return not (self.decision.replicas or self._crew.children)
+
+    @property
+    def _wanted(self) -> int:
+        return len(self._crew.children) if self.decision is None else self.decision.wanted
+
+    @property
+    def startable(self) -> int:
+        """Workers that are missing and may start now, if there are connections."""
+        if self.decision is None:
+            return 0
+        missing = self.decision.replicas - len(self._crew.children)
+        at_once = STARTS_PER_CORE * cores()
+        return max(0, min(missing, at_once - len(self._starting())))
+
+    def wants_connections(self) -> int:
+        """What it has use for, by its last decision."""
+        spec, workers = self._spec, len(self._crew.children)
+        if self.decision is not None and self.decision.demand is not None:
+            needed = math.ceil(self.decision.demand.slots / spec.worker.concurrency)
+            workers = spec.allowed_workers(needed)
+        return workers * connections_wanted(
+            concurrency=spec.worker.concurrency,
+            overhead=spec.connections.overhead_per_worker,
+            mode=spec.connections.mode,
+        )
+
+    def see(self) -> None:
+        """Who is there; as last known while Redis cannot be read."""
+        observer = self._observer
+        known = observer.lines.get(self._spec.name)
+        self._look = known if self._spec.name in observer.seen else None
+        beats = {} if known is None else _beats_of(self._crew.children, known)
+        self._workers = {
+            child: heartbeats.as_worker(beat, observer.counted(beat.worker_id))
+            for child, beat in beats.items()
+        }
+        self._starts.see(  # one host has one monotonic clock
+            {b.worker_id: b.ready_monotonic - c.started_at for c, b in beats.items()}
+        )
+
+    def decide_when_due(self, budget: int | None) -> None:
+        """Ask the policy each ``intervalSeconds``, and when somebody woke us."""
+        now = time.monotonic()
+        is_early = now - self._decided_at < self._spec.scaling.interval_seconds - _EARLY_SECONDS
+        if is_early and not self.is_asleep:
+            return
+        observation = scaling.Observation(
+            now=now,
+            replicas=len(self._crew.children),
+            workers=tuple(self._workers.values()),
+            starting_ages_seconds=tuple(now - child.started_at for child in self._starting()),
+            line=None if self._look is None else self._look.reading,
+            budget=budget,
+            start_p90_seconds=self._starts.p90_seconds() or START_SECONDS,
+            throttled=self._look is not None and self._look.throttled,
+        )
+        decision = scaling.decide(observation, self._spec, self._memory)
+        if decision.limited_by == "dryRun" and decision.wanted != self._wanted:
+            self._tell(f"{self._spec.name}: {decision.reason}.")
+        self.decision, self._memory, self._decided_at = decision, decision.memory, now
+
+    async def drain(self) -> None:
+        """Keep the drain set as it should be, and let go who is empty."""
+        if self.decision is None or self._look is None or self._spec.scaling.mode == "DryRun":
+            return  # nobody is let go blindly; who drains goes on draining
+        if self._draining is None:  # as a former run left it
+            self._draining = dict.fromkeys(self._look.draining, time.monotonic())
+        crew = {c: self._workers.get(c) or _not_ready(c) for c in self._crew.children}
+        plan = drain.plan(
+            list(crew.values()),
+            self.decision.replicas,
+            self._draining,
+            now=time.monotonic(),
+            timeout_seconds=self._spec.worker.drain_timeout_seconds,
+        )
+        self._draining = plan.draining
+        await self._publish_draining({w.id for w in self._workers.values()}, self._look.draining)
+        removable = plan.removable if guarded("drain_first") else plan.draining.keys()
+        self._let_go([child for child, worker in crew.items() if worker.id in removable])
+
+    def start(self, room: int) -> int:
+        """Start who is missing, as far as there is room; how many."""
+        count = min(self.startable, room)
+        if count > 0:
+            before = len(self._crew.children)
+            self._crew.hire(count)
+            self._tell_size(before)
+        return count
+
+    def _starting(self) -> list[Child]:
+        return [child for child in self._crew.children if child not in self._workers]
+
+    async def _publish_draining(self, ours: set[str], before: AbstractSet[str]) -> None:
+        assert self._draining is not None
+        now = self._draining.keys() & ours
+        if now == before:
+            return
+        await heartbeats.set_draining(self._observer.redis, self._spec.name, now)
+        if more := now - before:
+            self._tell(f"{self._spec.name}: draining {_workers(len(more))}.")
+        if back := before & ours - now:
+            self._tell(f"{self._spec.name}: no longer draining {_workers(len(back))}.")
+
+    def _let_go(self, children: Iterable[Child]) -> None:
+        before = len(self._crew.children)
+        for child in children:
+            self._crew.retire(child)
+        if len(self._crew.children) < before:
+            self._tell_size(before)
+
+    def _tell_size(self, before: int) -> None:
+        assert self.decision is not None
+        now = _workers(len(self._crew.children))
+        self._tell(f"{self._spec.name}: {before} → {now}: {self.decision.reason}.")
+
+
+def _beats_of(children: Iterable[Child], look: LineSnapshot) -> dict[Child, Heartbeat]:
+    """Who of them reports, and what."""
+    here = socket.gethostname()
+    beats = sorted(look.live, key=lambda beat: beat.at)  # the newest has the pid
+    by_pid = {beat.pid: beat for beat in beats if beat.host == here}
+    return {child: by_pid[child.pid] for child in children if child.pid in by_pid}
+
+
+def _not_ready(child: Child) -> Worker:
+    return Worker(id=f"process/{child.name}", ready=False, started_at=child.started_at)
+
+
+def _workers(count: int) -> str:
+    return f"{count} worker" if count == 1 else f"{count} workers"

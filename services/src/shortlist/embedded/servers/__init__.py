@@ -1,0 +1,1 @@
+"""The Postgres and the Redis that `shortlist up` runs itself."""

@@ -1,0 +1,1 @@
+"""The processes that `shortlist up` starts, watches and replaces."""

@@ -1,0 +1,306 @@
+"""The programs that `shortlist up` runs, one function each: what is started, how, and with what."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, assert_never
+
+from shortlist.domain.sizing.pipeline import ClaudeScorer, ScoringPipeline, SimulatedScorer
+from shortlist.embedded.http import http_status
+from shortlist.embedded.supervision.child import Program
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from shortlist.embedded.servers.servers import EmbeddedPostgres, EmbeddedRedis
+    from shortlist.embedded.supervision.data_directory import DataDirectory
+    from shortlist.embedded.supervision.listening import Listeners
+    from shortlist.settings import Settings
+    from shortlist.urls import DatabaseUrl, RedisUrl
+
+_SERVER_DRAIN_SECONDS = 30.0
+_DRAIN_MARGIN_SECONDS = 5.0
+"""A worker gives back what it could not finish when its grace is over; that takes a moment."""
+
+_MIGRATION_WAIT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every child of one `shortlist up` shares."""
+
+    data: DataDirectory
+    settings: Settings
+    redis_url: RedisUrl
+    database_url: DatabaseUrl
+    """As the role of the services."""
+    owner_url: DatabaseUrl
+    """As the role that owns the tables; empty: that of ``database_url``."""
+    reader_url: DatabaseUrl
+    """As the role that only reads; empty: that of ``database_url``."""
+    admin_url: DatabaseUrl
+    """As the superuser that makes the owner; empty: the owner is there. No process is told."""
+
+    def program(self, name: str, *arguments: str, **more: Any) -> Program:
+        """One of our own processes: ``shortlist ARGUMENTS``."""
+        environment = self._environment() | dict(more.pop("environment", {}))
+        sockets: tuple[int, ...] = more.pop("sockets", ())
+        return Program(
+            name=name,
+            command=lambda: [
+                sys.executable,
+                "-P",
+                "-m",
+                "shortlist",
+                *arguments,
+            ],  # -P: not from here
+            log=self.data.log(name),
+            environment=environment,
+            inherited=(self.data.children_lock, *sockets),
+            **more,
+        )
+
+    @property
+    def roles(self) -> list[DatabaseUrl]:
+        """The roles that a migration makes, if it is told an owner."""
+        return [url for url in (self.database_url, self.reader_url) if url and self.owner_url]
+
+    @property
+    def makes_owner(self) -> bool:
+        """Whether the owner's role is ours to make."""
+        return bool(self.admin_url and self.owner_url)
+
+    @property
+    def servers(self) -> dict[str, str]:
+        """Where the servers are, as variables, for whom may migrate."""
+        return {
+            **self._servers(),
+            "OWNER_DATABASE_URL": self.owner_url.get_secret_value(),
+            "READER_DATABASE_URL": self.reader_url.get_secret_value(),
+        }
+
+    def _servers(self) -> dict[str, str]:
+        """The same for a service: of the roles it is told its own."""
+        return {
+            "DATABASE_URL": self.database_url.get_secret_value(),
+            "ADMIN_DATABASE_URL": "",
+            "OWNER_DATABASE_URL": "",
+            "READER_DATABASE_URL": "",
+            "REDIS_URL": self.redis_url.get_secret_value(),
+            "SHORTLIST_PGBOUNCER": str(self.database_url.pooler is not None).lower(),
+        }
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **self._servers(),
+            "SHORTLIST_HOST": "127.0.0.1",
+            "SHORTLIST_PORT": "0",
+            # Ours is ingest's, which inherits its socket: the others must not ask for the same.
+            **({} if self.settings.metrics_port is None else {"SHORTLIST_METRICS_PORT": "0"}),
+            "SHORTLIST_LOG_LEVEL": self.settings.log_level,
+        }
+
+
+def postgres_program(server: EmbeddedPostgres, data: DataDirectory) -> Program:
+    """Postgres from its wheel. SIGINT is its clean stop, SIGQUIT its quick one."""
+
+    def prepare() -> None:
+        server.initialise()
+        server.prepare()
+
+    return Program(
+        name="postgres",
+        command=server.command,
+        log=data.log("postgres"),
+        inherited=(data.children_lock,),
+        prepare=partial(asyncio.to_thread, prepare),
+        is_ready=partial(asyncio.to_thread, server.is_ready),
+        settle=partial(asyncio.to_thread, server.ensure_database),
+        explain=server.why_not,
+        drain=signal.SIGINT,
+        stop_now=signal.SIGQUIT,
+        death=signal.SIGQUIT,
+        drain_seconds=_SERVER_DRAIN_SECONDS,
+    )
+
+
+def redis_program(server: EmbeddedRedis, data: DataDirectory) -> Program:
+    """Valkey from its wheel. What it was told is in the kernel's hands, so killing it is safe."""
+    return Program(
+        name="redis",
+        command=server.command,
+        log=data.log("redis"),
+        inherited=(data.children_lock,),
+        prepare=partial(asyncio.to_thread, server.prepare),
+        is_ready=partial(asyncio.to_thread, server.is_ready),
+        explain=server.why_not,
+        drain_seconds=_SERVER_DRAIN_SECONDS,
+    )
+
+
+def migrate_program(around: Surroundings) -> Program:
+    """Brings the schema up to date, once; started before Postgres is, to have its imports done."""
+    return around.program(
+        "migrate",
+        "migrate",
+        "--wait-seconds",
+        str(_MIGRATION_WAIT_SECONDS),
+        environment=around.servers,
+        once=True,
+    )
+
+
+def ingest_program(
+    around: Surroundings,
+    listeners: Listeners,
+    dashboard: socket.socket,
+    migrated: asyncio.Event,
+) -> Program:
+    """The front door. Its listeners are the supervisor's, so that they are never closed in between.
+
+    Whether it is well is asked where no crowd of clients stands in the way.
+    It is started before the schema is there, and not asked whether it is ready before ``migrated``.
+    """
+    answers = _answers(listeners.health)
+
+    async def is_ready() -> bool:
+        await migrated.wait()
+        return await answers()
+
+    drain_seconds = around.settings.drain_timeout_seconds
+    return around.program(
+        "ingest",
+        "ingest",
+        environment={
+            "SHORTLIST_LISTEN_FD": str(listeners.public.fileno()),
+            "SHORTLIST_METRICS_LISTEN_FD": str(listeners.health.fileno()),
+            **_private(listeners),
+            "SHORTLIST_DASHBOARD_URL": f"http://127.0.0.1:{dashboard.getsockname()[1]}",
+        },
+        sockets=tuple(listener.fileno() for listener in listeners.all),
+        is_ready=is_ready,
+        is_alive=_answers(listeners.health, "/healthz"),
+        drain_seconds=drain_seconds + _DRAIN_MARGIN_SECONDS,
+    )
+
+
+def _private(listeners: Listeners) -> dict[str, str]:
+    if listeners.private is None:
+        return {}
+    return {"SHORTLIST_PRIVATE_LISTEN_FD": str(listeners.private.fileno())}
+
+
+def dashboard_program(around: Surroundings, listener: socket.socket) -> Program:
+    """The pages, behind ingest. It has no password that writes, if there is one that only reads."""
+    database_url = around.reader_url or around.database_url
+    return around.program(
+        "dashboard",
+        "dashboard",
+        environment={
+            "DATABASE_URL": database_url.get_secret_value(),
+            "SHORTLIST_LISTEN_FD": str(listener.fileno()),
+            "SHORTLIST_DRAIN_TIMEOUT_SECONDS": "1",  # a page may be cut off
+        },
+        sockets=(listener.fileno(),),
+        is_ready=_answers(listener),
+        is_alive=_answers(listener, "/healthz"),
+    )
+
+
+def maintenance_program(around: Surroundings) -> Program:
+    """Finds what got lost."""
+    return around.program("maintenance", "maintenance", **_probed(_loopback()))
+
+
+def demo_program(around: Surroundings, url: str) -> Program:
+    """A gentle load."""
+    return around.program("demo", "demo", "--url", url, stop_now=signal.SIGKILL, drain_seconds=2.0)
+
+
+def worker_program(
+    around: Surroundings,
+    pipeline: ScoringPipeline,
+    number: int,
+    admit: Callable[[], Awaitable[None]],
+) -> Program:
+    """One worker of a pipeline; ``admit`` waits until there are connections for it."""
+    return around.program(
+        f"worker-{pipeline.name}-{number}",
+        "worker",
+        prepare=admit,
+        drain_seconds=pipeline.worker.drain_timeout_seconds + _DRAIN_MARGIN_SECONDS,
+        **_probed(_loopback(), worker_environment(pipeline)),
+    )
+
+
+def worker_environment(pipeline: ScoringPipeline) -> dict[str, str]:
+    """A pipeline's specification as its workers' settings."""
+    return _template_environment(pipeline.worker.template or {}) | {
+        "SHORTLIST_PIPELINE": pipeline.name,
+        "SHORTLIST_CONCURRENCY": str(pipeline.worker.concurrency),
+        "SHORTLIST_DRAIN_TIMEOUT_SECONDS": str(pipeline.worker.drain_timeout_seconds),
+        "SHORTLIST_CONNECTION_MODE": pipeline.connections.mode,
+        "SHORTLIST_CONNECTION_OVERHEAD": str(pipeline.connections.overhead_per_worker),
+        "SHORTLIST_INITIAL_GRANT": str(pipeline.connections.first_grant),
+        **_scorer_environment(pipeline.scorer),
+    }
+
+
+def _scorer_environment(scorer: SimulatedScorer | ClaudeScorer) -> dict[str, str]:
+    if isinstance(scorer, SimulatedScorer):
+        return {
+            "SHORTLIST_SCORER": "simulated",
+            "SHORTLIST_SERVICE_SECONDS": str(scorer.service_seconds),
+            "SHORTLIST_SERVICE_CV": str(scorer.service_cv),
+        }
+    if isinstance(scorer, ClaudeScorer):
+        values = {
+            "SHORTLIST_SCORER": "claude",
+            "SHORTLIST_MODEL": scorer.model,
+            "SHORTLIST_REQUESTS_PER_MINUTE": scorer.requests_per_minute,
+            "SHORTLIST_TOKENS_PER_MINUTE": scorer.tokens_per_minute,
+        }
+        return {name: str(value) for name, value in values.items() if value is not None}
+    assert_never(scorer)
+
+
+def _template_environment(template: Mapping[str, Any]) -> dict[str, str]:
+    """The plain values of a Deployment template's ``env``; references mean nothing here."""
+    return {
+        str(entry["name"]): str(entry["value"])
+        for entry in template.get("env") or []
+        if isinstance(entry, dict) and "name" in entry and "value" in entry
+    }
+
+
+def _loopback() -> socket.socket:
+    return socket.create_server(("127.0.0.1", 0))
+
+
+def _probed(probes: socket.socket, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What a program is told that serves nothing but its probes, and how it is asked.
+
+    The supervisor keeps the listener, so that each successor is asked at the same place.
+    """
+    number = probes.fileno()
+    return {
+        "environment": {**(environment or {}), "SHORTLIST_METRICS_LISTEN_FD": str(number)},
+        "sockets": (number,),
+        "is_alive": _answers(probes, "/healthz"),
+        "close": probes.close,
+    }
+
+
+def _answers(listener: socket.socket, path: str = "/readyz") -> Callable[[], Awaitable[bool]]:
+    host, port = listener.getsockname()[:2]
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (what we are told)
+
+    async def look() -> bool:
+        return await http_status(loopback, port, path) == 200  # noqa: PLR2004 (HTTP's OK)
+
+    return look

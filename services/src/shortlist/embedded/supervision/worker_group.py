@@ -1,0 +1,43 @@
+"""The worker processes of one pipeline: hired, and let go one by one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shortlist.domain.sizing.pipeline import ScoringPipeline
+    from shortlist.embedded.supervision.child import Child
+
+
+class WorkerGroup:
+    """One pipeline's workers."""
+
+    def __init__(self, pipeline: ScoringPipeline, make: Callable[[int], Child]) -> None:
+        """``make`` makes a worker with a number that is in nobody else's name."""
+        self.pipeline = pipeline
+        self._make = make
+        self.children: list[Child] = []
+        """Those that start, work or drain: what the scaling policy calls replicas."""
+        self.retiring: dict[Child, asyncio.Task[None]] = {}
+        """Those that were told to finish what they hold and end."""
+
+    def hire(self, count: int) -> None:
+        """Start so many more."""
+        for _ in range(count):
+            child = self._make(self._lowest_free_number())
+            child.start()
+            self.children.append(child)
+
+    def retire(self, child: Child) -> None:
+        """Let one finish what it holds and go."""
+        self.children.remove(child)
+        task = asyncio.create_task(child.drain(), name=f"retiring {child.name}")
+        self.retiring[child] = task
+        task.add_done_callback(lambda _: self.retiring.pop(child, None))
+
+    def _lowest_free_number(self) -> int:
+        taken = {child.name.rpartition("-")[2] for child in (*self.children, *self.retiring)}
+        return next(n for n in range(1, len(taken) + 2) if str(n) not in taken)

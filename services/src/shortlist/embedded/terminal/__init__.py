@@ -1,0 +1,1 @@
+"""What `shortlist up` shows on a terminal."""

@@ -1,0 +1,111 @@
+"""How full one line is, known well enough to refuse without asking anybody.
+
+What Redis told last, plus what entered here since: so a burst between two looks cannot overshoot.
+While Redis is away, and until the sweep has put on the line what it missed, Postgres counts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shortlist.ingest.admission.rate_limit import Quota
+from shortlist.ingest.errors import rate_limited
+from shortlist.runtime.failpoints import guarded
+from shortlist.telemetry import REFUSED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from uuid import UUID
+
+    from shortlist.domain.line.application import ApplicationId, PipelineName
+
+_SWEPT_SECONDS = 10.0
+"""After Redis is back, the sweep (every 2 s) has put what Redis never knew on the line by then."""
+
+_RETRY_AFTER_SECONDS = 1.0
+"""Workers take from a full line many times a second."""
+
+
+class LineCapacity:
+    """How many applications of one pipeline are accepted and unfinished.
+
+    An estimate that never forgets what this process did itself. Times are monotonic seconds.
+    """
+
+    def __init__(self, pipeline: PipelineName, capacity: int) -> None:
+        """``capacity``: with so many, the line is full."""
+        self.pipeline = pipeline
+        self.capacity = capacity
+        self.tells = 0
+        """How often Redis told the depth: an answer asked for before the last one is stale."""
+        self._told = 0  # by Redis
+        self._counted = 0  # by Postgres, in place of Redis
+        # Not yet in what was told or counted, oldest first (ids are times):
+        self._under_way: dict[ApplicationId, None] = {}
+        self._strays: dict[ApplicationId, None] = {}  # accepted, but not published
+        self._trusted_at = 0.0
+
+    @property
+    def depth(self) -> int:
+        """The estimate."""
+        known = max(self._told, self._counted)
+        return known + len(self._under_way) + len(self._strays)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no place left."""
+        return self.depth >= self.capacity and guarded("line_capacity")
+
+    def enter(self, application_id: ApplicationId) -> None:
+        """Take a place; 429 when there is none."""
+        if self.is_full:
+            REFUSED.labels("line_full").inc()
+            raise rate_limited("The line is full.", _RETRY_AFTER_SECONDS)
+        self._under_way[application_id] = None
+
+    def leave(self, application_id: ApplicationId) -> None:
+        """Give a place back: what took it was not accepted as new."""
+        self._under_way.pop(application_id, None)
+
+    def published(self, ids: Iterable[ApplicationId], depth: int, now: float) -> None:
+        """Some that entered are in the line now, which is ``depth`` long with them."""
+        for application_id in ids:
+            self._under_way.pop(application_id, None)
+            self._counted += 1
+        self.tell(depth, now)
+
+    def strayed(self, ids: Iterable[ApplicationId], now: float) -> None:
+        """Some that entered are accepted but not in the line; the sweep will find them."""
+        for application_id in ids:
+            self._under_way.pop(application_id, None)
+            self._strays[application_id] = None
+        self.distrust(now)
+
+    def distrust(self, now: float) -> None:
+        """What Redis tells is not all there is, until the sweep has told it the rest."""
+        self._trusted_at = now + _SWEPT_SECONDS
+
+    def trusts(self, now: float) -> bool:
+        """Whether what Redis tells is all there is."""
+        return now >= self._trusted_at
+
+    def tell(self, depth: int, now: float) -> None:
+        """Redis says how long the line is."""
+        self.tells += 1
+        self._told = depth
+        if self.trusts(now):
+            self._counted = 0
+            self._strays.clear()
+
+    def oldest_under_way(self) -> ApplicationId | None:
+        """Whatever of ours is older is either a stray or not in question any more."""
+        return next(iter(self._under_way), None)
+
+    def count(self, unfinished: int, before: UUID) -> None:
+        """Postgres says how many with an id below ``before`` are unfinished."""
+        self._counted = unfinished
+        self._strays = {i: None for i in self._strays if i >= before}
+
+    def quota(self) -> Quota:
+        """The line's room, in the words of a rate limit."""
+        return Quota(self.capacity, self.capacity - self.depth, _RETRY_AFTER_SECONDS)

@@ -1,0 +1,145 @@
+"""The hot way in: a plain ``POST /applications``, answered without the framework.
+
+A request's task, its scope and the messages to and fro are a third of what an accept costs. So the
+protocol keeps a plain request from the app until its body is whole, and then offers it here.
+Nothing is refused here: whatever is unusual about a request goes the ordinary way, as if nobody had
+asked, and so each rule and each refusal has one place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from shortlist.domain.line.application import ApplicationId, NewApplication
+from shortlist.http import local
+from shortlist.ingest import endpoint, schemas
+from shortlist.ingest.errors import ApiError
+from shortlist.ingest.routes.submit import accepted_answer
+
+if TYPE_CHECKING:
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    from shortlist.ingest.admission.line_capacity import LineCapacity
+    from shortlist.ingest.admission.line_registry import Lines
+    from shortlist.ingest.admission.rate_limit import Quota
+    from shortlist.ingest.endpoint import Answer, Headers
+    from shortlist.ingest.group_commit import GroupCommit
+    from shortlist.storage.postgres.queries.applications import AcceptOutcome
+
+_ROUTE = "/applications"
+_URL = _ROUTE.encode()
+_UNUSUAL = local.TELLS_OF_A_BROWSER | {
+    b"idempotency-key", b"content-encoding", b"transfer-encoding", b"expect",
+}  # fmt: skip
+_ACCEPTED = accepted_answer(ApplicationId(UUID(int=0)))
+_ANY_ID = str(UUID(int=0)).encode()
+"""Stands in `_ACCEPTED` for the one that was accepted."""
+
+
+class FastPost:
+    """``POST /applications``, where no client's rate is limited and no trace is recorded."""
+
+    def __init__(
+        self, accepter: GroupCommit, lines: Lines, names: local.LocalNames, *, body_limit_bytes: int
+    ) -> None:
+        """A body over ``body_limit_bytes`` is not plain, nor is another Host than ``names``."""
+        self._names = names
+        self._accepter = accepter
+        self._lines = lines
+        self._body_limit_bytes = body_limit_bytes
+        self._decoder = msgspec.json.Decoder(schemas.ApplicationBody)
+
+    def is_plain(self, protocol: HttpToolsProtocol) -> bool:
+        """Whether the request whose head has just arrived may be hot."""
+        if protocol.url != _URL or protocol.parser.get_method() != b"POST":
+            return False
+        headers = dict(protocol.headers)
+        return (
+            0 < int(headers.get(b"content-length", 0)) <= self._body_limit_bytes
+            and _UNUSUAL.isdisjoint(headers)
+            and protocol.parser.get_http_version() == "1.1"
+            and protocol.parser.should_keep_alive()
+            and self._is_for_us(protocol, headers)
+            and not protocol.flow.write_paused  # the client reads its answers
+            and (protocol.cycle is None or protocol.cycle.response_complete)  # and waits for them
+        )
+
+    def _is_for_us(self, protocol: HttpToolsProtocol, headers: dict[bytes, bytes]) -> bool:
+        """Whether the Host is in order where it is looked at (`local.LocalOnly`)."""
+        return (
+            protocol.server is None
+            or not local.is_loopback(protocol.server[0])
+            or self._names.is_ours(headers.get(b"host", b""))
+        )
+
+    def take(self, protocol: HttpToolsProtocol, raw: bytearray) -> HotCycle | None:
+        """Take a plain request with its whole body; None: it goes the ordinary way."""
+        try:
+            body = schemas.decode(self._decoder, raw)
+        except ApiError:
+            return None
+        line = self._lines.known(body.pipeline)
+        if line is None or line.is_full or self._accepter.is_full:
+            return None
+        application_id = self._lines.ids.next()
+        line.enter(application_id)
+        cycle = HotCycle(protocol, line, application_id)
+        self._accepter.accept(
+            NewApplication(application_id, line.pipeline, body.candidate, body.payload)
+        ).add_done_callback(cycle.finish)
+        return cycle
+
+
+class HotCycle(RequestResponseCycle):
+    """A request that waits for its commit: what uvicorn asks of such a one, and its answer."""
+
+    message_event = asyncio.Event()  # nobody waits for more of a whole request
+
+    def __init__(
+        self, protocol: HttpToolsProtocol, line: LineCapacity, application_id: ApplicationId
+    ) -> None:
+        """``line``: where the application has taken its place."""
+        self._protocol = protocol
+        self._line = line
+        self._application_id = application_id
+        self.keep_alive = True
+        self.disconnected = self.response_started = self.response_complete = False
+
+    def finish(self, committed: asyncio.Future[AcceptOutcome]) -> None:
+        """Answer, after the commit or when it failed."""
+        error = asyncio.CancelledError() if committed.cancelled() else committed.exception()
+        if error is None:
+            self._answer(_ACCEPTED)
+            return
+        self._line.leave(self._application_id)
+        if isinstance(error, Exception):  # else: stopped at once
+            self._answer(endpoint.refusal(error, _ROUTE))
+
+    def _answer(self, answer: Answer) -> None:
+        """What `send` does with the two messages of an answer, in one write."""
+        if self.disconnected:
+            return
+        protocol = self._protocol
+        date = protocol.server_state.default_headers
+        raw = _raw(answer, self._line.quota(), tuple(date), keep_alive=self.keep_alive)
+        protocol.transport.write(raw.replace(_ANY_ID, str(self._application_id).encode()))
+        self.response_started = self.response_complete = True
+        if not self.keep_alive:
+            protocol.transport.close()
+        protocol.on_response_complete()
+
+
+@lru_cache(maxsize=16)
+def _raw(answer: Answer, quota: Quota, date: Headers, *, keep_alive: bool) -> bytes:
+    """An answer as it goes over the wire; remembered: those of a group differ in their ids only."""
+    headers = [*date, *endpoint.headers(answer, quota)]
+    if not keep_alive:  # the process drains
+        headers.append((b"connection", b"close"))
+    head = b"".join([b"%b: %b\r\n" % header for header in headers])
+    return b"%b%b\r\n%b" % (STATUS_LINE[answer.status], head, answer.body)

@@ -1,0 +1,146 @@
+"""Group commit: what waits while the last commit runs is the next one. No timer.
+
+A commit is one statement for all of a group. Two overlap, each on its own connection, so that
+one's round trip hides the other's encoding. Whoever waits is answered after the commit that holds
+its application, or with 503 within the time-out; then the publisher gets the group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from shortlist.ingest.errors import invalid, unavailable
+from shortlist.ingest.timely import Asked, Timely
+from shortlist.runtime.failpoints import failpoint, guarded
+from shortlist.storage.faults import Fault, fault_of
+from shortlist.storage.postgres import ServerClock
+from shortlist.storage.postgres.queries import applications
+from shortlist.storage.postgres.queries.applications import Accepted, AcceptOutcome
+from shortlist.telemetry import ACCEPT_SECONDS, ACCEPTED, GROUP_SIZE, REFUSED
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Sequence
+
+    from shortlist.domain.line.application import NewApplication
+    from shortlist.http.budget import Budget
+    from shortlist.ingest.database import Database
+    from shortlist.storage.postgres import Connection
+
+_GROUP_BYTES = 4 << 20
+"""Of texts in one commit: they are copied twice on their way to Postgres. 8 000 usual ones."""
+
+
+class GroupCommit:
+    """Makes applications durable."""
+
+    def __init__(
+        self,
+        database: Database,
+        budget: Budget,
+        *,
+        flushers: int,
+        timeout_seconds: float,
+        backlog: int,
+        on_accepted: Callable[[Sequence[NewApplication]], None],
+    ) -> None:
+        """``on_accepted`` gets each group after its commit; it must not block."""
+        self._database = database
+        self._budget = budget
+        self._backlog = backlog
+        self._on_accepted = on_accepted
+        self._groups = Timely(
+            self._commit,
+            timeout_seconds=timeout_seconds if guarded("commit_timeout") else None,
+            overlap=flushers,
+            on_refused=REFUSED.labels("unavailable").inc,
+            weigh=_size,
+            max_weight=_GROUP_BYTES,
+            hold=budget.add,
+        )
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many wait for a commit, or hold so much, that none may join them."""
+        return self._groups.waiting >= self._backlog or self._budget.is_full
+
+    def accept(
+        self, application: NewApplication, since: float | None = None
+    ) -> asyncio.Future[AcceptOutcome]:
+        """Done when the application is committed; 503 when it could not be.
+
+        ``since``: when its request was whole (monotonic seconds); None: now.
+        A 503 means that nothing was committed, unless it was just being committed and Postgres was
+        not heard of again in time: nobody can close that gap. An idempotency key makes it safe to
+        try again even so.
+        """
+        if self.is_full:
+            REFUSED.labels("backlog").inc()
+            raise unavailable("Too many wait for a commit. Nothing was accepted.")
+        committed = self._groups.submit(application, since or time.monotonic())
+        if guarded("durable_accept"):
+            return committed
+        at_once: asyncio.Future[AcceptOutcome] = asyncio.get_running_loop().create_future()
+        at_once.set_result(Accepted(application.id))
+        return at_once
+
+    async def finish(self) -> None:
+        """Wait until whoever waits has been answered."""
+        await self._groups.join()
+
+    async def _commit(
+        self, waiting: list[Asked[NewApplication]], deadline: float | None
+    ) -> list[AcceptOutcome]:
+        group = [w.item for w in waiting]
+        await failpoint("ingest.before_commit")
+        try:
+            outcomes = await self._insert(group, deadline)
+        except Exception as error:
+            if len(group) > 1 or fault_of(error) is not Fault.ITEM:
+                raise  # each of the group is tried alone, before any of them is blamed
+            REFUSED.labels("invalid").inc()
+            raise invalid("Postgres refuses this application. Nothing was accepted.") from error
+        await failpoint("ingest.after_commit")
+        accepted = [a for a, o in zip(group, outcomes, strict=True) if isinstance(o, Accepted)]
+        _measure(waiting, accepted)
+        self._on_accepted(accepted)
+        return outcomes
+
+    def _before(self, deadline: float | None) -> dt.datetime | None:
+        """A deadline (monotonic seconds) by Postgres's clock."""
+        clock = self._database.clock
+        return None if deadline is None or clock is None else clock.at(deadline)
+
+    async def _insert(
+        self, group: list[NewApplication], deadline: float | None
+    ) -> list[AcceptOutcome]:
+        async def insert(connection: Connection) -> list[AcceptOutcome]:
+            try:
+                return await applications.accept(connection, group, before=self._before(deadline))
+            except applications.LateError:
+                if deadline is None or time.monotonic() >= deadline:
+                    raise
+            self._database.learn_clock(await ServerClock.read(connection))  # it was set
+            return await applications.accept(connection, group, before=self._before(deadline))
+
+        try:
+            return await self._database.run(insert, deadline)
+        except applications.LateError as error:
+            raise unavailable() from error
+
+
+def _size(application: NewApplication) -> int:
+    """What the texts take in memory: one emoji makes every character of a text four bytes."""
+    return sys.getsizeof(application.payload) + sys.getsizeof(application.candidate)
+
+
+def _measure(waiting: list[Asked[NewApplication]], accepted: list[NewApplication]) -> None:
+    now = time.monotonic()
+    GROUP_SIZE.observe(len(waiting))
+    for w in waiting:
+        ACCEPT_SECONDS.observe(now - w.since)
+    for pipeline in {a.pipeline for a in accepted}:
+        ACCEPTED.labels(pipeline).inc(sum(a.pipeline == pipeline for a in accepted))

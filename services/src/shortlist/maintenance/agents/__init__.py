@@ -1,0 +1,1 @@
+"""What the leader does: one module for each agent."""

@@ -1,0 +1,1 @@
+"""What every process needs to run: probes, batches, tasks, failpoints."""

@@ -1,0 +1,1 @@
+"""What is asked of Postgres and written there, by aggregate."""

@@ -1,0 +1,130 @@
+"""Leadership that never lets two lead.
+
+A lease is a row with a holder, a term and an end. Whoever leads shares an advisory lock inside
+each of its transactions and then checks that the term is still its own; whoever takes over needs
+that lock alone. So a takeover waits for the transactions of the former leader, and each one that
+begins later finds another term: a leader that was stopped and comes back writes nothing
+(Kleppmann, "How to do distributed locking", 2016: fencing tokens). Renewing needs no lock, so that
+a leader's own transactions never delay it.
+
+A leader that was stopped in the middle of a transaction keeps its lock. Whoever has waited for it
+for a second ends its session: ``idle_in_transaction_session_timeout`` would not, as asyncpg
+prepares a statement without a Sync, and a session that waits for what follows is not idle.
+
+A leader that lets its lease run out and renews it before anybody took over stays in its term:
+nobody else led in between, so whatever it knows and whatever it began is still right.
+
+A term is of one run of one server: after a failover or a restore the row may be as it was, and what
+the leader knows is of a server that had more, or other things. It writes nothing there.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shortlist.runtime.failpoints import guarded
+from shortlist.storage.faults import Answer, has_state
+from shortlist.storage.postgres.statements import SQL
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import AsyncIterator
+    from uuid import UUID
+
+    from shortlist.storage.postgres import Connection
+
+_TAKEOVER_TIMEOUT_MILLISECONDS = 1000
+"""How long a takeover waits for a former leader's transactions, before it ends them."""
+
+_LOCK_NOT_AVAILABLE = "55P03"
+
+_FENCE = "hashtext('shortlist.lease'), hashtext($1)"
+
+
+class NotLeadingError(Answer):
+    """Somebody else leads, or nobody: stop what a leader does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Leadership of ``name`` in one term."""
+
+    name: str
+    holder: UUID
+    term: int
+    seconds: float
+    """How long it runs after each renewal."""
+    server: dt.datetime
+    """When the server on which it was taken was started: which run of which server it is."""
+
+    @property
+    def longest_seconds(self) -> float:
+        """An end that is further ahead was written by a clock that has been set back."""
+        return 2 * self.seconds
+
+
+async def take(connection: Connection, name: str, holder: UUID, seconds: float) -> Lease | None:
+    """Lead in a new term; None while somebody's lease runs, the holder's own former one too.
+
+    None as well when a former leader's transaction was in the way: it has been ended, ask again.
+    """
+    if await connection.fetchval(SQL["running_lease"], name, 2 * seconds):
+        return None
+    try:
+        async with connection.transaction(isolation="read_committed"):
+            await connection.fetchval(
+                "SELECT set_config('lock_timeout', $1, true)", str(_TAKEOVER_TIMEOUT_MILLISECONDS)
+            )
+            await connection.fetchval(f"SELECT pg_advisory_xact_lock({_FENCE})", name)
+            taken = await connection.fetchrow(SQL["take_lease"], name, holder, seconds)
+    except Exception as error:
+        if not has_state(error, _LOCK_NOT_AVAILABLE):
+            raise
+        await connection.fetch(SQL["end_former_leaders"], name, 2 * seconds)
+        return None
+    return None if taken is None else Lease(name, holder, taken["term"], seconds, taken["server"])
+
+
+async def renew(connection: Connection, lease: Lease) -> bool:
+    """Lead on for the lease's time from now; False when another has, or on another server."""
+    renewed = await connection.fetchval(
+        SQL["renew_lease"], lease.name, lease.holder, lease.term, lease.seconds, lease.server
+    )
+    return bool(renewed)
+
+
+@asynccontextmanager
+async def leading(connection: Connection, lease: Lease) -> AsyncIterator[None]:
+    """A transaction that only the leader can run. Raises `NotLeadingError` before its body.
+
+    Keep it short: a takeover waits for its end.
+    """
+    async with connection.transaction(isolation="read_committed"):
+        # Two statements: the second one's snapshot is newer than the lock.
+        await connection.fetchval(f"SELECT pg_advisory_xact_lock_shared({_FENCE})", lease.name)
+        ours = await connection.fetchval(
+            SQL["assert_lease"],
+            lease.name,
+            lease.holder,
+            lease.term,
+            lease.longest_seconds,
+            lease.server,
+        )
+        if not ours and guarded("leader_fence"):
+            raise NotLeadingError(lease.name)
+        yield
+
+
+async def give_up(connection: Connection, lease: Lease) -> None:
+    """End the lease, so that the next leader need not wait for it to run out, on any clock."""
+    await connection.execute(
+        """
+        UPDATE leases SET expires_at = '-infinity'
+        WHERE name = $1 AND holder = $2 AND term = $3
+        """,
+        lease.name,
+        lease.holder,
+        lease.term,
+    )

@@ -1,0 +1,57 @@
+"""Pipelines that ingest accepts for, and how long each one's line may get."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shortlist.domain.line.application import PipelineName
+from shortlist.storage.postgres import ServerClock
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from shortlist.storage.postgres import Connection
+
+
+async def capacities(connection: Connection) -> dict[PipelineName, int]:
+    """Pipeline → the most applications that may be accepted and unfinished."""
+    rows = await connection.fetch("SELECT name, line_capacity FROM pipelines")
+    return {PipelineName(row["name"]): row["line_capacity"] for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What ingest must know before it accepts anything."""
+
+    capacities: dict[PipelineName, int]
+    clock: ServerClock
+    newest: UUID | None
+    """The newest application's id, if there is any."""
+
+
+async def look(connection: Connection) -> Look:
+    """Read the pipelines' capacities, Postgres's clock, and the newest id."""
+    known = await capacities(connection)
+    newest = await connection.fetchval("SELECT id FROM applications ORDER BY id DESC LIMIT 1")
+    return Look(known, await ServerClock.read(connection), newest)
+
+
+async def ensure(connection: Connection, name: PipelineName) -> None:
+    """Make a pipeline known, with the default capacity, if it is not."""
+    await connection.execute(
+        "INSERT INTO pipelines (name) VALUES ($1) ON CONFLICT DO NOTHING", name
+    )
+
+
+async def configure(connection: Connection, name: PipelineName, line_capacity: int) -> None:
+    """Make a pipeline known with this capacity. Writes nothing when it is."""
+    await connection.execute(
+        """
+        INSERT INTO pipelines (name, line_capacity) VALUES ($1, $2)
+        ON CONFLICT (name) DO UPDATE SET line_capacity = excluded.line_capacity
+        WHERE pipelines.line_capacity <> excluded.line_capacity
+        """,
+        name,
+        line_capacity,
+    )

@@ -1,0 +1,136 @@
+"""What maintenance reads and writes to find lost applications, and to give up or revive others.
+
+Its statements are cheap at any size of the tables: they walk the primary key of ``applications``
+in slices and probe those of the other tables, which are only ever inserted into. Connections that
+run them should be opened with `PLANNER_SETTINGS`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shortlist.domain.line.application import (
+    MOST_AHEAD_MILLISECONDS,
+    ApplicationId,
+    PipelineName,
+    lowest_id_at,
+)
+from shortlist.domain.line.suspicion import CONVICTED_AFTER
+from shortlist.domain.line.sweep import NOTHING, Seen
+from shortlist.storage.postgres import text
+from shortlist.storage.postgres.statements import SQL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from shortlist.storage.postgres import Connection
+
+PLANNER_SETTINGS = {
+    # Right after a mass insert the statistics are those of an emptier table: the planner would
+    # read a whole range to return its first slice, or a whole table for each row.
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A stretch of ids that was looked at."""
+
+    scanned: int
+    """How many applications there were, finished or not."""
+    last: UUID | None
+    """The id of the last one."""
+    unfinished: list[ApplicationId]
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A pipeline, and where its sweep may begin."""
+
+    name: PipelineName
+    swept_to: UUID
+
+
+async def unfinished(
+    connection: Connection, *, after: UUID, up_to: UUID, claimed_above: UUID, limit: int
+) -> Slice:
+    """Which of the first ``limit`` applications above ``after`` are unfinished.
+
+    Of those above ``claimed_above``, only the ones that were claimed at least once.
+    """
+    row = await connection.fetchrow(SQL["unfinished"], after, up_to, limit, claimed_above)
+    assert row is not None
+    return Slice(row["scanned"], row["last"], row["unfinished"])
+
+
+async def look(
+    connection: Connection, pipeline: PipelineName, ids: Sequence[ApplicationId]
+) -> list[Seen]:
+    """What is known of those of ``ids`` that are unfinished and of this pipeline."""
+    return [
+        Seen(
+            id=row["id"],
+            attempt=row["attempt"],
+            held=row["held"],
+            scheduled=row["scheduled"],
+            worker_id=row["worker_id"],
+            open=row["open"],
+            let_go=row["let_go"],
+            known=row["known"],
+            abandoned=row["abandoned"],
+            alone=row["alone"],
+            others_end=row["others_end"],
+            traceparent=row["traceparent"],
+        )
+        for row in await connection.fetch(SQL["look"], pipeline, ids, CONVICTED_AFTER)
+    ]
+
+
+async def not_unfinished(
+    connection: Connection, ids: Sequence[ApplicationId]
+) -> set[ApplicationId]:
+    """Which of these are finished, or gone altogether."""
+    return {row["id"] for row in await connection.fetch(SQL["not_unfinished"], ids)}
+
+
+async def newest(connection: Connection) -> UUID:
+    """The id of the newest application; `NOTHING` when there is none. Odd ones do not count."""
+    found: UUID | None = await connection.fetchval(
+        "SELECT id FROM applications WHERE id < $1 ORDER BY id DESC LIMIT 1",
+        await first_odd(connection),
+    )
+    return found or NOTHING
+
+
+async def first_odd(connection: Connection) -> UUID:
+    """Ids from here on are of no time that any clock of ours has shown."""
+    milliseconds = await connection.fetchval(
+        "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+    )
+    return lowest_id_at(milliseconds + MOST_AHEAD_MILLISECONDS)
+
+
+async def pipelines(connection: Connection) -> list[Pipeline]:
+    """Every pipeline that anything was ever accepted for."""
+    rows = await connection.fetch("SELECT name, swept_to FROM pipelines ORDER BY name")
+    return [Pipeline(PipelineName(row["name"]), row["swept_to"]) for row in rows]
+
+
+async def save_mark(connection: Connection, pipeline: PipelineName, mark: UUID) -> None:
+    """Remember where the next leader's sweep may begin."""
+    await connection.execute(
+        "UPDATE pipelines SET swept_to = $2 WHERE name = $1 AND swept_to <> $2", pipeline, mark
+    )
+
+
+async def fail(
+    connection: Connection, seen: Seen, pipeline: PipelineName, *, reason: str, actor: str
+) -> bool:
+    """Write that an application has failed; False when somebody got hold of it meanwhile."""
+    reason = text.clean(reason)
+    return bool(
+        await connection.fetchval(SQL["fail"], seen.id, seen.attempt, pipeline, reason, actor)
+    )

@@ -1,0 +1,124 @@
+"""Workers as Postgres knows them: who lives, and until when its claims hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from shortlist.storage import postgres
+from shortlist.storage.postgres.statements import SQL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from shortlist.domain.line.application import (
+        ApplicationId,
+        ConnectionMode,
+        PipelineName,
+        WorkerId,
+    )
+    from shortlist.storage.postgres import Connection
+
+LEASE_SECONDS = 3.0
+"""How long a perWrite worker's claims outlive its last sign of life. With a look each 0.25 s this
+keeps promise 3 (being scored again within 5 s), and three renewals may fail."""
+
+_SHORT_LIST, _LONG_LIST = 4, 128
+_NO_ID = UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldList:
+    """The applications that a worker held at a moment (`shortlist.worker.lists`)."""
+
+    number: int
+    """How many lists this worker has made, this one included."""
+    ids: Sequence[ApplicationId]
+
+
+async def enrol(
+    connection: Connection, worker_id: WorkerId, pipeline: PipelineName, mode: ConnectionMode
+) -> bool:
+    """Be known; also after a break of the connection. ``perJob`` holds the worker's lock on it.
+
+    False when Postgres has not noticed yet that the former connection is gone: try again soon.
+    """
+    if mode == "perJob" and not await postgres.try_lock(connection, worker_id):
+        return False
+    await connection.execute(
+        """
+        INSERT INTO workers (id, pipeline, lease_expires_at)
+        VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))
+        ON CONFLICT (id) DO UPDATE SET lease_expires_at = excluded.lease_expires_at
+        """,
+        worker_id,
+        pipeline,
+        None if mode == "perJob" else LEASE_SECONDS,
+    )
+    return True
+
+
+async def disown(
+    connection: Connection, worker_id: WorkerId, held: Callable[[], Collection[ApplicationId]]
+) -> int:
+    """Release what stands as a worker's open attempt and is none of ``held``; how many there were.
+
+    What is claimed while this runs is left alone: by then it may not be among the held.
+
+    After a failover or a restore Postgres may have forgotten the end of attempts: while the worker
+    lives, each would be taken for one under way. Reads all attempts: not for every second.
+    """
+    now = await connection.fetchval("SELECT clock_timestamp()")
+    return len(await connection.fetch(SQL["disown"], worker_id, list(held()), now))
+
+
+async def renew(connection: Connection, worker_id: WorkerId, held: HeldList) -> bool:
+    """Extend a perWrite worker's lease, for what it holds.
+
+    False: it was declared dead, and must enrol anew.
+    """
+    renewed = await connection.fetchval(
+        """
+        UPDATE workers SET lease_expires_at = clock_timestamp() + make_interval(secs => $2),
+            lists = $3, holds = $4::uuid[]
+        WHERE id = $1 RETURNING true
+        """,
+        worker_id,
+        LEASE_SECONDS,
+        held.number,
+        _kept_beside_the_row(held.ids),
+    )
+    return bool(renewed)
+
+
+def _kept_beside_the_row(ids: Sequence[ApplicationId]) -> Sequence[UUID]:
+    """Fill a list up to the length from which Postgres keeps it out of its row (2 kB).
+
+    The rows of workers are written each second and read by every look: with lists in them, an old
+    snapshot elsewhere would make the table long within minutes.
+    """
+    if len(ids) <= _SHORT_LIST:
+        return ids
+    return [*ids, *[_NO_ID] * (_LONG_LIST - len(ids))]
+
+
+async def leave(connection: Connection, worker_id: WorkerId) -> None:
+    """Gone for good: holds nothing any more."""
+    await connection.execute("DELETE FROM workers WHERE id = $1", worker_id)
+
+
+async def registered(connection: Connection, pipeline: PipelineName) -> set[WorkerId]:
+    """Workers that enrolled and neither left nor were forgotten."""
+    rows = await connection.fetch("SELECT id FROM workers WHERE pipeline = $1", pipeline)
+    return {row["id"] for row in rows}
+
+
+async def dead(connection: Connection) -> dict[WorkerId, PipelineName]:
+    """Workers that are registered and show no sign of life."""
+    return {row["id"]: row["pipeline"] for row in await connection.fetch(SQL["dead_workers"])}
+
+
+async def forget(connection: Connection, worker_ids: Collection[WorkerId]) -> None:
+    """Forget those of them that are still dead."""
+    await connection.execute(SQL["forget_workers"], list(worker_ids))

@@ -1,0 +1,78 @@
+"""What all workers of a pipeline share while whatever it asks of its model is refused.
+
+One key says why, and one who asks again: whoever sets it may, until it runs out. So a refused
+pipeline makes one request for each `RefusedError.ask_again_seconds`, however many workers it has.
+Both have a time to live: nothing is left behind by workers that are gone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shortlist.domain.line.scoring import LONGEST_PAUSE_SECONDS
+from shortlist.storage.redis import keys
+
+if TYPE_CHECKING:
+    from shortlist.domain.line.application import PipelineName, WorkerId
+    from shortlist.storage.redis import Redis
+
+REMEMBERED_SECONDS = 600.0
+"""A pipeline in which nothing asked again for so long begins anew: all workers try."""
+
+_REASON_CHARACTERS = 500
+
+_MAY_ASK = """
+if redis.call('PTTL', KEYS[1]) > tonumber(ARGV[3]) then redis.call('DEL', KEYS[1]) end
+return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])
+"""
+# A time to live that is longer than any that is ever set: the clock of Redis was set back.
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why everything is refused, and how often that is looked into."""
+
+    why: str
+    ask_again_seconds: float
+
+
+async def refuse(redis: Redis, pipeline: PipelineName, refusal: Refusal) -> None:
+    """Have all workers of a pipeline wait."""
+    text = f"{refusal.ask_again_seconds:g} {refusal.why[:_REASON_CHARACTERS]}"
+    milliseconds = _milliseconds(refusal.ask_again_seconds)
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.set(keys.refusal(pipeline), text, px=_milliseconds(REMEMBERED_SECONDS))
+        pipe.set(keys.probe(pipeline), "refused", nx=True, px=milliseconds)
+        await pipe.execute()
+
+
+async def may_ask(
+    redis: Redis, pipeline: PipelineName, worker_id: WorkerId, ask_again_seconds: float
+) -> bool:
+    """Whether this worker is the one to ask again."""
+    bounds = str(_milliseconds(ask_again_seconds)), str(_milliseconds(LONGEST_PAUSE_SECONDS))
+    return bool(await redis.eval(_MAY_ASK, 1, keys.probe(pipeline), str(worker_id), *bounds))
+
+
+async def did_not_ask(redis: Redis, pipeline: PipelineName) -> None:
+    """The worker that was to ask had nothing to ask about: another one may."""
+    await redis.delete(keys.probe(pipeline))
+
+
+async def lift(redis: Redis, pipeline: PipelineName) -> None:
+    """Nothing is refused any more."""
+    await redis.delete(keys.refusal(pipeline), keys.probe(pipeline))
+
+
+async def current(redis: Redis, pipeline: PipelineName) -> Refusal | None:
+    """What is refused now; None when nothing is."""
+    text = await redis.get(keys.refusal(pipeline))
+    if text is None:
+        return None
+    seconds, _, why = str(text).partition(" ")
+    return Refusal(why, float(seconds))
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, int(seconds * 1000))

@@ -1,0 +1,80 @@
+"""How one notices that Redis lost a pipeline's memory, or is another server than it was.
+
+A key of each pipeline, beside its line, so that in a cluster the loss of one node is noticed. It is
+gone when Redis lost its memory. It names the run of the server on which everything was in the line:
+a replica that became the primary, a server that was restored, or one that was started again has
+the key and another run, and may lack what came last.
+
+While everything unfinished is being published again the key says so. It is made good only if it
+is still there at the end, on the same run: a Redis that forgot once more meanwhile is noticed as
+well, and so is a leader that died halfway.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, cast
+
+from shortlist.storage.redis import keys
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+    from uuid import UUID
+
+    from shortlist.domain.line.application import PipelineName
+    from shortlist.storage.redis import Redis
+
+Memory = Literal["whole", "gone", "of another server"]
+
+_RESTORING = "restoring"
+
+_RUN = """
+local info = redis.pcall('INFO', 'server')
+local run = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or '-'
+"""
+# One who may not ask is told nothing: then the key alone counts.
+
+_READ = (
+    _RUN
+    + """
+return {redis.call('GET', KEYS[1]) or '', run}
+"""
+)
+
+_BEGIN = (
+    _RUN
+    + """
+redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. run)
+"""
+)
+
+_FINISH = (
+    _RUN
+    + """
+if redis.call('GET', KEYS[1]) == ARGV[1] .. ' ' .. run then
+    redis.call('SET', KEYS[1], ARGV[2] .. ' ' .. run)
+    return 1
+end
+return 0
+"""
+)
+
+
+async def memory(redis: Redis, pipeline: PipelineName) -> Memory:
+    """Whether everything of a pipeline that was put into Redis is still there, by Redis's word."""
+    reply = redis.eval(_READ, 1, keys.epoch(pipeline))
+    value, run = await cast("Awaitable[list[str]]", reply)
+    if not value or value.startswith(_RESTORING):
+        return "gone"
+    return "whole" if value.endswith(run) else "of another server"
+
+
+async def begin_restoring(redis: Redis, pipeline: PipelineName, epoch: UUID) -> None:
+    """Say that everything is being published again."""
+    reply = redis.eval(_BEGIN, 1, keys.epoch(pipeline), f"{_RESTORING} {epoch}")
+    await cast("Awaitable[None]", reply)
+
+
+async def finish_restoring(redis: Redis, pipeline: PipelineName, epoch: UUID) -> bool:
+    """Say that everything is there; False when Redis forgot meanwhile, or another began anew."""
+    reply = redis.eval(_FINISH, 1, keys.epoch(pipeline), f"{_RESTORING} {epoch}", str(epoch))
+    return bool(await cast("Awaitable[int]", reply))

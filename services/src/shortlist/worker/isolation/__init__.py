@@ -1,0 +1,1 @@
+"""A process of its own for each application that may end its worker."""

@@ -1,0 +1,219 @@
+"""Keeps everybody informed that this worker lives, and obeys what it is told in return.
+
+To Postgres: a connection of the worker's own, with its lock (perJob) or its lease (perWrite).
+To Redis: a heartbeat each second, answered by the grant and by orders to drain. A smaller grant
+is obeyed in the order: fewer slots, let the excess finish, close the surplus, then acknowledge
+the epoch; so whoever grants never counts a connection as free that is still open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from shortlist import telemetry
+from shortlist.domain.sizing.connections import claims_for, slots_for
+from shortlist.runtime.failpoints import guarded
+from shortlist.storage import postgres
+from shortlist.storage.postgres.queries import pipelines, workers
+from shortlist.storage.redis import heartbeats
+from shortlist.storage.trouble import Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from shortlist.storage.postgres import Connection
+    from shortlist.storage.postgres.pool import ConnectionPool
+    from shortlist.storage.redis import Redis
+    from shortlist.worker.gate import Gate
+    from shortlist.worker.lists import HeldLists
+    from shortlist.worker.slots import Limits
+    from shortlist.worker.state import WorkerState
+
+log = structlog.get_logger(__name__)
+
+BEAT_SECONDS = 1.0
+OWN_CONNECTIONS = 1
+"""The one that tells Postgres that this worker lives; the pool has the others."""
+
+_REENROL_SECONDS = 0.1
+
+_SILENT_SECONDS = 3 * BEAT_SECONDS
+"""A worker that Redis has not heard for so long is not ready."""
+
+
+class Control:
+    """One worker's ties to Postgres and to whoever sizes it."""
+
+    def __init__(
+        self,
+        state: WorkerState,
+        limits: Limits,
+        pool: ConnectionPool,
+        redis: Redis,
+        gate: Gate,
+        open_connection: Callable[[], Awaitable[Connection]],
+        lists: HeldLists,
+    ) -> None:
+        """``open_connection`` opens the connection of the worker itself.
+
+        ``lists``: of the applications that it is at.
+        """
+        self._lists = lists
+        self._server = ""
+        """Which run of Postgres knew this worker last."""
+        self._state = state
+        self._limits = limits
+        self._slots = limits.in_flight
+        self._pool = pool
+        self._redis = redis
+        self._gate = gate
+        self._open_connection = open_connection
+        self._connection: Connection | None = None
+        self._is_known = False
+        self.last_turn = time.monotonic()
+        """When both loops last went round; liveness watches it."""
+        self._reported_at = -math.inf
+
+    @property
+    def open_connections(self) -> int:
+        """Every Postgres connection of this worker."""
+        return self._pool.open + (self._connection is not None)
+
+    @property
+    def enrolled(self) -> bool:
+        """Whether Postgres knows that this worker lives."""
+        alive = self._connection is not None and not self._connection.is_closed()
+        return self._is_known and alive
+
+    @property
+    def reports(self) -> bool:
+        """Whether Redis takes this worker's heartbeats."""
+        return time.monotonic() - self._reported_at < _SILENT_SECONDS
+
+    async def enrol(self) -> None:
+        """Be known to Postgres; raises what it says when it does not do it."""
+        self._is_known = False
+        stale, self._connection = self._connection, None
+        if stale is not None:
+            await postgres.close_quickly(stale)
+        self._connection = await self._open_connection()
+        while not await workers.enrol(  # noqa: ASYNC110 (there is no event to wait for)
+            self._connection, self._state.worker_id, self._state.pipeline, self._state.mode
+        ):
+            await asyncio.sleep(_REENROL_SECONDS)  # Postgres alone knows, and does not tell
+        # Each time: what a former server knew of, one that was restored may have to be told.
+        await pipelines.ensure(self._connection, self._state.pipeline)
+        await self._disown_if_another_server(self._connection)
+        self._is_known = True
+
+    async def _disown_if_another_server(self, connection: Connection) -> None:
+        """What a former server had heard of the end of, this one may believe to be under way."""
+        before, self._server = self._server, await postgres.server_run(connection)
+        if before not in ("", self._server) and self._state.mode == "perWrite":
+            count = await workers.disown(connection, self._state.worker_id, self._lists.in_work)
+            log.warning("another_postgres", released=count)
+
+    async def stay_enrolled(self) -> None:
+        """Each second: renew, or be known anew after a break. Runs until cancelled.
+
+        Sooner after a failure: the lease runs meanwhile, and with it all that is held.
+        """
+        trouble = Trouble("staying enrolled", "postgres")
+        while True:
+            try:
+                async with asyncio.timeout(workers.LEASE_SECONDS - BEAT_SECONDS):
+                    await self._renew()
+            except Exception as error:  # noqa: BLE001 (the next turn tries again, on another one)
+                fault = trouble.met(error)
+                if self._connection is not None:
+                    self._connection.terminate()
+                await trouble.wait(fault)
+            else:
+                trouble.over()
+                await asyncio.sleep(BEAT_SECONDS)
+
+    async def _renew(self) -> None:
+        connection = self._connection
+        if connection is None or connection.is_closed():
+            await self.enrol()
+        elif self._state.mode == "perJob":
+            await postgres.refuse_read_only(connection)
+        elif not await workers.renew(connection, self._state.worker_id, self._lists.make()):
+            await self.enrol()
+
+    async def keep_beating(self) -> None:
+        """Each second: report, read the orders, obey. Runs until cancelled."""
+        trouble = Trouble("beating", "redis")
+        while True:
+            self.last_turn = time.monotonic()
+            try:
+                await self.beat()
+                trouble.over()
+            except Exception as error:  # noqa: BLE001 (the next beat tries again)
+                trouble.met(error)
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def beat(self) -> None:
+        """One heartbeat and its answer."""
+        state = self._state
+        heartbeat = state.heartbeat(
+            now=time.time(),
+            in_flight=self._slots.taken,
+            open_connections=self.open_connections,
+        )
+        orders = await heartbeats.beat(self._redis, state.pipeline, heartbeat)
+        self._reported_at = time.monotonic()
+        await self._gate.look()
+        if orders.drain != state.ordered_to_drain:
+            log.info("drain_ordered" if orders.drain else "drain_cancelled")
+            state.ordered_to_drain = orders.drain
+            self._slots.resize(self._slots.limit)  # wakes the puller, which looks again
+        if orders.grant is not None:
+            await self.obey_grant(orders.grant, orders.epoch)
+        self._observe()
+
+    async def obey_grant(self, grant: int, epoch: int) -> None:
+        """Keep to a grant: slots first, then connections; acknowledge once it is true."""
+        state = self._state
+        if grant != state.grant:
+            log.info("granted", connections=grant, before=state.grant, epoch=epoch)
+        state.grant = grant
+        limit = slots_for(
+            grant, overhead=state.overhead, concurrency=state.concurrency, mode=state.mode
+        )
+        if not guarded("grant_limit"):
+            limit = state.concurrency
+        self._limits.resize(
+            in_flight=claims_for(limit, overhead=state.overhead, mode=state.mode), scoring=limit
+        )
+        await self._pool.resize(max(0, grant - OWN_CONNECTIONS))
+        if self.open_connections <= grant:
+            state.epoch = epoch
+
+    async def leave(self) -> None:
+        """Say goodbye to both; failures do not matter, the silence says the same later."""
+        try:
+            async with asyncio.timeout(2):
+                await heartbeats.leave(self._redis, self._state.pipeline, self._state.worker_id)
+        except Exception as error:  # noqa: BLE001 (the silence says the same later)
+            Trouble("leaving", "redis").met(error)
+        if self._connection is None:
+            return
+        try:
+            async with asyncio.timeout(2):
+                await workers.leave(self._connection, self._state.worker_id)
+        except Exception as error:  # noqa: BLE001 (the silence says the same later)
+            Trouble("leaving", "postgres").met(error)
+        await postgres.close_quickly(self._connection)
+
+    def _observe(self) -> None:
+        state = self._state
+        telemetry.IN_FLIGHT.labels(state.pipeline).set(self._slots.taken)
+        telemetry.WORKER_SLOTS.labels(state.pipeline).set(self._slots.limit)
+        telemetry.CONNECTIONS_OPEN.labels("worker").set(self.open_connections)
+        telemetry.CONNECTIONS_GRANTED.labels("worker").set(state.grant)

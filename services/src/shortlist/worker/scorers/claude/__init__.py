@@ -1,0 +1,1 @@
+"""Scoring by Claude: the scorer, and what the model's errors mean."""

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from shortlist.runtime import tasks
+
+
+async def _swallows_one_cancellation() -> None:
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(1000)
+    await asyncio.sleep(1000)
+
+
+async def test_a_task_that_swallows_a_cancellation_is_ended_all_the_same() -> None:
+    stubborn = asyncio.create_task(_swallows_one_cancellation())
+    await asyncio.sleep(0)
+    await asyncio.wait_for(tasks.end([stubborn]), 20)
+    assert stubborn.cancelled()
+
+
+async def test_what_a_task_raises_is_not_raised() -> None:
+    async def fail() -> None:
+        raise ValueError
+
+    broken = asyncio.create_task(fail())
+    await asyncio.sleep(0)
+    await tasks.end([broken])
+    assert isinstance(broken.exception(), ValueError)
+
+
+async def test_all_others_end_and_the_one_that_asks_goes_on() -> None:
+    other = asyncio.create_task(asyncio.sleep(1000))
+    await tasks.end_all_others()
+    assert other.cancelled()
