@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from shortlist import start
+from shortlist.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -53,13 +54,23 @@ LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or erro
 Pipeline = Annotated[str | None, typer.Option(help="The pipeline to serve.")]
 
 
+def _print_version(is_asked: bool) -> None:  # noqa: FBT001 (typer's callback)
+    if is_asked:
+        typer.echo(f"shortlist {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def before(
     context: typer.Context,
+    *,
     data: Annotated[
         Path | None,
         typer.Option(help="The data directory of a shortlist up, to use the servers of that one."),
     ] = None,
+    version: Annotated[  # noqa: ARG001 (its callback ends the command)
+        bool, typer.Option("--version", help="Print it.", callback=_print_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Accepts applications in milliseconds, scores them behind a line, ranks them."""
     if data is None:

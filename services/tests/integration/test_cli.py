@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from shortlist.storage import postgres
 from shortlist.storage.postgres.roles import Login
+from shortlist.version import __version__
 from support.urls import as_user
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     assert not {"fastapi", "pydantic", "asyncpg", "sqlalchemy", "redis"} & set(modules)
+
+
+def test_the_version_is_printed() -> None:
+    done = shortlist("--version")
+    assert (done.returncode, done.stdout) == (0, f"shortlist {__version__}\n")
 
 
 def test_a_bad_setting_is_one_sentence_and_exit_code_2() -> None:

@@ -119,7 +119,11 @@ def _name(child: psutil.Process) -> str:
 
 @contextmanager
 def running(
-    directory: Path, *arguments: str, prefix: tuple[str, ...] = (), **environment: str
+    directory: Path,
+    *arguments: str,
+    prefix: tuple[str, ...] = (),
+    python: str = sys.executable,
+    **environment: str,
 ) -> Iterator[Up]:
     """Run ``shortlist up`` on a free port; nothing of it is left at the end."""
     variables = {
@@ -130,7 +134,7 @@ def running(
     port = () if "--port" in arguments else ("--port", "0")
     with (directory / "output").open("wb") as output:
         process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "shortlist", "up", *port, *arguments],
+            [*prefix, python, "-m", "shortlist", "up", *port, *arguments],
             cwd=directory,
             env=variables | {"PYTHONUNBUFFERED": "1"} | environment,
             stdin=subprocess.DEVNULL,

@@ -6,12 +6,15 @@ import ast
 import re
 import sys
 import tomllib
+from importlib import metadata
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
+from shortlist.version import __version__
 from support.tables import ROOT
 
 if TYPE_CHECKING:
@@ -95,3 +98,13 @@ def test_the_lock_file_has_a_hash_for_everything_that_is_downloaded() -> None:
     for package in lock["package"]:
         for artifact in [*package.get("wheels", []), package.get("sdist", {"hash": "sha256:"})]:
             assert artifact["hash"].startswith("sha256:"), package["name"]
+
+
+def test_the_chart_has_the_version_of_what_it_installs() -> None:
+    chart = yaml.safe_load((ROOT / "charts" / "shortlist" / "Chart.yaml").read_text("utf-8"))
+    assert chart["version"] == chart["appVersion"] == __version__
+
+
+@pytest.mark.parametrize("distribution", ["shortlist", "shortlist-operator"])
+def test_both_distributions_are_released_together(distribution: str) -> None:
+    assert metadata.version(distribution) == __version__
