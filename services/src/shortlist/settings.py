@@ -127,7 +127,7 @@ class CommonSettings(BaseModel):
         description="OTLP/HTTP collector; traces are recorded only when it is set.",
     )
     trace_sample_ratio: float = Field(
-        1.0, ge=0, le=1, description="Share of traces recorded when nobody upstream decided."
+        1.0, ge=0, le=1, description="Share of traces recorded when no caller has decided."
     )
     trust_traceparent: bool = Field(
         False,
@@ -250,7 +250,7 @@ class WorkerSettings(CommonSettings):
     initial_grant: int | None = Field(
         None,
         ge=2,
-        description="Connections before anybody grants some; unset: what the concurrency wants.",
+        description="Connections before the first grant; unset: what the concurrency wants.",
     )
     max_attempts: int = Field(5, ge=1, description="Errors after which an application has failed.")
     score_timeout_seconds: float = Field(

@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def open_standard_files() -> None:
-    """Have /dev/null where standard input, output or error was closed by whoever started us.
+    """Open /dev/null where the parent process closed standard input, output or error.
 
     The next file or connection would get its number, and children would inherit that as theirs.
     """

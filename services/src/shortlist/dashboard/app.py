@@ -100,7 +100,7 @@ def _fresh(status: int) -> dict[str, str]:
 
 
 class SecurityHeaders:
-    """Puts the same headers on every answer, whoever makes it."""
+    """Puts the same headers on every answer of every route."""
 
     def __init__(self, app: ASGIApp) -> None:
         """``app`` is what answers."""

@@ -110,11 +110,11 @@ class Reader:
         return str(raw)
 
     def ignore(self, *names: str) -> None:
-        """Fields that may be there and are somebody else's."""
+        """Accept fields that another reader of the document checks."""
         self._known.update(names)
 
     def finish(self) -> None:
-        """Complain about fields that nobody asked for."""
+        """Complain about fields that no reader has asked for."""
         for name in self.value:
             if name not in self._known:
                 close = difflib.get_close_matches(str(name), self._known, n=1)

@@ -115,7 +115,7 @@ class Database:
         connection = await postgres.connect(
             self._url,
             application_name=self._name,
-            # The server gives up too, so that nothing is committed for whom nobody waits.
+            # The server gives up too, so that nothing is committed for a client that has gone.
             settings={
                 "statement_timeout": str(int(statement_timeout * 1000)),
                 "client_connection_check_interval": _GONE_MILLISECONDS,

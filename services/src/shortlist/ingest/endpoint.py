@@ -38,7 +38,7 @@ _log = structlog.get_logger(__name__)
 
 
 class ClientGoneError(Exception):
-    """The client hung up before its request was whole: nobody is there to answer."""
+    """The client hung up before its request was whole: no answer can reach it."""
 
 
 class Answer(NamedTuple):

@@ -2,8 +2,8 @@
 
 A request's task, its scope and the messages to and fro are a third of what an accept costs. So the
 protocol keeps a plain request from the app until its body is whole, and then offers it here.
-Nothing is refused here: whatever is unusual about a request goes the ordinary way, as if nobody had
-asked, and so each rule and each refusal has one place.
+Nothing is refused here: a request with anything unusual goes the ordinary way, as if it had not
+been offered, and so each rule and each refusal has one place.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class FastPost:
 class HotCycle(RequestResponseCycle):
     """A request that waits for its commit: what uvicorn asks of such a one, and its answer."""
 
-    message_event = asyncio.Event()  # nobody waits for more of a whole request
+    message_event = asyncio.Event()  # a whole request has no more to wait for
 
     def __init__(
         self, protocol: HttpToolsProtocol, line: LineCapacity, application_id: ApplicationId

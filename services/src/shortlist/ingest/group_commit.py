@@ -1,7 +1,7 @@
 """Group commit: what waits while the last commit runs is the next one. No timer.
 
 A commit is one statement for all of a group. Two overlap, each on its own connection, so that
-one's round trip hides the other's encoding. Whoever waits is answered after the commit that holds
+one's round trip hides the other's encoding. A client is answered after the commit that holds
 its application, or with 503 within the time-out; then the publisher gets the group.
 """
 
@@ -73,9 +73,8 @@ class GroupCommit:
         """Done when the application is committed; 503 when it could not be.
 
         ``since``: when its request was whole (monotonic seconds); None: now.
-        A 503 means that nothing was committed, unless it was just being committed and Postgres was
-        not heard of again in time: nobody can close that gap. An idempotency key makes it safe to
-        try again even so.
+        A 503 means that nothing was committed, unless Postgres fell silent during the commit: no
+        server can tell the client which. An idempotency key makes it safe to try again even so.
         """
         if self.is_full:
             REFUSED.labels("backlog").inc()
@@ -88,7 +87,7 @@ class GroupCommit:
         return at_once
 
     async def finish(self) -> None:
-        """Wait until whoever waits has been answered."""
+        """Wait until every waiting client has been answered."""
         await self._groups.join()
 
     async def _commit(

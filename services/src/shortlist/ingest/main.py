@@ -170,7 +170,7 @@ class Ingest:
             yield
 
     async def _drain(self, server: probes.HttpServer) -> None:
-        """No new connections; whoever was let in is answered, what was answered is published."""
+        """Accept no new connections; answer every open request, publish what was accepted."""
         _log.info("draining")
         self._watching.end()
         await server.stop()

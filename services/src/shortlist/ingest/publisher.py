@@ -1,7 +1,8 @@
 """Puts what was committed on the line, one round trip for each group of a pipeline.
 
-Nobody waits for it. When Redis does not take a group it is dropped, and with it what waits behind
-it: the rows are there, and the sweep finds them. So Redis, dead or hung, costs an accept nothing.
+No client waits for it. When Redis does not take a group it is dropped, and with it what waits
+behind it: the rows are there, and the sweep finds them. So Redis, dead or hung, costs an accept
+nothing.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Stopping:
             asyncio.get_running_loop().add_signal_handler(number, self.ask)
 
     def ask(self) -> None:
-        """To stop; and again, to stop at once."""
+        """Drain on the first signal, exit at once on the second."""
         if self.drain.is_set() or not guarded("graceful_drain"):
             self.at_once.set()
         self.drain.set()

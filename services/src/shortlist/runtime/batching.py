@@ -100,7 +100,7 @@ class Batcher(Generic[Item, Result]):
         try:
             await self._run_batches()
         finally:
-            self._running -= 1  # before anybody else runs: who submits next must start a new one
+            self._running -= 1  # before another task runs: the next submitter must start a new one
 
     async def _run_batches(self) -> None:
         while self._waiting:

@@ -82,7 +82,7 @@ _passages: Counter[str] = Counter()
 
 
 async def failpoint(name: Failpoint) -> None:
-    """Do what a test asked for at this place; almost free when nobody asked."""
+    """Do what a test asked for at this place; almost free when none did."""
     if not _actions():
         return
     verb, at = _actions().get(name, ("", 0))

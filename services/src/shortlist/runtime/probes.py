@@ -390,7 +390,7 @@ def _bound_buffers(listener: socket.socket) -> None:
 
 
 def _tell(listener: socket.socket, name: str) -> None:
-    """Where it listens; and aloud, that whoever reaches it is not asked who they are."""
+    """Log where it listens, and warn when clients elsewhere can reach it: none has to log in."""
     host, port = listener.getsockname()[:2]
     _log.info("listening", host=host, port=port, listener=name)
     if not is_loopback(host):

@@ -17,7 +17,7 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
     Once is not always enough: until Python 3.12 `asyncio.wait_for` may swallow a cancellation that
     arrives together with its result (CPython issue 86296). A loop that catches time-outs then goes
-    on for ever, and whoever waits for its end with it; seen on a machine that was very busy.
+    on for ever, and the task that waits for its end with it; seen on a very busy machine.
     """
     pending = {task for task in tasks if not task.done()}
     while pending:

@@ -105,7 +105,7 @@ _REDIS_TYPES: tuple[tuple[type[Exception], Fault], ...] = (
     (redis.exceptions.TryAgainError, Fault.SERVER),
     (redis.exceptions.ExecAbortError, Fault.SERVER),
     (redis.exceptions.RedisClusterException, Fault.SERVER),
-    (redis.exceptions.InvalidResponse, Fault.SERVER),  # whoever answers there is no Redis
+    (redis.exceptions.InvalidResponse, Fault.SERVER),  # what answers there is no Redis
 )
 
 _IN_A_PIPELINE = " of pipeline caused error: "
@@ -115,7 +115,7 @@ _IN_A_SCRIPT = re.compile(r": -([A-Z]+) ")
 
 
 class Answer(Exception):  # noqa: N818 (not an error)
-    """How it is, raised by an operation that was done: nobody's trouble, never tried again."""
+    """An outcome of an operation that was done: not a fault of any server, never tried again."""
 
 
 def fault_of(error: BaseException) -> Fault:

@@ -1,4 +1,4 @@
-"""What whoever sizes workers looks at each second. Reads only; decides nothing."""
+"""What `up` and the operator read each second to size workers. Reads only; decides nothing."""
 
 from __future__ import annotations
 

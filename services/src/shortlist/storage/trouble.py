@@ -1,4 +1,4 @@
-"""What a step does when a server does not do it: one pattern, whoever asks.
+"""What a step does when a server fails it: one pattern for every process.
 
 While it is the server's trouble, the step is tried again with full jitter. When it is everyone's,
 it is tried again more slowly and said as an error. An item's trouble and a bug are raised: the

@@ -37,7 +37,7 @@ Every process is whole again within 5 s of the new primary's start, because:
 
     1.0 s  a look that began just before, at a server that does not answer, is given up
     1.0 s  until the next look, which meets the new primary
-    0.1 s  for that look, and for leaving what is open: whoever waits for a reply is told at once
+    0.1 s  for that look, and for leaving what is open: callers that wait for a reply fail at once
     2.0 s  at most until the next try: maintenance's sweep (``sweep_interval_seconds``; a turn that
            fails is followed by the next within the same time). All others try sooner: a
            heartbeat, ingest's look at its lines, a scaler's and the operator's look each second,
@@ -116,7 +116,7 @@ class Watch:
         try:
             async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
                 sight = await self._look()
-        except Exception as error:  # noqa: BLE001 (whoever uses the server meets it too, and says so)
+        except Exception as error:  # noqa: BLE001 (callers of the server meet and report it too)
             if fault_of(error) is Fault.BUG:
                 _log.exception("watch_failed")
             self.seen = self.seen or _UNKNOWN

@@ -1,4 +1,4 @@
-"""What to do after an attempt that gave no score. Returns a decision; somebody else acts on it.
+"""What to do after an attempt that gave no score. Returns a decision; the worker acts on it.
 
 The wait is exponential with full jitter ("Exponential Backoff And Jitter", AWS Architecture
 Blog, 2015): uniform between nothing and the ceiling, so that a crowd of failures spreads out.

@@ -1,13 +1,13 @@
 """What is lost, and what is only on its way: the decisions of maintenance's sweep.
 
-An application is lost when it is unfinished and nothing will ever bring it to a worker. Nobody
-writes that down; it is what remains when everything else has been ruled out:
+An application is lost when it is unfinished and nothing will ever bring it to a worker. No process
+records a loss; it is what remains when everything else has been ruled out:
 
 - held: a live worker may still write for it (an attempt that a live worker left open and does not
   list among what it holds is none);
 - scheduled: a retry brings it back by itself;
-- waiting: an entry of it is on one of the two streams, and nobody was given it yet;
-- newer than the front: nobody has claimed it, and the line has not come to its kind yet;
+- waiting: an entry of it is on one of the two streams, not yet delivered to a worker;
+- newer than the front: no worker has claimed it, and the line has not come to its kind yet;
 - too fresh to tell: it was given to a live worker that has not claimed it yet, or given back by
   one that has not put it in the line yet. Those are suspects; who stays one is lost.
 
@@ -66,7 +66,7 @@ class Seen:
 
     id: ApplicationId
     attempt: int
-    """The latest; 0 when nobody has claimed it yet."""
+    """The latest; 0 while no worker has claimed it."""
     held: bool
     scheduled: bool
     worker_id: WorkerId | None = None
@@ -108,7 +108,7 @@ class Front:
     """How far the line has come."""
 
     id: UUID = NOTHING
-    """The newest newcomer that anybody can have been given; never goes back."""
+    """The newest newcomer that can have been delivered to a worker; never goes back."""
     empty: bool = False
     """Nothing waits: who should be in the line and is not claimed is missing from it."""
 
@@ -121,17 +121,17 @@ class Front:
         return Front(self.id, empty=False)  # what was put back says nothing about newcomers
 
     def has_passed(self, application_id: ApplicationId) -> bool:
-        """Whether a newcomer should have been given to somebody by now."""
+        """Whether a newcomer should have been delivered to a worker by now."""
         return application_id < self.passed
 
     @property
     def passed(self) -> UUID:
-        """Newcomers below it should have been given to somebody by now."""
+        """Newcomers below it should have been delivered to a worker by now."""
         return EVERYTHING if self.empty else shifted(self.id, -SLACK_SECONDS)
 
     @property
     def reached(self) -> UUID:
-        """Nothing above it was given to anybody."""
+        """Nothing above it has been delivered to a worker."""
         return shifted(self.id, SLACK_SECONDS)
 
 
@@ -262,7 +262,7 @@ class Memory:
         now: float,
         urgency: Urgency = NOT_URGENT,
     ) -> Verdicts:
-        """Judge what was seen; whoever was looked at and not seen is finished."""
+        """Judge what was seen; an application that was looked at and not seen is finished."""
         verdicts = Verdicts()
         before = {i: self._watched.pop(i) for i in looked_at if i in self._watched}
         for one in seen:

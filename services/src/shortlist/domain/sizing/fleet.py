@@ -1,4 +1,4 @@
-"""The workers of a pipeline, as whoever sizes them sees them.
+"""The workers of a pipeline, as their controller (`up` or the operator) sees them.
 
 What `scaling`, `drain` and `grants` are told about a worker is made once, by the caller, from the
 heartbeats (`storage.heartbeats`), from what Postgres counts, and from the pods or processes.

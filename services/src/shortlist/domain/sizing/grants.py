@@ -11,8 +11,8 @@ The two invariants of ``docs/autoscaling.md``:
   one is given out of what is free, and "shrink before grow" needs no further bookkeeping.
 
 Everything needed is in the workers' reports and in the grants as they stand in Redis, read
-together in one transaction: whoever grants may be killed between any two steps, and Redis may
-lose all of it. One process grants at a time (leases see to it).
+together in one transaction: the process that grants may be killed between any two steps, and Redis
+may lose all of it. One process grants at a time (leases see to it).
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Allocation:
     publish: Mapping[str, Grant]
     """Worker → its new grant; workers whose grant stays as it is are not in it."""
     free: int
-    """Connections that nobody holds: what new workers may start with. Negative: the budget was
+    """Connections that no worker holds: what new ones may start with. Negative: the budget was
     lowered, and workers are still on their way below it."""
 
 
@@ -126,7 +126,7 @@ def allocate(
     elsewhere: int = 0,
     expected: int = 0,
 ) -> Allocation:
-    """Decide the grants: an even share for everybody, as far as connections are free.
+    """Decide the grants: an even share for each worker, as far as connections are free.
 
     Args:
         budget: B; None while Postgres cannot be read, and everything stays as it is.
@@ -160,7 +160,7 @@ def allocate(
 def fair_shares(budget: int, bounds: Mapping[Name, tuple[int, int]]) -> dict[Name, int]:
     """Split a budget evenly (max-min fair) between parties with a (least, most) each.
 
-    Nobody gets more than its most, nor less than its least, even if that is more than the budget:
+    No party gets more than its most, nor less than its least, even if that is more than the budget:
     then there are too many of them, which no split can help.
     """
     left = budget - sum(least for least, _ in bounds.values())

@@ -1,9 +1,9 @@
 """How many workers a pipeline needs: what was observed in, a decision with its reasons out.
 
 Read `decide` first; ``docs/autoscaling.md`` has it in words and formulas, with the measurements
-behind each constant. It is called every ``intervalSeconds`` by whoever sizes workers (`shortlist
-up`, the Kubernetes operator), which carries `Memory` from call to call. A caller that was killed
-starts with an empty one: replicas are then held until enough has been seen again.
+behind each constant. `shortlist up` and the Kubernetes operator call it every ``intervalSeconds``
+and carry `Memory` from call to call. A caller that was killed starts with an empty one:
+replicas are then held until enough has been seen again.
 
 It must never: scale in while the line cannot be read, while paused or while ``pauseScaleIn``; take
 what looks like a lull for one while Postgres cannot be read, when ingest refuses; let workers
@@ -80,7 +80,7 @@ class LineReading(NamedTuple):
     submissions: int
     """Applications accepted, ever; smaller than before means that Redis lost its memory."""
     waiting: int
-    """Q: in the line, taken by nobody."""
+    """Q: in the line, not yet taken by a worker."""
     oldest_age_seconds: float = 0.0
 
 
@@ -466,7 +466,7 @@ def _replicas(limit: _Limit) -> int:
 def _workers_connected(observation: Observation, pipeline: ScoringPipeline, memory: Memory) -> int:
     """⌊B/(c+k)⌋. One worker may do with less: k + 1 connections let it score one at a time."""
     if memory.budget is None:
-        return observation.replicas  # never seen: start nobody
+        return observation.replicas  # never seen: start none
     overhead = pipeline.connections.overhead_per_worker
     each = overhead + _connections_for_claims(observation, pipeline)
     return max(memory.budget // each, int(memory.budget > overhead))

@@ -1,4 +1,4 @@
-"""How full one line is, known well enough to refuse without asking anybody.
+"""How full one line is, known well enough to refuse without asking a server.
 
 What Redis told last, plus what entered here since: so a burst between two looks cannot overshoot.
 While Redis is away, and until the sweep has put on the line what it missed, Postgres counts.

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 1.0
 
 _LEARN_AGAIN_SECONDS = 0.1
-"""Between two looks for names nobody knows; ten small queries a second cost nothing."""
+"""Between two looks for unknown names; ten small queries a second cost nothing."""
 
 _SHARE = 1 / 2
 """Of the time-out, what finding a pipeline may take: what is asked of it needs the rest."""

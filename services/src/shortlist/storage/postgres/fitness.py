@@ -28,7 +28,7 @@ SELECT current_setting('server_encoding') AS encoding, current_database()::text 
                  WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
            ORDER BY relname) AS relations
 """
-"""Whatever belongs to an extension (PostGIS, pg_stat_statements) is nobody's project."""
+"""Relations of an extension (PostGIS, pg_stat_statements) belong to no other project."""
 
 
 class UnfitDatabaseError(Exception):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class PoolClosedError(RuntimeError):
-    """Somebody wanted a connection of a pool that was closed."""
+    """A caller asked a closed pool for a connection."""
 
 
 class ConnectionPool:

@@ -11,8 +11,8 @@
 
 -- name: accept
 -- One group of applications, in one statement. $1 ids, $2 pipelines, $3 candidates, $4 payloads,
--- $5 traceparents. Nothing once $6 has passed: whoever sent it has given up by then, and a server
--- that was stopped reads its mail first when it goes on.
+-- $5 traceparents. Nothing once $6 has passed: ingest has given up by then, and a resumed
+-- backend first executes what is in its socket buffer.
 INSERT INTO applications (id, pipeline, candidate, payload, traceparent)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])
 WHERE now() < coalesce($6::timestamptz, 'infinity')
@@ -176,7 +176,7 @@ SELECT f.id, NULL, NULL, NULL, NULL, NULL, f.total, f.alone,
 FROM free f WHERE f.suspected
 
 -- name: postpone
--- Application $1 of pipeline $2 is put back in the line $3 seconds from now; nobody attempted it.
+-- Application $1 of pipeline $2 is put back in the line $3 seconds from now, without an attempt.
 INSERT INTO retries (application_id, pipeline, due_at)
 VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))
 ON CONFLICT (application_id) DO NOTHING
@@ -219,7 +219,7 @@ WHERE EXISTS (SELECT FROM results r WHERE r.application_id = i.id AND r.attempt 
     WHERE t.application_id = i.id AND t.attempt = i.attempt AND t.worker_id = $8 OFFSET 0)
 
 -- name: complete_unfenced
--- `complete` without its guard, for the off-switch test of promise 2: whoever comes last wins.
+-- `complete` without its guard, for the off-switch test of promise 2: the last writer wins.
 WITH input AS (
     SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::float8[], $5::text[], $6::jsonb[])
         AS i (id, attempt, status, score, reason, detail)
@@ -308,10 +308,10 @@ ORDER BY t.due_at
 
 -- name: unfinished
 -- Which of the applications with an id in ($1, $2] have no result; of those above $4 only the ones
--- that somebody claimed. Looks at the first $3 of them only, so that it is short whatever the tables
--- hold. Returns how many it looked at, the last of these, and what it found, by id. OFFSET 0 keeps
--- the planner from joining whole tables: a probe of the primary key for each is right whatever the
--- statistics say, stale or fresh.
+-- that a worker claimed. Looks at the first $3 of them only, so that it is short whatever the
+-- tables hold. Returns how many it looked at, the last of these, and what it found, by id. OFFSET 0
+-- keeps the planner from joining whole tables: a probe of the primary key for each is right whatever
+-- the statistics say, stale or fresh.
 WITH scanned AS MATERIALIZED (
     SELECT id FROM applications WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3
 )
@@ -369,7 +369,7 @@ WHERE NOT EXISTS (SELECT FROM applications a WHERE a.id = i.id OFFSET 0)
    OR EXISTS (SELECT FROM results r WHERE r.application_id = i.id OFFSET 0)
 
 -- name: fail
--- Application $1 of pipeline $3 has failed for the reason $4, says $5, unless somebody holds it or
+-- Application $1 of pipeline $3 has failed for the reason $4, says $5, unless a worker holds it or
 -- claimed it after attempt $2. Result and audit in one transaction. Returns the id if it counted.
 WITH written AS (
     INSERT INTO results (application_id, attempt, pipeline, status, reason)
@@ -470,8 +470,8 @@ SELECT true FROM leases
 WHERE name = $1 AND expires_at BETWEEN clock_timestamp() AND clock_timestamp() + make_interval(secs => $2)
 
 -- name: take_lease
--- Lead in a new term, if nobody else does: $1 name, $2 holder, $3 seconds. Returns the term, or
--- nothing while a lease runs, and which run of the server it is of. The caller has locked
+-- Lead in a new term, if no other replica does: $1 name, $2 holder, $3 seconds. Returns the
+-- term, or nothing while a lease runs, and which run of the server it is of. The caller has locked
 -- former leaders out.
 INSERT INTO leases (name, holder, term, expires_at)
 VALUES ($1, $2, 1, clock_timestamp() + make_interval(secs => $3))
@@ -481,8 +481,8 @@ WHERE leases.expires_at NOT BETWEEN clock_timestamp() AND clock_timestamp() + ma
 RETURNING term, pg_postmaster_start_time() AS server
 
 -- name: end_former_leaders
--- While nobody leads $1, by a lease of at most $2 seconds, end the sessions whose transactions keep
--- it from being taken.
+-- While no replica leads $1, by a lease of at most $2 seconds, end the sessions whose transactions
+-- keep it from being taken.
 SELECT pg_terminate_backend(pid) FROM pg_locks
 WHERE locktype = 'advisory' AND objsubid = 2 AND granted AND mode = 'ShareLock'
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())

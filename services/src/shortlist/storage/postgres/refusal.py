@@ -1,8 +1,8 @@
 """What all workers of a pipeline share while whatever it asks of its model is refused.
 
-One key says why, and one who asks again: whoever sets it may, until it runs out. So a refused
-pipeline makes one request for each `RefusedError.ask_again_seconds`, however many workers it has.
-Both have a time to live: nothing is left behind by workers that are gone.
+One key says why, and one who asks again: the worker that sets it may, until it runs out. So a
+refused pipeline makes one request for each `RefusedError.ask_again_seconds`, however many workers
+it has. Both have a time to live: nothing is left behind by workers that are gone.
 """
 
 from __future__ import annotations

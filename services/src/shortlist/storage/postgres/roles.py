@@ -88,7 +88,7 @@ _LOCK_TIMEOUT = "1s"
 """Who waits for a table's lock makes all others wait; a migration that gave up is run again."""
 
 _OWNER_LOCK = 5_872_114_002
-"""Advisory lock of whoever makes the owner: positive, unlike the locks of ids."""
+"""Advisory lock of the process that makes the owner: positive, unlike the locks of ids."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Status changes, told through Redis pub/sub to whoever watches. A hint, like the line.
+"""Status changes, published to watching clients by Redis pub/sub. A hint, like the line.
 
 An announcement may be lost; a watcher reads the truth in Postgres each time it is woken, and now
 and then without being woken.
@@ -29,7 +29,7 @@ taken for dead."""
 _RECONNECT_SECONDS = 0.5
 
 _OWN_CHANNEL = keys.events("-")
-"""Nobody announces here: a subscription must not be empty."""
+"""No process publishes here: a subscription must not be empty."""
 
 
 _ANNOUNCE = """

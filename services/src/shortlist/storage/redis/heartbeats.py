@@ -1,4 +1,4 @@
-"""What workers report each second, and what whoever sizes them answers: grants and drains."""
+"""What workers report each second, and what their controller answers: grants and drains."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Orders:
     """What a worker is told in answer to its heartbeat."""
 
     grant: int | None
-    """Connections that it may hold; None: nobody sizes it, it keeps what it started with."""
+    """Connections that it may hold; None: no grant, it keeps what it started with."""
     epoch: int
     drain: bool
 

@@ -48,7 +48,7 @@ def beats(pipeline: str) -> str:
 
 
 def grants(pipeline: str) -> str:
-    """Hash: worker id → ``{"epoch": n, "connections": n}``, written by whoever sizes workers."""
+    """Hash: worker id → ``{"epoch": n, "connections": n}``, written by `up` or the operator."""
     return f"sl:{{{pipeline}}}:grants"
 
 

@@ -215,11 +215,11 @@ class Line:
         return next(iter(await self._range(stream, start, 1)), None)
 
     async def entries_from(self, stream: str, position: Position, count: int) -> list[Waiting]:
-        """Entries at and behind a position, given to somebody or not, at most ``count``."""
+        """Entries at and behind a position, delivered or not, at most ``count``."""
         return await self._range(stream, "{}-{}".format(*position), count)
 
     async def consumers(self, stream: str) -> list[Consumer]:
-        """Everybody who ever read a stream and was not dropped."""
+        """Workers that ever read a stream and were not dropped."""
         try:
             infos = await self._redis.xinfo_consumers(stream, keys.GROUP)
         except Exception as error:
@@ -236,7 +236,7 @@ class Line:
         idle_seconds: float = 0,
         count: int = 1000,
     ) -> list[tuple[str, ApplicationId | None]]:
-        """Entries given to somebody and not acknowledged, oldest first, at most ``count``.
+        """Entries delivered and not acknowledged, oldest first, at most ``count``.
 
         Each with its application; None where the entry itself is gone.
         """

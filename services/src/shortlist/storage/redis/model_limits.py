@@ -1,7 +1,7 @@
 """What all workers of a pipeline share about its model: a pause, and limits per minute.
 
 **The pause.** When the model asks one worker to wait, all of them wait. A key with a time to live,
-so that nobody has to end a pause and a dead worker cannot leave one behind. It is looked at before
+so that a pause ends by itself and a dead worker cannot leave one behind. It is looked at before
 each score; what is being scored goes on.
 
 **The limits.** The generic cell rate algorithm (ITU-T Recommendation I.371, annex A), which needs

@@ -37,7 +37,7 @@ async def claim_held(
     """Claim one application for as long as this connection lives (``perJob``).
 
     Lock first, look second: what the previous holder wrote before it unlocked is then seen. None
-    when somebody holds it, it is finished, or it is not due yet; a `Suspect` when it is one. The
+    when a worker holds it, it is finished, or it is not due yet; a `Suspect` when it is one. The
     lock is given back then. ``alone`` and ``suspects`` as in `claim_leased`.
     """
     if not await postgres.try_lock(connection, application_id):
@@ -117,8 +117,8 @@ class StillLockedError(OSError):
 async def reclaim(connection: Connection, claim: Claim, worker_id: WorkerId) -> bool:
     """Hold a claim again, on a new connection after the old one broke (``perJob``).
 
-    False when it is somebody else's by now, or finished; `StillLockedError` while that is not
-    known, as the lock is not free and nobody has claimed after us.
+    False when another worker has claimed it, or it is finished; `StillLockedError` while that is
+    not known, as the lock is not free and there is no later claim.
     """
     locked = await postgres.try_lock(connection, claim.application_id)
     if not guarded("fence"):
@@ -147,7 +147,7 @@ async def complete(
 ) -> set[ApplicationId]:
     """Write verdicts, with their audit, in one transaction; returns whose verdict counted.
 
-    The others were claimed by somebody else meanwhile, or are finished: nothing was written.
+    Other workers claimed the rest meanwhile, or they are finished: nothing was written of those.
     """
     columns: list[list[Any]] = [
         [v.application_id for v in verdicts],
@@ -170,7 +170,7 @@ async def fail(
     worker_id: WorkerId,
     reason: str,
 ) -> bool:
-    """Write that an application that cannot be claimed has failed; False: somebody has claimed it.
+    """Write that an application that cannot be claimed has failed; False: a worker has claimed it.
 
     For the one whose claim Postgres refuses for its data: no attempt of it will ever begin.
     """

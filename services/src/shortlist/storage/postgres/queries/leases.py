@@ -1,18 +1,18 @@
 """Leadership that never lets two lead.
 
-A lease is a row with a holder, a term and an end. Whoever leads shares an advisory lock inside
-each of its transactions and then checks that the term is still its own; whoever takes over needs
+A lease is a row with a holder, a term and an end. The leader shares an advisory lock inside each of
+its transactions and then checks that the term is still its own; a replica that takes over needs
 that lock alone. So a takeover waits for the transactions of the former leader, and each one that
 begins later finds another term: a leader that was stopped and comes back writes nothing
 (Kleppmann, "How to do distributed locking", 2016: fencing tokens). Renewing needs no lock, so that
 a leader's own transactions never delay it.
 
-A leader that was stopped in the middle of a transaction keeps its lock. Whoever has waited for it
-for a second ends its session: ``idle_in_transaction_session_timeout`` would not, as asyncpg
+A leader that was stopped in the middle of a transaction keeps its lock. A replica that has waited
+a second for it ends its session: ``idle_in_transaction_session_timeout`` would not, as asyncpg
 prepares a statement without a Sync, and a session that waits for what follows is not idle.
 
-A leader that lets its lease run out and renews it before anybody took over stays in its term:
-nobody else led in between, so whatever it knows and whatever it began is still right.
+A leader that lets its lease run out and renews it before another replica took over stays in its
+term: no other led in between, so all that it knows and all that it began is still right.
 
 A term is of one run of one server: after a failover or a restore the row may be as it was, and what
 the leader knows is of a server that had more, or other things. It writes nothing there.
@@ -44,7 +44,7 @@ _FENCE = "hashtext('shortlist.lease'), hashtext($1)"
 
 
 class NotLeadingError(Answer):
-    """Somebody else leads, or nobody: stop what a leader does."""
+    """This replica does not lead: stop what a leader does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Lease:
 
 
 async def take(connection: Connection, name: str, holder: UUID, seconds: float) -> Lease | None:
-    """Lead in a new term; None while somebody's lease runs, the holder's own former one too.
+    """Lead in a new term; None while a lease runs, even the holder's own former one.
 
     None as well when a former leader's transaction was in the way: it has been ended, ask again.
     """

@@ -129,7 +129,7 @@ async def save_mark(connection: Connection, pipeline: PipelineName, mark: UUID) 
 async def fail(
     connection: Connection, seen: Seen, pipeline: PipelineName, *, reason: str, actor: str
 ) -> bool:
-    """Write that an application has failed; False when somebody got hold of it meanwhile."""
+    """Write that an application has failed; False when a worker claimed it meanwhile."""
     reason = text.clean(reason)
     return bool(
         await connection.fetchval(SQL["fail"], seen.id, seen.attempt, pipeline, reason, actor)

@@ -1,4 +1,4 @@
-"""Removal of what nobody needs any more, in bounded batches, oldest first."""
+"""Removes rows past their retention, in bounded batches, oldest first."""
 
 from __future__ import annotations
 
