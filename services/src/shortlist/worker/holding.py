@@ -1,8 +1,8 @@
 """The right to score one application, in both connection modes, behind one interface.
 
 ``HeldOnConnection`` (perJob) keeps a connection for the whole score; its session lock is the
-claim's life. When the connection breaks, it takes the claim again on a new one at once: nobody
-else has claimed it in between as long as its attempt is still the latest, so the score that is
+claim's life. When the connection breaks, it takes the claim again on a new one at once: no other
+worker has claimed it in between as long as its attempt is still the latest, so the score that is
 under way goes on. ``HeldByLease`` (perWrite) borrows connections for milliseconds, many
 applications at once in one statement; the worker's lease is the claim's life.
 """
@@ -58,7 +58,7 @@ _FLAGS: dict[Company, dict[str, bool]] = {
 
 
 class ClaimLostError(Answer):
-    """Somebody else scores it by now, or it is finished: write nothing, acknowledge, forget."""
+    """Another worker has claimed it, or it is finished: write nothing, acknowledge, forget."""
 
 
 class SuspectError(Exception):
@@ -115,7 +115,7 @@ class Holder(Protocol):
         ...
 
     async def fail(self, application_id: ApplicationId, reason: str) -> bool:
-        """Write that one whose claim was refused has failed; False: somebody has claimed it."""
+        """Write that one whose claim was refused has failed; False: a worker has claimed it."""
         ...
 
 

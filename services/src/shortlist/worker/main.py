@@ -197,7 +197,7 @@ class Worker:
         log.info("draining", held=self._runner.deliveries)
         deadline = time.monotonic() + self._settings.drain_timeout_seconds
         self._runner.take_no_more()
-        # Its last read ends by itself: cancelled, it could take entries along that nobody sees.
+        # Its last read ends by itself: cancelled, it could lose entries that Redis delivered to it.
         await asyncio.wait([pulling], timeout=BLOCK_SECONDS + 0.5)
         given_back = await self._runner.finish(deadline - time.monotonic())
         await self._outbox.flush()

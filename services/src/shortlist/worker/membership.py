@@ -1,9 +1,9 @@
-"""Keeps everybody informed that this worker lives, and obeys what it is told in return.
+"""Reports that this worker lives, and obeys the grants and drains that it gets in return.
 
 To Postgres: a connection of the worker's own, with its lock (perJob) or its lease (perWrite).
 To Redis: a heartbeat each second, answered by the grant and by orders to drain. A smaller grant
 is obeyed in the order: fewer slots, let the excess finish, close the surplus, then acknowledge
-the epoch; so whoever grants never counts a connection as free that is still open.
+the epoch; so the controller never counts a connection as free that is still open.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _SILENT_SECONDS = 3 * BEAT_SECONDS
 
 
 class Control:
-    """One worker's ties to Postgres and to whoever sizes it."""
+    """One worker's ties to Postgres and to its controller (`up` or the operator)."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """Tells Redis what happened: acknowledgements and status changes, many in one round trip.
 
-Nobody waits for it, and nothing is lost with it: an entry whose acknowledgement did not arrive
+No score waits for it, and nothing is lost with it: an entry whose acknowledgement did not arrive
 is delivered again, its claim is refused because the application is finished, and it is
 acknowledged then.
 """

@@ -258,7 +258,7 @@ class Runner:
                         del self._scoring[delivery.application_id]
         except ClaimRefusedError as refusal:
             await self._refused(delivery.application_id, str(refusal))
-        if released:  # and not held any more: whoever reads the entry must be able to claim
+        if released:  # and not held any more: the worker that reads the entry must be able to claim
             await self._give_back(delivery)
         else:
             self._outbox.acknowledge(delivery)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 class Slots:
-    """``limit`` may shrink below what is taken: then nobody enters until enough have left."""
+    """``limit`` may shrink below what is taken: then none enters until enough have left."""
 
     def __init__(self, limit: int) -> None:
         """Start with ``limit`` ≥ 0 free slots."""
@@ -31,7 +31,7 @@ class Slots:
 
     @property
     def free(self) -> int:
-        """Slots that nobody uses or waits for, now or in a moment; negative after a shrink."""
+        """Slots neither in use nor waited for, now or in a moment; negative after a shrink."""
         return self._limit - self._taken - len(self._waiters) + self._leaving
 
     def resize(self, limit: int) -> None:
@@ -40,7 +40,7 @@ class Slots:
         self._let_in()
 
     def let_all_in(self) -> None:
-        """Nobody claims any more: waiters enter whatever the limit, to find that out and leave."""
+        """Wake all waiters, ignoring the limit; they see that the worker stops, and return."""
         while self._waiters:
             self._let_one_in()
 

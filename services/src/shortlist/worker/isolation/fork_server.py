@@ -126,7 +126,7 @@ class ForkServer:
             os.close(pipe)
         else:
             self._pipes[process] = pipe
-            self._poll.register(pipe, 0)  # POLLERR: nobody reads it any more
+            self._poll.register(pipe, 0)  # POLLERR: the reader has gone
         finally:
             os.close(payload)
         return True
