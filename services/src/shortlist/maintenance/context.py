@@ -72,7 +72,7 @@ class LeaderContext:
         """A transaction that commits only if this replica leads, or `NotLeadingError`.
 
         What is published to Redis is published inside one, too: Redis knows no fences, but
-        nobody else starts to lead before it has ended.
+        no other replica starts to lead before it has ended.
         """
         async with self.connection() as connection:
             await failpoint("maintenance.mid_lead")
@@ -81,12 +81,12 @@ class LeaderContext:
                 yield connection
 
     def cut(self) -> None:
-        """Break every lent connection: whoever waits for one stops waiting."""
+        """Break every lent connection: agents that wait for a reply stop waiting."""
         for connection in self._lent:
             connection.terminate()
 
     def goes_on(self) -> None:
-        """Said in between by an agent with much to do: the servers answer, nobody hangs."""
+        """Reset the watchdog; long-running agents call it between batches."""
         self._turns = dict.fromkeys(self._turns, time.monotonic())
 
     async def repeat(

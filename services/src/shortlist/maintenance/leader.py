@@ -1,7 +1,7 @@
 """Who leads: a lease in Postgres, renewed while it lasts, and everything stops when it does not.
 
 Three things keep a former leader from writing. Its agents are cancelled and their connections cut
-as soon as it hears that somebody else leads, or cannot hear anything until its lease has run out
+as soon as it hears that another replica leads, or hears nothing until its lease has run out
 by its own clock. Before each write it looks at that clock, which runs on while a process is
 stopped. And each transaction finds out for itself (`storage.leases`), which alone would do.
 """

@@ -2,7 +2,7 @@
 
 What dies in the ordinary way is cleaned up by ``dead_workers``. This finds the rest: readers whose
 worker Postgres does not know, entries whose acknowledgement got lost, heartbeats, grants and orders
-to drain of workers that nobody remembers.
+to drain of workers that are not registered.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _GONE_SECONDS = 10.0
 """A reader asks each second, and is registered before it asks: this long unknown, it is gone."""
 
 _SETTLED_SECONDS = 60.0
-"""An entry that was given out so long ago and whose application is finished, nobody will
-acknowledge: a worker looks after its own within seconds."""
+"""An entry of a finished application that was delivered so long ago has no worker left that would
+acknowledge it: a live one does within seconds."""
 
 _MOST_PENDING = 20_000
 
@@ -81,7 +81,7 @@ class Consumers:
             log.info("entries_dropped", pipeline=line.pipeline, entries=len(useless))
 
     async def _drop_reports(self, pipeline: PipelineName) -> None:
-        """Two looks apart, because a grant may be given before the worker's first breath."""
+        """Judge by two looks, because a grant may come before the worker's first heartbeat."""
         mentioned = await heartbeats.mentioned(self._desk.redis, pipeline)
         unknown = mentioned - await self._registered(pipeline)
         now, before = time.monotonic(), self._unknown_since.get(pipeline, {})

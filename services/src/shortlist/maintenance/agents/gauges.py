@@ -45,7 +45,7 @@ class Gauges:
         self._heads: dict[str, HeadAge] = {}
 
     async def turn(self) -> None:
-        """One look."""
+        """Set every gauge from one snapshot."""
         if time.monotonic() >= self._count_at:
             await self._count_retries()
         await self._apart.each(self._sweeps, self._show)

@@ -101,7 +101,7 @@ class Sweep:
         self._again_read_to = (0, 0)
 
     async def _look_at_the_line(self, *, everything: bool) -> None:
-        """See how far both streams have come, before Postgres is asked about anybody."""
+        """See how far both streams have come, before Postgres is asked about applications."""
         async with self._desk.connection() as connection:
             self._newest = await recovery.newest(connection)
         again, line = [await self.line.head(s) for s in (self.line.again, self.line.line)]
@@ -115,7 +115,7 @@ class Sweep:
         self.memory.delivered("line", None if line is None else line.position)
 
     async def _read_again(self, head: Waiting | None) -> None:
-        """Everybody puts entries on this stream: learn of those that are new on it."""
+        """Learn of the new entries of this stream, on which every process puts some."""
         if head is None:
             return
         start = max(self._again_read_to, head.position)
@@ -198,7 +198,7 @@ class Sweep:
         if newcomers and not self._line_is_known:
             await self._read_line()
             newcomers = [one for one in newcomers if not self.memory.waits(one.id)]
-        given = [one for one in newcomers if one.id in urgency.ids]  # to somebody who died
+        given = [one for one in newcomers if one.id in urgency.ids]  # to a worker that died
         await self._put_back(given, "abandoned", first=True)
         rest = [one for one in newcomers if one.id not in urgency.ids]
         await self._put_back(rest, "redis_lost" if restoring else "unpublished", first=False)
