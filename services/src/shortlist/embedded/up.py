@@ -170,7 +170,7 @@ class Up:
         return await self._end()
 
     async def _unless_stopped(self, starting: asyncio.Task[None]) -> bool:
-        """Whether it started before somebody stopped it; raises why it could not."""
+        """Whether it started before a signal stopped it; raises why it could not."""
         stopped = asyncio.create_task(self._stops.first.wait())
         await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
@@ -188,7 +188,7 @@ class Up:
             await self._pause()
 
     async def _pause(self) -> None:
-        """Until the next look, or until somebody comes to a line that has no workers."""
+        """Wait for the next look, or for an application on a line that has no workers."""
         ends_at = time.monotonic() + self._look_seconds
         while (left := ends_at - time.monotonic()) > 0 and not self._stops.first.is_set():
             await _wait(self._stops.first, min(left, _WAKE_SECONDS))
@@ -260,7 +260,7 @@ def _servers_of_others(settings: Settings) -> list[str]:
 
 
 def _program() -> str:
-    """What to type for this program: after ``uv run`` it is on nobody's PATH."""
+    """What to type for this program: after ``uv run`` it is not on the shell's PATH."""
     script = Path(sys.executable).with_name("shortlist")
     here = Path.cwd()
     return shlex.quote(str(script.relative_to(here) if script.is_relative_to(here) else script))

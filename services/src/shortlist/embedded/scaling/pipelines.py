@@ -34,7 +34,7 @@ WORKERS_PER_CORE = 8
 most of the time, but it takes 70 MB, and 0.7 s of a core to start."""
 
 SIMULATED_CONCURRENCY = 100
-"""Slots of a worker of the pipeline that nobody described. Ten: 16 × 10 ÷ 1.5 s = 107 scores
+"""Slots of a worker of the pipeline that no file describes. Ten: 16 × 10 ÷ 1.5 s = 107 scores
 a second on two cores, both of them idle. A worker with a hundred takes hardly more memory."""
 
 _WORKERS_AT_START = 2

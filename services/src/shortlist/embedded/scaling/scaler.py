@@ -2,7 +2,7 @@
 
 The steps of ``docs/autoscaling.md``, "Calling it", with processes where the operator has pods.
 It must never start a worker that there are no connections for, or let one go that has not been
-emptied first; and while the line cannot be read it lets nobody go.
+emptied first; and while the line cannot be read it lets none go.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Scaler:
 
     @property
     def asleep(self) -> list[PipelineName]:
-        """Pipelines that were let go to zero: the next application wakes them."""
+        """Pipelines scaled to zero: the next application starts a worker."""
         return [name for name, pipeline in self._pipelines.items() if pipeline.is_asleep]
 
     async def tick(self) -> None:
@@ -104,7 +104,7 @@ class _Pipeline:
 
     @property
     def is_asleep(self) -> bool:
-        """Whether nobody is there, nobody shall be, and the policy may change that."""
+        """Whether it is scaled to zero, without a worker, and the policy may change that."""
         if self.decision is None or self._spec.scaling.mode != "Auto":
             return False
         return not (self.decision.replicas or self._crew.children)
@@ -149,7 +149,7 @@ class _Pipeline:
         )
 
     def decide_when_due(self, budget: int | None) -> None:
-        """Ask the policy each ``intervalSeconds``, and when somebody woke us."""
+        """Ask the policy each ``intervalSeconds``, and at once while scaled to zero."""
         now = time.monotonic()
         is_early = now - self._decided_at < self._spec.scaling.interval_seconds - _EARLY_SECONDS
         if is_early and not self.is_asleep:
@@ -172,7 +172,7 @@ class _Pipeline:
     async def drain(self) -> None:
         """Keep the drain set as it should be, and let go who is empty."""
         if self.decision is None or self._look is None or self._spec.scaling.mode == "DryRun":
-            return  # nobody is let go blindly; who drains goes on draining
+            return  # no worker is let go blindly; those that drain go on
         if self._draining is None:  # as a former run left it
             self._draining = dict.fromkeys(self._look.draining, time.monotonic())
         crew = {c: self._workers.get(c) or _not_ready(c) for c in self._crew.children}

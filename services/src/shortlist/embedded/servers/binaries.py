@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 OLDEST_POSTGRES = 14
 _DEBIAN = Path("/usr/lib/postgresql")
-"""Debian and its children keep Postgres's programs there, and not on anybody's PATH."""
+"""Debian and its children keep Postgres's programs there, and not on the PATH."""
 
 
 @dataclass(frozen=True, slots=True)

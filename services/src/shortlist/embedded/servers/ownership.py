@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-NOBODY = 65534
+NOBODY_UID = 65534
 """The user that Postgres runs as for a root that cannot make user namespaces."""
 
 _OURS = ("lock", "children.lock", "env", "logs", "redis")
@@ -32,7 +32,7 @@ def refuse_what_is_not_ours(root: Path) -> None:
     """Raise when a data directory, or what is in it, is another user's."""
     me = os.geteuid()
     for path in _there(root, ("", *_OURS, *_OF_POSTGRES)):
-        owners = {me, NOBODY} if me == 0 and _is_of_postgres(path, root) else {me}
+        owners = {me, NOBODY_UID} if me == 0 and _is_of_postgres(path, root) else {me}
         if (found := path.lstat().st_uid) not in owners:
             raise DataDirectoryError(
                 f"{path} belongs to {user_name(found)}; run as {user_name(found)}, or use another "

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shortlist.embedded.servers import tether
-from shortlist.embedded.servers.ownership import NOBODY
+from shortlist.embedded.servers.ownership import NOBODY_UID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -52,8 +52,8 @@ def as_ordinary_user(command: list[str], owner: int | None = None) -> list[str]:
     """
     if os.geteuid() != 0:
         return command
-    if owner == NOBODY or (owner is None and not has_namespaces()):
-        return [*_tether(), "--as-user", str(NOBODY), "--", *command]
+    if owner == NOBODY_UID or (owner is None and not has_namespaces()):
+        return [*_tether(), "--as-user", str(NOBODY_UID), "--", *command]
     if not has_namespaces():
         raise ServerError(
             "Postgres does not run as root, its data is root's, and this system lets root make no "
@@ -69,8 +69,8 @@ def file_owner(data: Path) -> int:
     if me != 0:
         return me
     if data.exists():
-        return NOBODY if data.stat().st_uid == NOBODY else me
-    return me if has_namespaces() else NOBODY
+        return NOBODY_UID if data.stat().st_uid == NOBODY_UID else me
+    return me if has_namespaces() else NOBODY_UID
 
 
 @cache

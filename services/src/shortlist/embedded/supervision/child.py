@@ -195,7 +195,7 @@ class Child:
             young = time.monotonic() - self.started_at < _YOUNG_SECONDS
             young_deaths = young_deaths + 1 if young else 1
             pause = pause_seconds(young_deaths)
-            if self._was_ready:  # or else whoever waits for its start says what is wrong
+            if self._was_ready:  # or else the caller that waits for its start says what is wrong
                 self._tell(f"{self.name} is started again{_in(pause)}: {self.problem}")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._leaving.wait(), pause)

@@ -35,7 +35,7 @@ RESTART_BYTES = 48 * 2**20
 """Three WAL segments: less, and Postgres may not even recover."""
 
 LOW_BYTES = 128 * 2**20
-"""Below this somebody should look at the disk."""
+"""Below this a person should look at the disk."""
 
 _ORPHAN_GRACE_SECONDS = 8.0
 """Postgres gives its own processes 5 s when it is told to quit at once."""

@@ -44,7 +44,7 @@ _SERVER_READY_SECONDS = 1800.0
 """After a crash Postgres reads its log again, and Redis its file; both can be long."""
 
 _PATIENCE_SECONDS = 10.0
-"""After so long somebody wants to know what is being waited for."""
+"""After so long the person at the terminal is told what is being waited for."""
 
 _TELL_SECONDS = 2.0
 
@@ -143,7 +143,7 @@ class Supervisor:
     async def start_the_rest(
         self, workers: Mapping[PipelineName, int], dashboard: socket.socket, demo_url: str | None
     ) -> None:
-        """Start what nobody waits for before the first 202."""
+        """Start what the first 202 does not need."""
         assert self._around is not None
         for name, count in workers.items():
             self.crews[name].hire(count)

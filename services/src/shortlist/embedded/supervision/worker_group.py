@@ -16,7 +16,7 @@ class WorkerGroup:
     """One pipeline's workers."""
 
     def __init__(self, pipeline: ScoringPipeline, make: Callable[[int], Child]) -> None:
-        """``make`` makes a worker with a number that is in nobody else's name."""
+        """``make`` makes a worker with a number that no other worker's name has."""
         self.pipeline = pipeline
         self._make = make
         self.children: list[Child] = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shortlist.embedded.servers import ownership
-from shortlist.embedded.servers.ownership import NOBODY
+from shortlist.embedded.servers.ownership import NOBODY_UID
 from shortlist.embedded.supervision import data_directory
 from shortlist.embedded.supervision.data_directory import DataDirectoryError
 
@@ -75,9 +75,9 @@ def test_users_are_told_by_name(data: Path) -> None:
 @as_root
 def test_what_root_gave_to_the_user_that_postgres_runs_as_is_roots_too(data: Path) -> None:
     for part in ("postgres", "postgres/data", "postgres/password"):
-        os.chown(data / part, NOBODY, NOBODY)
+        os.chown(data / part, NOBODY_UID, NOBODY_UID)
     opened(data)
-    os.chown(data / "redis", NOBODY, NOBODY)
+    os.chown(data / "redis", NOBODY_UID, NOBODY_UID)
     with pytest.raises(DataDirectoryError, match=r"redis belongs to nobody"):
         opened(data)
 
