@@ -2,7 +2,7 @@
 
 Each pipeline's loop grants to its own workers, out of what the others leave. The loops share this
 object and one event loop, and nothing here waits, so two of them never grant the same connection.
-Nobody is granted anything before it was seen what the others hold.
+No pipeline is granted anything before it was seen what the others hold.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 _LOOKS_WAITED_FOR = 5
-"""A pipeline that cannot be looked at (no Deployment, a bad template) keeps nobody for longer."""
+"""A pipeline that cannot be looked at (no Deployment, a bad template) delays the others no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Budget:
     """What every pipeline's workers hold and want, as their loops last saw it."""
 
     def __init__(self) -> None:
-        """Nobody holds anything that is known."""
+        """Begin with nothing known of any pipeline."""
         self._held: dict[PipelineName, dict[str, int]] = {}
         self._starting: dict[PipelineName, int] = {}
         self._wanted: dict[PipelineName, int] = {}
@@ -56,7 +56,7 @@ class Budget:
                 del self._unseen[pipeline]
 
     def see(self, pipeline: ScoringPipeline, sight: Sight) -> None:
-        """Note what its workers hold, whether or not anybody sizes them."""
+        """Note what its workers hold, whether or not the operator sizes them."""
         if sight.line is None:
             return
         self._unseen.pop(pipeline.name, None)
@@ -122,7 +122,7 @@ class Budget:
         reporting = [holder for holder in holders if holder.worker_id in live]
         elsewhere = (
             first * sight.unreported
-            # Who fell silent obeys nobody: what it holds is not there to be shared.
+            # A worker that fell silent obeys no grant: what it holds is not there to be shared.
             + sum(holder.held for holder in holders if holder.worker_id not in live)
             + self.elsewhere(pipeline.name, sight.members, sight.connections.open_by_worker)
         )

@@ -171,7 +171,7 @@ class Kube:
         return await self._get_or_none(_leases(namespace, name))
 
     async def create_lease(self, namespace: str, lease: Json) -> Json:
-        """Make a Lease; `KubeError` 409 when somebody was faster."""
+        """Make a Lease; `KubeError` 409 when another client was faster."""
         return await self._call("POST", _leases(namespace), lease)
 
     async def replace_lease(self, namespace: str, lease: Json) -> Json:

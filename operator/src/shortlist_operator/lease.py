@@ -1,4 +1,4 @@
-"""One acts: a Lease that whoever acts must hold (kopf's peering is no leader election).
+"""One operator acts: the one that holds the Lease (kopf's peering is no leader election).
 
 The holder renews it every `RENEW_SECONDS`; after `DURATION_SECONDS` without a renewal another may
 take it. The holder stops acting `SAFETY_SECONDS` before that, by its own clock, so that clocks
@@ -80,7 +80,7 @@ class OperatorLease:
             if lease is None:
                 await self._kube.create_lease(self._namespace, self._new())
                 return True
-            lease.setdefault("spec", {})  # somebody made it by hand
+            lease.setdefault("spec", {})  # a person made it by hand
             if not self._may_take(lease, now):
                 return False
             transitions = int(lease["spec"].get("leaseTransitions") or 0)
@@ -88,7 +88,7 @@ class OperatorLease:
             lease["spec"] = self._spec(transitions if mine else transitions + 1)
             await self._kube.replace_lease(self._namespace, lease)
         except KubeError as error:
-            if error.status == _CONFLICT:  # somebody was faster
+            if error.status == _CONFLICT:  # another operator was faster
                 return False
             raise
         return True

@@ -73,7 +73,7 @@ class Sight:
         return unmade + sum(pod.name not in reporting for pod in self.pods)
 
     def may_surge(self, new: int = 0) -> int:
-        """Pods that a rollout may start at any time, beside those that it started; it asks nobody.
+        """Pods that a rollout may start at any time, unasked, beside those that it started.
 
         Kubernetes waits neither for terminating pods nor for us before it starts the next.
 

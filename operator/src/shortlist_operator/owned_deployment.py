@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from shortlist_operator.settings import OperatorSettings
 
 _APPLY_SECONDS = 30.0
-"""So often it is applied though the resource did not change: somebody may have edited it."""
+"""So often it is applied though the resource did not change: a person may have edited it."""
 
 
 class OwnDeployment:
@@ -61,7 +61,7 @@ class OwnDeployment:
         name = desired.deployment_name(pipeline)
         found = await self._kube.deployment(self._namespace, name)
         if found is not None and not may_size(found, pipeline):
-            raise KubeError(HTTPStatus.CONFLICT, f"Deployment {name} is there, and somebody else's")
+            raise KubeError(HTTPStatus.CONFLICT, f"Deployment {name} belongs to another owner")
         manifest = desired.worker_deployment(
             pipeline,
             owner=resource,

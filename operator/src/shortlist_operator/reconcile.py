@@ -1,7 +1,7 @@
 """One pipeline's loop: each second look, decide, act, tell. An ordered list of small steps.
 
 It never acts without the Lease, or on figures that it could not read: then replicas and grants stay
-as they are. On a target that somebody else sizes, or in a dry run, it only grants connections.
+as they are. On a target that another controller sizes, or in a dry run, it only grants connections.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class PipelineLoop:
             try:
                 if tick.conflict is None and pipeline.scaling.mode != "DryRun":
                     await self._act(pipeline, target, tick)
-                else:  # whoever sizes the workers, their connections are granted
+                else:  # another controller sizes the workers; their connections are granted
                     await self._grant(pipeline, sight, 0)
             except KubeError as error:
                 if not error.is_refusal:
@@ -337,7 +337,7 @@ class PipelineLoop:
         self._reporter.note("Normal", "ScaledOut", f"{sight.replicas}→{replicas}: {reason}")
 
     async def _scale_in(self, target: str, sight: Sight, removable: set[str], reason: str) -> None:
-        """Mark the victims, and nobody else, just before the change; then change."""
+        """Mark the victims, and no other pod, just before the change; then change."""
         replicas = max(0, len(sight.staying) - len(removable))
         if replicas >= sight.replicas:
             return

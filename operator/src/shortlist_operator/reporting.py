@@ -65,7 +65,7 @@ class Reporter:
         log.info("event", pipeline=self._name, reason=reason, message=message)
 
     async def tell(self, resource: Json, tick: Tick, *, acting: bool) -> None:
-        """Write what changed; only whoever acts does."""
+        """Write what changed; only the operator that acts does."""
         _measure(self._name, tick)
         if not acting:
             self._notes.clear()
@@ -112,7 +112,7 @@ class Reporter:
         }
         if situation.looked:
             return written | _figures(tick, situation, now)
-        return written | dict.fromkeys(_FIGURES)  # nobody looked: what was there is not so now
+        return written | dict.fromkeys(_FIGURES)  # no look was taken: what was there is not so now
 
 
 def _situation(tick: Tick) -> status.Situation:

@@ -41,7 +41,7 @@ class Situation:
 
     mode: str
     conflict: str | None
-    """Who else sizes the target, if somebody does."""
+    """The other controller of the target, if there is one."""
     target_missing: str | None
     """The Deployment that is referred to and not there."""
     invalid: str | None

@@ -132,7 +132,7 @@ async def test_a_deployment_of_that_name_that_is_not_ours_is_left_alone(server: 
     keep_deployment(server, "cv-worker", {"app.kubernetes.io/managed-by": "Helm"})
     ready = condition(await ticked(server, "cv"), "Ready")
     assert ready["reason"] == "DeploymentRefused"
-    assert "somebody else's" in ready["message"]
+    assert "belongs to another owner" in ready["message"]
     assert not writes(server, DEPLOYMENTS)
 
 
