@@ -13,7 +13,8 @@ import asyncpg
 import redis
 
 from loadtest.bench.child import Child, free_port
-from shortlist.embedded.servers.servers import EmbeddedPostgres, EmbeddedRedis
+from shortlist.embedded.servers.postgres import EmbeddedPostgres
+from shortlist.embedded.servers.valkey import EmbeddedRedis
 from shortlist.storage.postgres import migrate
 
 if TYPE_CHECKING:

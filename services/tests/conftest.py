@@ -17,7 +17,8 @@ import redis as sync_redis
 import structlog
 from hypothesis import HealthCheck, settings
 
-from shortlist.embedded.servers.servers import EmbeddedPostgres, EmbeddedRedis
+from shortlist.embedded.servers.postgres import EmbeddedPostgres
+from shortlist.embedded.servers.valkey import EmbeddedRedis
 from shortlist.storage import postgres, redis
 from support import reaper
 from support.urls import migrated

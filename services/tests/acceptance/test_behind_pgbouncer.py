@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from shortlist.embedded.servers.servers import EmbeddedPostgres
+    from shortlist.embedded.servers.postgres import EmbeddedPostgres
     from support.stack import Service
 
 CLIENTS = 10

@@ -28,7 +28,7 @@ from support.waiting import until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from shortlist.embedded.servers.servers import EmbeddedPostgres
+    from shortlist.embedded.servers.postgres import EmbeddedPostgres
     from shortlist.storage.postgres import Connection
     from support.ledger import Ledger
     from support.place import Place, Running

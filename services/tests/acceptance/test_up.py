@@ -16,7 +16,7 @@ import asyncpg
 import psutil
 import pytest
 
-from shortlist.embedded.servers.servers import EmbeddedPostgres
+from shortlist.embedded.servers.postgres import EmbeddedPostgres
 from shortlist.storage import postgres
 from shortlist.storage.postgres import migrate, roles
 from shortlist.storage.postgres.queries import connection_limits

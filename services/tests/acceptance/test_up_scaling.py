@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from shortlist.domain.line.application import DEFAULT_PIPELINE
-from shortlist.embedded.servers.servers import EmbeddedPostgres
+from shortlist.embedded.servers.postgres import EmbeddedPostgres
 from shortlist.storage import postgres, redis
 from shortlist.storage.postgres.queries import connection_limits
 from shortlist.storage.redis import heartbeats

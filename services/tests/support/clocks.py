@@ -8,7 +8,8 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from shortlist.embedded.servers.servers import EmbeddedPostgres, EmbeddedRedis
+from shortlist.embedded.servers.postgres import EmbeddedPostgres
+from shortlist.embedded.servers.valkey import EmbeddedRedis
 from shortlist.storage import postgres, redis
 from shortlist.storage.postgres import migrate
 from support.servers import Servers

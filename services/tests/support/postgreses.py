@@ -11,7 +11,7 @@ import asyncpg
 
 from shortlist.embedded.servers import programs
 from shortlist.embedded.servers.binaries import postgres_binary
-from shortlist.embedded.servers.servers import EmbeddedPostgres
+from shortlist.embedded.servers.postgres import EmbeddedPostgres
 from support import reaper
 from support.servers import freeze, kill, stop, thaw
 from support.stack import free_port

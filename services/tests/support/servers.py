@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from shortlist.embedded.servers.servers import EmbeddedPostgres, EmbeddedRedis
+from shortlist.embedded.servers.postgres import EmbeddedPostgres
+from shortlist.embedded.servers.valkey import EmbeddedRedis
 from shortlist.storage import postgres, redis
 from support import reaper
 from support.urls import migrated

@@ -26,7 +26,7 @@ from shortlist.embedded.scaling.pipelines import (
     read_pipelines,
     workers_at_start,
 )
-from shortlist.embedded.servers.servers import ServerError
+from shortlist.embedded.servers.programs import ServerError
 from shortlist.embedded.supervision import data_directory, listening, logs
 from shortlist.embedded.supervision.supervisor import StartError, Supervisor
 from shortlist.embedded.terminal.screen import Painter, Phase, PlainPainter, Screen, State

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shortlist.domain.line.application import DEFAULT_PIPELINE
-from shortlist.embedded.servers.servers import EmbeddedRedis
+from shortlist.embedded.servers.valkey import EmbeddedRedis
 from shortlist.storage import redis
 from shortlist.storage.redis.line import Line
 from support.waiting import until

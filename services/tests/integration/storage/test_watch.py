@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from redis import exceptions
 
-from shortlist.embedded.servers.servers import EmbeddedRedis
+from shortlist.embedded.servers.valkey import EmbeddedRedis
 from shortlist.storage import postgres, redis
 from shortlist.storage import watch as watch_module
 from shortlist.storage.redis import connection_pool

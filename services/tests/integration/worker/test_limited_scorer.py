@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from shortlist.domain.line.scoring import Score, TemporaryScoringError, Throttled
-from shortlist.embedded.servers.servers import EmbeddedRedis
+from shortlist.embedded.servers.valkey import EmbeddedRedis
 from shortlist.settings import Settings
 from shortlist.storage import redis
 from shortlist.storage.redis import keys, model_limits

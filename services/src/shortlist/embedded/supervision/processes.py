@@ -17,7 +17,8 @@ from shortlist.embedded.supervision.child import Program
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from shortlist.embedded.servers.servers import EmbeddedPostgres, EmbeddedRedis
+    from shortlist.embedded.servers.postgres import EmbeddedPostgres
+    from shortlist.embedded.servers.valkey import EmbeddedRedis
     from shortlist.embedded.supervision.data_directory import DataDirectory
     from shortlist.embedded.supervision.listening import Listeners
     from shortlist.settings import Settings

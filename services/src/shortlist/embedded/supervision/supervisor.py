@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from shortlist.embedded.scaling import machine
 from shortlist.embedded.servers import binaries, programs
-from shortlist.embedded.servers.servers import EmbeddedPostgres, EmbeddedRedis, ServerError
+from shortlist.embedded.servers.postgres import EmbeddedPostgres
+from shortlist.embedded.servers.programs import ServerError
+from shortlist.embedded.servers.valkey import EmbeddedRedis
 from shortlist.embedded.supervision import processes
 from shortlist.embedded.supervision.child import Child, last_line
 from shortlist.embedded.supervision.memory_kills import MemoryKills

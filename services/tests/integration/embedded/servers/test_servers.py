@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shortlist.embedded.servers import binaries, programs
-from shortlist.embedded.servers.servers import EmbeddedPostgres, EmbeddedRedis, ServerError
+from shortlist.embedded.servers.postgres import EmbeddedPostgres
+from shortlist.embedded.servers.programs import ServerError
+from shortlist.embedded.servers.valkey import EmbeddedRedis
 from shortlist.storage import postgres, redis
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from support.urls import as_user
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shortlist.embedded.servers.servers import EmbeddedPostgres
+    from shortlist.embedded.servers.postgres import EmbeddedPostgres
 
 from shortlist.storage.postgres.roles import Login
 

