@@ -5,7 +5,7 @@ How to read it:
 1. ``figure.py``      what is measured: samples, a target, rivals (pure)
 2. ``catalog.py``     which experiments there are; each is one file in ``figures/``
 3. ``bench.py``       what an experiment is given: real servers with fsync on, children, a scale
-4. ``contender.py``   whoever does jobs: our own worker (``ours.py``), or a peer (``peers/``)
+4. ``contender.py``   what does jobs: our own worker (``ours.py``), or a peer (``peers/``)
 5. ``load.py``        the HTTP client; one process, the same for us and for the bare handler
 6. ``report.py``      tables for people, JSON for programs, ``docs/performance.md``
 

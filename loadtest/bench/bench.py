@@ -59,7 +59,7 @@ class Bench:
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def __post_init__(self) -> None:
-        """Everybody reaches Redis by TCP: some peers cannot do otherwise."""
+        """All contenders reach Redis by TCP: some peers cannot do otherwise."""
         self.postgres = EmbeddedPostgres(
             self.directory / "postgres", settings={"max_connections": "400", "max_wal_size": "4GB"}
         )
@@ -81,7 +81,7 @@ class Bench:
         return 3
 
     def say(self, text: str) -> None:
-        """Tell whoever waits; standard output is for the answer."""
+        """Print progress on standard error; standard output is for the answer."""
         print(f"  {text}", file=sys.stderr, flush=True)
 
     @asynccontextmanager

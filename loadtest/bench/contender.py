@@ -1,4 +1,4 @@
-"""Whoever does jobs: ours or a peer, seen the same way by every experiment."""
+"""A worker that does jobs: ours or a peer, seen the same way by every experiment."""
 
 from __future__ import annotations
 

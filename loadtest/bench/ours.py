@@ -1,4 +1,4 @@
-"""Our own processes, started as anybody would start them."""
+"""Our own processes, started as a user starts them."""
 
 from __future__ import annotations
 

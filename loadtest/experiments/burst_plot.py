@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from loadtest.burst import Sample
 
 _BLUE, _ORANGE, _GREY, _RED = "#0072b2", "#e69f00", "#999999", "#d55e00"
-"""Of Okabe and Ito's palette: told apart by everybody."""
+"""Of Okabe and Ito's palette: colour-blind readers tell them apart too."""
 
 
 def draw_plot(samples: Sequence[Sample], title: str, path: Path) -> None:

@@ -256,5 +256,5 @@ class Cluster:
         self._account(worker)
 
     def _account(self, worker: Worker) -> None:
-        """Count a worker's life; what comes after the last arrival costs nobody anything."""
+        """Count a worker's life; what comes after the last arrival is not counted."""
         self.replica_seconds += max(0.0, min(self.now, self._books_close_at) - worker.created_at)

@@ -43,7 +43,7 @@ KEDA_DEFAULT = KedaSettings()
 
 
 def tuned_for(setup: Setup) -> KedaSettings:
-    """The honest rival: what somebody who knows KEDA and this load would set."""
+    """The honest rival: what an expert on KEDA and this load would set."""
     return KedaSettings(
         target=0.8 * setup.concurrency,  # 8 of 10 slots: a fifth to spare
         counts_in_flight=True,
@@ -98,7 +98,7 @@ class Deployment:
     """What a Deployment does with ``replicas``: starts and stops pods."""
 
     def __init__(self, max_replicas: int) -> None:
-        """``max_replicas`` is whoever scales it allowed at most."""
+        """``max_replicas`` is what its scaler may set at most."""
         self.max_replicas = max_replicas
 
     def connections(self, worker: Worker, setup: Setup) -> int:
@@ -106,7 +106,7 @@ class Deployment:
         return setup.concurrency + setup.overhead_per_worker if worker.ready else 0
 
     def wake(self, cluster: Cluster) -> None:
-        """Nobody is woken by an arrival, unless a subclass says so."""
+        """An arrival starts no worker, unless a subclass says so."""
 
     @staticmethod
     def replicas(cluster: Cluster) -> int:
@@ -187,7 +187,7 @@ class WindowAverage:
         self._silent_seconds = 0
 
     def record(self, value: float | None) -> None:
-        """One second's value; None: nobody reported, which is 0 until a window of silence."""
+        """One second's value; None: no report, which is 0 until a window of silence."""
         self._silent_seconds = self._silent_seconds + 1 if value is None else 0
         if self._silent_seconds > (self._buckets.maxlen or 0):
             self._buckets.clear()
@@ -264,9 +264,9 @@ class Kpa(Deployment):
         elapsed = cluster.now - self._counted_until
         concurrency = (cluster.presence_seconds - self._presence_seconds) / elapsed
         self._presence_seconds, self._counted_until = cluster.presence_seconds, cluster.now
-        somebody = bool(cluster.workers) or concurrency > 0
+        reported = bool(cluster.workers) or concurrency > 0
         for window in (self._stable, self._panic):
-            window.record(concurrency if somebody else None)
+            window.record(concurrency if reported else None)
 
     def _decide(self, cluster: Cluster) -> None:
         stable, panic = self._stable.average, self._panic.average

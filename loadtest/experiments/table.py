@@ -31,7 +31,7 @@ PolicyName = Literal["KEDA default", "KEDA tuned", "Knative KPA", "Shortlist"]
 POLICIES: tuple[PolicyName, ...] = ("KEDA default", "KEDA tuned", "Knative KPA", "Shortlist")
 OURS: PolicyName = "Shortlist"
 RIVALS: tuple[PolicyName, ...] = ("KEDA tuned", "Knative KPA")
-"""Whom to beat. KEDA as it comes is shown, but it is nobody's measure."""
+"""Whom to beat. KEDA as it comes is shown, but it is not the measure."""
 
 TIE = 0.01
 """Two means closer than 1 % of the rival's are a tie."""

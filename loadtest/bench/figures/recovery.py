@@ -1,7 +1,7 @@
 """kill -9 of one of two busy workers: when is all that it held being scored again?
 
-Three workers with ten slots each and twenty jobs: at least two are busy, and whoever is killed,
-the others have room for what it held.
+Three workers with ten slots each and twenty jobs: at least two are busy, and whichever is
+killed, the others have room for what it held.
 """
 
 from __future__ import annotations
