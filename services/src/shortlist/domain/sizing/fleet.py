@@ -53,7 +53,7 @@ class StartTimes:
         self._seconds: deque[float] = deque(maxlen=_STARTS_REMEMBERED)
 
     def see(self, ready: Mapping[str, float]) -> None:
-        """``ready``: everybody that is ready now → how many seconds that took.
+        """``ready``: each worker that is ready now → how many seconds that took.
 
         Each counts once: who was not ready for a while, and is again, did not start again.
         """

@@ -99,7 +99,7 @@ class ScalingSpec:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionsSpec:
-    """Whose connections to Postgres are counted, and how many are left for everybody else."""
+    """Whose connections to Postgres are counted, and how many are left for all other clients."""
 
     mode: ConnectionMode = "perJob"
     overhead_per_worker: int = 1

@@ -169,7 +169,7 @@ class Supervisor:
         return view
 
     async def is_woken(self) -> bool:
-        """Whether something waits in a line that has no workers: look again at once."""
+        """Whether work waits while scaled to zero: then look again at once."""
         assert self._observer is not None
         assert self._scaler is not None
         asleep = self._scaler.asleep

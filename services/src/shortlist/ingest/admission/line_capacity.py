@@ -75,7 +75,7 @@ class LineCapacity:
         self.tell(depth, now)
 
     def strayed(self, ids: Iterable[ApplicationId], now: float) -> None:
-        """Some that entered are accepted but not in the line; the sweep will find them."""
+        """Count applications as accepted but not published; the sweep will find them."""
         for application_id in ids:
             self._under_way.pop(application_id, None)
             self._strays[application_id] = None
@@ -98,7 +98,7 @@ class LineCapacity:
             self._strays.clear()
 
     def oldest_under_way(self) -> ApplicationId | None:
-        """Whatever of ours is older is either a stray or not in question any more."""
+        """Return the oldest that is being committed; ours below it are unpublished or settled."""
         return next(iter(self._under_way), None)
 
     def count(self, unfinished: int, before: UUID) -> None:

@@ -1,9 +1,9 @@
 """Connections to Redis that are not used again once they may be the wrong ones.
 
 redis-py closes a connection when it breaks, and keeps one whose server answers that it is a
-replica, is loading or is cut off from its primary: everybody tries again on it, for ever. Here any
-error reply but an ordinary answer marks the connection, which is then closed as it comes back, and
-with it those that are idle: the next try opens a new one, which is led to the primary of now.
+replica, is loading or is cut off from its primary: every caller tries again on it, for ever. Here
+any error reply but an ordinary answer marks the connection, which is then closed as it comes back,
+and with it those that are idle: the next try opens a new one, which is led to the primary of now.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Workers as Postgres knows them: who lives, and until when its claims hold."""
+"""Workers as Postgres knows them: which are alive, and until when their claims hold."""
 
 from __future__ import annotations
 
