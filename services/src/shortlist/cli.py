@@ -260,7 +260,7 @@ def settings(
     log_level: LogLevel = None,
 ) -> None:
     """Print a process's settings, their values (secrets hidden), and where they came from."""
-    report = import_module("shortlist.settings_report")
+    report = import_module("shortlist.settings.report")
     if output == "markdown":
         typer.echo(report.markdown(), nl=False)
         return
@@ -323,7 +323,7 @@ def fail(sentence: str, code: int = EXIT_FAILED) -> NoReturn:
 
 def _settings(command: str, needed: Collection[tuple[str, ...]] | None = None, **flags: Any) -> Any:
     """A command's settings from the environment, overridden by the flags that were given."""
-    report, classes = map(import_module, ("shortlist.settings_report", "shortlist.settings"))
+    report, classes = map(import_module, ("shortlist.settings.report", "shortlist.settings"))
     servers = classes.SERVERS.get(command, ()) if needed is None else needed
     try:
         return report.load(_given(**flags), servers, command)

@@ -59,7 +59,7 @@ def open_standard_files() -> None:
 
 def _serve(process: str) -> int:
     load(process)
-    report = import_module("shortlist.settings_report")
+    report = import_module("shortlist.settings.report")
     try:
         settings = report.load({}, import_module("shortlist.settings").SERVERS[process], process)
     except report.BadSettingsError as error:
@@ -93,7 +93,7 @@ async def _refusal_of_redis(settings: CommonSettings) -> str | None:
 
 def load(process: str) -> None:
     """Import all that a process needs."""
-    modules = ("shortlist.settings_report", "uvloop", f"shortlist.{process}.main")
+    modules = ("shortlist.settings.report", "uvloop", f"shortlist.{process}.main")
     if process in _IN_NO_HURRY:
         thread = threading.Thread(target=_import_politely, args=(modules,), name="importing")
         thread.start()

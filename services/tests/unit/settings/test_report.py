@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from shortlist import settings_report
 from shortlist.settings import PROCESSES, Settings, variable
+from shortlist.settings import report as settings_report
 
-PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
+PAGE = Path(__file__).parents[4] / "docs" / "settings.md"
 
 
 def test_the_page_of_settings_is_current() -> None:
@@ -27,7 +27,7 @@ def test_a_process_reads_its_own_settings_and_no_others(
 ) -> None:
     own = PROCESSES[process].model_fields
     for name in Settings.model_fields.keys() - own.keys():
-        monkeypatch.setenv(variable(name), "\N{SNOWMAN}: no value that any setting takes")
+        monkeypatch.setenv(variable(name, Settings), "\N{SNOWMAN}: no value that any setting takes")
     monkeypatch.setenv("SHORTLIST_SCORER", "claude")  # which wants a key, of a worker
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     if "scorer" in own:

@@ -66,7 +66,7 @@ def source(settings: CommonSettings, name: str, flags: frozenset[str] = frozense
 def text(settings: CommonSettings, flags: frozenset[str] = frozenset()) -> str:
     """A table for a terminal: variable, value, source."""
     rows = [
-        (variable(name), _shown(getattr(settings, name)), source(settings, name, flags))
+        (variable(name, Settings), _shown(getattr(settings, name)), source(settings, name, flags))
         for name in type(settings).model_fields
     ]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
@@ -76,7 +76,7 @@ def text(settings: CommonSettings, flags: frozenset[str] = frozenset()) -> str:
 def as_json(settings: CommonSettings, flags: frozenset[str] = frozenset()) -> str:
     """The same for programs: variable → value and source."""
     report = {
-        variable(name): {
+        variable(name, Settings): {
             "value": _shown(value) if isinstance(value, SecretStr | str) else value,
             "source": source(settings, name, flags),
         }
@@ -102,12 +102,14 @@ def markdown() -> str:
 
 
 def _row(name: str, field: FieldInfo) -> str:
-    return f"| `{variable(name)}` | {_default(field)} | {_cell(field.description or '')} |"
+    return (
+        f"| `{variable(name, Settings)}` | {_default(field)} | {_cell(field.description or '')} |"
+    )
 
 
 def warnings() -> list[str]:
     """A sentence for each variable that looks like one of ours and is none."""
-    known = {variable(name) for name in Settings.model_fields} | _NOT_SETTINGS
+    known = {variable(name, Settings) for name in Settings.model_fields} | _NOT_SETTINGS
     known |= {PREFIX + name.upper() for name in Settings.model_fields}
     return [_unknown(name, known) for name in sorted(os.environ) if _is_stray(name, known)]
 
