@@ -30,7 +30,7 @@ OPERATORS_WORKER = "the operator's own worker"
 
 
 def pods(values: dict[str, Any]) -> Pods:
-    """Everybody's labels, ours and others'."""
+    """The labels of all pods, ours and others'."""
     ours = {name: pod["metadata"]["labels"] for name, pod in pod_templates(objects(values)).items()}
     return ours | OUTSIDE | {OPERATORS_WORKER: operators_worker_labels()}
 
@@ -119,7 +119,7 @@ def test_everybody_may_call_ingest_and_only_ingest(caller: str) -> None:
 
 
 def test_only_whom_it_is_for_reaches_the_private_port() -> None:
-    """Of its own accord nobody does."""
+    """By default no client does."""
     on = {"private": {"enabled": True}}
     for caller in (*OUTSIDE, "gateway", INTERNET, "test", "prometheus"):
         assert not may_call(on, caller, "ingest", 8002), caller

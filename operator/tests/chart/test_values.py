@@ -165,7 +165,7 @@ def places(tree: dict[str, Any], path: str = "") -> Iterator[str]:
 
 FREE = {"ingress.annotations", "nodeSelector", "podMonitor.labels", "prometheusRule.labels",
         "dashboards.labels"}  # fmt: skip
-"""Objects whose fields are named by whoever installs the chart."""
+"""Objects whose fields the person who installs the chart names."""
 
 
 def strict_places() -> list[str]:

@@ -4,7 +4,7 @@
 
 Images are named by SHORTLIST_IMAGE, SHORTLIST_OPERATOR_IMAGE, SHORTLIST_POSTGRES_IMAGE and
 SHORTLIST_REDIS_IMAGE; what they are by default is in `support.helm`. SHORTLIST_NAMESPACE names a
-namespace in which the release is left, and is found by the next run: for whoever writes tests.
+namespace in which the release is left, and is found by the next run: for authors of tests.
 """
 
 from __future__ import annotations

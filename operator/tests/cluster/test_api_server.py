@@ -26,7 +26,7 @@ KOPF_NOTICES_SECONDS = 60.0
 
 
 async def generation(outsider: Outside, pipeline: Pipeline) -> int:
-    """How often anybody changed what the Deployment should be."""
+    """How often a client changed what the Deployment should be."""
     found = await outsider.cluster.get(pipeline.deployment_path)
     return int(found["metadata"]["generation"])
 
@@ -82,7 +82,7 @@ async def test_a_postgres_that_hangs_takes_nobody_away(outsider: Outside) -> Non
     try:
         found = await pipeline.until_condition("MetricsAvailable", "False")
         assert found["reason"] == "PostgresUnreadable"
-        await pipeline.change({"scaling": {"minReplicas": 0}})  # nothing waits, nobody works
+        await pipeline.change({"scaling": {"minReplicas": 0}})  # nothing waits, no worker is busy
 
         async def blind_for_long() -> bool:
             assert await outsider.is_well()

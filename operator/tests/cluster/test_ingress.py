@@ -138,7 +138,7 @@ async def test_applications_come_in_through_it(kind: str, cluster: Cluster, trae
                 is_ours = answer.content_type == "application/json"
                 return answer.status, await answer.json() if is_ours else {}
 
-        assert (await post(HOST))[0] == 404  # nobody has told Traefik of it
+        assert (await post(HOST))[0] == 404  # Traefik does not know of it yet
         await apply(cluster, route)
         try:
 

@@ -43,7 +43,7 @@ async def test_dry_run_changes_nothing(cluster: Cluster, pipelines: Pipelines) -
 
 
 async def test_in_a_dry_run_connections_are_granted_all_the_same(pipelines: Pipelines) -> None:
-    """Somebody else starts the workers then: with their first grant they score one at a time."""
+    """Another controller starts the workers: with their first grant they score one at a time."""
     pipeline = await pipelines.make({"scaling": {"mode": "DryRun", "minReplicas": 1}})
     await pipeline.until_granted(5, 1)
 
@@ -70,4 +70,4 @@ async def test_rollout_does_not_feed_back(cluster: Cluster, pipelines: Pipelines
         await cluster.until(rolled, what="both workers are new")
     await pipeline.settle()
     assert most_pods > 2  # there were more pods than replicas for a while …
-    assert seen == {2}  # … and nobody took them for more workers, or for fewer
+    assert seen == {2}  # … and no status took them for more workers, or for fewer

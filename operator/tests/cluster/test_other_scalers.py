@@ -1,4 +1,4 @@
-"""Somebody else sizes the workers: ours says so, keeps its hands off, and goes on afterwards."""
+"""Another controller sizes the workers: ours reports it, changes nothing, goes on afterwards."""
 
 from __future__ import annotations
 
@@ -71,6 +71,6 @@ async def until_ready_is(cluster: Cluster, pipeline: Pipeline, status: str) -> d
 
 
 async def generation(cluster: Cluster, pipeline: Pipeline) -> int:
-    """How often anybody changed what the Deployment should be, its replicas included."""
+    """How often a client changed what the Deployment should be, its replicas included."""
     found = await cluster.get(pipeline.deployment_path)
     return int(found["metadata"]["generation"])

@@ -80,7 +80,7 @@ async def test_postgres_outage_freezes_grants_and_takes_nobody_away(
         assert blind["reason"] == "PostgresUnreadable"
         since = dt.datetime.fromisoformat(blind["lastTransitionTime"])
         grants = await pipeline.grants()
-        await pipeline.change({"scaling": {"minReplicas": 0}})  # nothing waits, nobody works
+        await pipeline.change({"scaling": {"minReplicas": 0}})  # nothing waits, no worker is busy
 
         async def blind_for_long() -> bool:
             assert await pipeline.replicas() == 2

@@ -114,7 +114,7 @@ STATUS_BOUNDS = list(bounds(STATUS_SCHEMA, ("status",)))
 
 @pytest.fixture(scope="module")
 def namespace() -> Iterator[str]:
-    """A namespace in which ScoringPipelines are known, and nobody acts on them."""
+    """A namespace in which ScoringPipelines are known, and no operator acts on them."""
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         made = runner.run(stack.enter_async_context(own_namespace("rules")))

@@ -72,7 +72,7 @@ async def test_a_workers_deployment_that_is_missing_is_waited_for(
     pipeline, deployment = await pipelines.refer()
     assert (await pipeline.until_condition("Ready", "False"))["reason"] == "TargetMissing"
     for _ in range(2):
-        await pipeline.submit(5)  # accepted whether there is anybody or not
+        await pipeline.submit(5)  # accepted whether there is a worker or not
         await cluster.apply(deployment)
         await pipeline.until_condition("Ready", "True")
         await pipeline.settle()
@@ -113,7 +113,7 @@ async def test_an_edit_in_mid_drain_interrupts_no_score(edit: Json, pipelines: P
 
 
 async def test_what_is_taken_out_of_a_resource_leaves_its_deployment(outsider: Outside) -> None:
-    """By server-side apply: whoever made the Deployment must not own its parts a second time."""
+    """By server-side apply: the maker of the Deployment must not own its parts a second time."""
     pipeline = await outsider.make(
         {"worker": {"template": {"env": [{"name": "FIRST", "value": "1"}]}}}
     )

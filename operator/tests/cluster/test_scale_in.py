@@ -1,4 +1,4 @@
-"""Workers are taken away without hurting anybody."""
+"""Workers are taken away without interrupting a score."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def shrunk_to_one(pipeline: Pipeline) -> set[str]:
 
 
 async def only_left(pipeline: Pipeline, stays: set[str]) -> None:
-    """The victims went, and nobody else, and no score was interrupted."""
+    """The victims went, and no other pod, and no score was interrupted."""
     await pipeline.until_replicas(1)
     await pipeline.until_ready(1)
     assert names(await pipeline.ready_pods()) == stays

@@ -117,7 +117,7 @@ class ApiServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Hang up on whoever is connected."""
+        """Hang up on every client."""
         await self._runner.cleanup()
 
     @asynccontextmanager

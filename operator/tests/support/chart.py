@@ -50,7 +50,7 @@ def render(
 def objects(
     values: Mapping[str, Any] | None = None, *, name: str = RELEASE, is_upgrade: bool = False
 ) -> list[Json]:
-    """What is rendered, as objects. They are kept for whoever asks next: do not change them."""
+    """What is rendered, as objects. They are kept for the next caller: do not change them."""
     return _objects(json.dumps(values or {}), name, is_upgrade)
 
 

@@ -79,7 +79,7 @@ class Pipelines:
         return await self._apply(resource), deployment
 
     async def remove(self) -> None:
-        """Delete all, their Deployments too; nobody waits for what their workers hold."""
+        """Delete all, their Deployments too, without waiting for what their workers hold."""
         for pipeline in self._made:
             await self._cluster.delete(self._cluster.pipelines(pipeline.name))
             await self._cluster.delete(pipeline.deployment_path)
@@ -270,7 +270,7 @@ class Pipeline:
         await self._cluster.until(busy, what=f"{count} of {self.name} in flight")
 
     async def situation(self) -> Json:
-        """All that whoever sizes it can change."""
+        """All that a controller of its size can change."""
         return {
             "replicas": await self.replicas(),
             "pods": names(await self.pods()),
@@ -280,7 +280,7 @@ class Pipeline:
 
     @asynccontextmanager
     async def unmoved(self) -> AsyncIterator[None]:
-        """Nobody changes how it is sized, for the length of a block."""
+        """Check that no controller changes its size, for the length of a block."""
         before = await self.situation()
 
         async def look() -> None:

@@ -58,7 +58,7 @@ def labels_grouped_by(query: str) -> set[str]:
 
 
 def unknown_parts(query: str) -> list[str]:
-    """Series and labels in a query that nobody tells."""
+    """Series and labels in a query that no process exports."""
     known = known_series()
     used = series_used(query)
     wrong = [name for name in used if name not in known]

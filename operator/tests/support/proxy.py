@@ -35,7 +35,7 @@ class Proxy:
         self._server: asyncio.Server | None = None
 
     async def refuse(self) -> None:
-        """As a server that is down: nobody gets in, and who was in is cut off."""
+        """As a server that is down: refuse new clients, and cut off the connected ones."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -45,7 +45,7 @@ class Proxy:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def hang(self) -> None:
-        """As a server that is stopped: everybody gets in, and nobody gets an answer."""
+        """As a server that is stopped: accept every client, and answer none."""
         self._hangs = True
         await self.stall()
 

@@ -1,4 +1,4 @@
-"""Values that somebody could install the chart with, by what they are for."""
+"""Values that a user could install the chart with, by what they are for."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def test_a_pipeline_that_is_gone_holds_what_postgres_counts() -> None:
 
 
 def test_nobody_is_granted_anything_before_it_is_known_what_the_others_hold() -> None:
-    """After a restart: grants stand that nobody has read yet."""
+    """After a restart: grants stand that the operator has not read yet."""
     budget = Budget()
     budget.expect(B)
     room = budget.allocate(a_pipeline(A), workers(9, "a1"), 1)
@@ -245,7 +245,7 @@ class Deployment:
             kept.pop(worker.id, None)
 
     def may_hold(self) -> int:
-        """What its workers may open as things stand, asking nobody."""
+        """What its workers may open as things stand, unasked."""
         unmade = max(0, self.replicas - len(self.staying)) + self.surge_left
         return FIRST * unmade + sum(
             max(worker.grant, worker.open, self.told(worker)) for worker in self.crew.values()
@@ -257,7 +257,7 @@ class Deployment:
 
 
 names = st.sampled_from([A, B, C])
-anybody = st.integers(0, 100)
+numbers = st.integers(0, 100)
 
 
 class BudgetMachine(RuleBasedStateMachine):
@@ -323,33 +323,33 @@ class BudgetMachine(RuleBasedStateMachine):
             oldest = of.staying[0]
             oldest.pod = replace(oldest.pod, terminating=True)
 
-    def somebody(self, name: PipelineName, number: int) -> Simulated | None:
+    def worker(self, name: PipelineName, number: int) -> Simulated | None:
         crew = list(self.deployments[name].crew.values())
         return crew[number % len(crew)] if crew else None
 
-    @rule(name=names, number=anybody)
+    @rule(name=names, number=numbers)
     def beat(self, name: PipelineName, number: int) -> None:
-        if worker := self.somebody(name, number):
+        if worker := self.worker(name, number):
             self.deployments[name].beat(worker)
 
-    @rule(name=names, number=anybody, times=st.integers(1, CONCURRENCY), claims=st.booleans())
+    @rule(name=names, number=numbers, times=st.integers(1, CONCURRENCY), claims=st.booleans())
     def work(self, name: PipelineName, number: int, times: int, *, claims: bool) -> None:
         of = self.deployments[name]
-        if worker := self.somebody(name, number):
+        if worker := self.worker(name, number):
             for _ in range(times):
                 (of.claim if claims else of.finish)(worker)
 
-    @rule(name=names, number=anybody)
+    @rule(name=names, number=numbers)
     def end(self, name: PipelineName, number: int) -> None:
         """It was told to go, and went."""
-        worker = self.somebody(name, number)
+        worker = self.worker(name, number)
         if worker and worker.pod.terminating:
             self.deployments[name].forget(worker)
 
-    @rule(name=names, number=anybody)
+    @rule(name=names, number=numbers)
     def die(self, name: PipelineName, number: int) -> None:
         """It leaves a stale heartbeat, and connections that Postgres still counts."""
-        of, worker = self.deployments[name], self.somebody(name, number)
+        of, worker = self.deployments[name], self.worker(name, number)
         if worker and of.surge_left:
             of.surge_left -= 1  # for the one that replaces it
             del of.crew[worker.id]
@@ -365,7 +365,7 @@ class BudgetMachine(RuleBasedStateMachine):
 
     @rule()
     def settle(self) -> None:
-        """Everybody beats and finishes for a while: then there is room for a surge again."""
+        """Every worker beats and finishes for a while: then there is room for a surge again."""
         for _ in range(10):
             for name, of in self.deployments.items():
                 for worker in of.crew.values():

@@ -1,4 +1,4 @@
-"""At most one acts, whoever is slow, cut off, paused or killed: two clients of one API server."""
+"""At most one acts, whichever is slow, cut off, paused or killed: two clients of one API server."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ async def test_who_was_paused_past_its_time_acts_no_more(two: Two) -> None:
     await two.one.keep()
     await two.other.keep()
     two.clock.now += DURATION_SECONDS + 0.1
-    assert not two.one.held  # before it asked anybody
+    assert not two.one.held  # before it asked the API server
     await two.other.keep()
     await two.one.keep()
     assert (two.one.held, two.other.held) == (False, True)
@@ -263,7 +263,7 @@ class Play:
         ]
         while unfinished := [life for life in lives if not life.done()]:
             if len(self.queue) < len(unfinished):
-                await asyncio.sleep(0)  # somebody is between two waits
+                await asyncio.sleep(0)  # a client is between two waits
                 continue
             acting = [caller for caller, holder in holders.items() if holder.held]
             assert len(acting) <= 1, f"{acting} at {self.clock.now}"

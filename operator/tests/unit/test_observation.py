@@ -120,7 +120,7 @@ def test_the_crew_is_whoever_stays_and_who_does_not_report_is_not_ready() -> Non
 
 
 def test_who_was_ready_and_does_not_report_may_hold_something() -> None:
-    """Redis lost its memory just now: nobody is to be let go as idle."""
+    """Redis lost its memory just now: no worker is to be let go as idle."""
     pods = [replace(a_pod("new"), ready_at=None), replace(a_pod("mute"), ready_at=NOW)]
     crew = a_sight(pods=pods).crew
     assert {name: worker.in_flight for name, worker in crew.items()} == {"new": 0, "mute": 1}
