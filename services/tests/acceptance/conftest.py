@@ -40,7 +40,7 @@ def _share_of_the_machine(
 ) -> Iterator[None]:
     """Tests marked ``quiet`` measure times in seconds: no other acceptance test runs meanwhile.
 
-    Everybody passes the gate; a quiet test stays in it while it waits for the others to end.
+    Every test passes the gate; a quiet test stays in it while it waits for the others to end.
     """
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if hasattr(request.config, "workerinput") else base

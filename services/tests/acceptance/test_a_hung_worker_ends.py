@@ -42,7 +42,7 @@ async def test_off_switch_without_the_watchdog_it_hangs_for_ever(place: Place) -
 
 
 async def test_a_worker_that_is_only_busy_goes_on(place: Place) -> None:
-    """Whoever has a loop that turns is not ended, however long a score takes."""
+    """A worker whose loop turns is not ended, however long a score takes."""
     async with place.running(service_seconds=8) as run:
         worker = await run.stack.start("worker", unguarded="hangs_soon")
         await run.ledger.submit(3)

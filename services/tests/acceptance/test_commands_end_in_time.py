@@ -114,7 +114,7 @@ async def mute() -> AsyncIterator[Mute]:
 
 
 def nowhere() -> str:
-    """A port on which nobody listens, as a place."""
+    """A port on which no process listens, as a place."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return f"127.0.0.1:{taken.getsockname()[1]}"
 

@@ -244,7 +244,7 @@ async def stopped_postgres(servers: Servers) -> Callable[[], Awaitable[None]]:
 
 
 async def refusing_postgres(servers: Servers) -> Callable[[], Awaitable[None]]:
-    """It answers, and lets nobody in."""
+    """It answers, and lets no client in."""
     await allow_connections(servers, "false")
     await terminate_backends(servers.postgres.url)
 

@@ -188,7 +188,7 @@ async def test_hostile_clients_in_a_small_pod(servers: Servers, own_place: Place
 
 
 async def backlog(one: House, servers: Servers, count: int) -> None:
-    """Postgres hangs, and whoever comes brings 64 KiB."""
+    """Postgres hangs, and each client brings 64 KiB."""
     servers.freeze_postgres()
     try:
         told = await attack(one, "backlog", count, hostile.LARGE)

@@ -1,4 +1,4 @@
-"""Promise 2: exactly one final score. Who comes back from the dead writes nothing."""
+"""Promise 2: exactly one final score. A resumed worker that lost its claim writes nothing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def until_frozen(service: Service) -> None:
 
 
 async def frozen_past_its_claim(place: Place, mode: str, **settings: object) -> None:
-    """A worker stops with scores in hand, somebody else scores, and it comes back and writes.
+    """A worker stops with scores in hand, another scores, and the first resumes and writes.
 
     A perWrite claim ends by itself when the lease runs out. A perJob claim ends when Postgres
     gives the connection up, as it does when a host vanishes; here the test ends it.
@@ -83,7 +83,7 @@ async def test_entries_delivered_many_times_are_scored_once(place: Place, mode: 
         entries = [Entry(ApplicationId(id_)) for id_ in run.ledger.accepted]
         for first in (True, False, True):
             await line.republish(entries, by="test", first=first)
-        await line.republish([Entry(ApplicationId(uuid4()))], by="test", first=True)  # nobody's
+        await line.republish([Entry(ApplicationId(uuid4()))], by="test", first=True)  # unknown
         await run.ledger.settle()
         assert await run.ledger.value("SELECT max(attempt) FROM attempts") == 1
 

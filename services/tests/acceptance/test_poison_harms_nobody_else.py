@@ -1,4 +1,4 @@
-"""A payload that ends its worker is found by isolation; innocent ones are scored, whoever dies.
+"""A payload that ends its worker is found by isolation; innocent ones are scored all the same.
 
 Bounds on paid calls: three attempts for an innocent application (two in company with a poisonous
 one, and one in a process of its own), four for a poisonous one, whether others are scored or not.

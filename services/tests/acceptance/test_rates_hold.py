@@ -45,7 +45,7 @@ async def workers_killed_regularly(
 ) -> None:
     """Completions while one worker after the other is killed, against what the living could do.
 
-    That is the seconds in which workers were ready, times the rate of one that nobody kills,
+    That is the seconds in which workers were ready, times the rate of one that is not killed,
     measured before in the same run.
     """
     workers, concurrency, service_seconds, before_seconds = 3, 4, 0.4, 6.0
@@ -158,7 +158,7 @@ def _figures(rates: list[Rate]) -> str:
 
 @asynccontextmanager
 async def _snapshot(place: Place) -> AsyncIterator[None]:
-    """A report, a backup, or somebody's forgotten session: it sees the past until it ends."""
+    """A report, a backup, or a forgotten session: it sees the past until it ends."""
     connection = await postgres.connect(place.database_url, application_name="snapshot")
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.fetchval("SELECT count(*) FROM applications")

@@ -53,7 +53,7 @@ async def fails_over(
         ):
             await new.has_all_of(old)
             if how == "demoted":
-                await old.follow(new.port)  # each follows the other: nobody takes writes
+                await old.follow(new.port)  # each follows the other: neither takes writes
             elif how.startswith("frozen"):
                 old.freeze()
             if how in {"demoted", "frozen for long"}:

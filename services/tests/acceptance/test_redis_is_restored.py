@@ -64,7 +64,7 @@ async def take_snapshot_in_the_middle(run: Running, server: Valkey, copy: Path) 
 
 
 async def is_empty(server: Valkey) -> None:
-    """No entry is left, whoever it was given to: all of it is finished."""
+    """No entry is left, delivered or not: all of it is finished."""
 
     async def look() -> bool:
         streams = keys.line(DEFAULT_PIPELINE), keys.again(DEFAULT_PIPELINE)

@@ -70,7 +70,7 @@ async def given_back_after_the_grace(
 ) -> None:
     """The scores take longer than the grace: others begin them anew as soon as it is over.
 
-    Maintenance does not run: nobody rescues what is not given back.
+    Maintenance does not run: no sweep rescues what is not given back.
     """
     async with place.running(
         "worker", connection_mode=mode, concurrency=HELD, **settings, service_seconds=600,

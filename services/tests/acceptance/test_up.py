@@ -59,7 +59,7 @@ async def _submit_one(session: aiohttp.ClientSession, number: int) -> str:
 
 
 async def statuses(url: str, ids: list[str]) -> list[str]:
-    """How each stands; fewer when nobody answers."""
+    """How each stands; fewer when ingest does not answer."""
     batches = [ids[start : start + 50] for start in range(0, len(ids), 50)]
     return [status for batch in batches for status in await _statuses(url, batch)]
 
@@ -423,7 +423,7 @@ async def test_off_switch_another_server_s_variables_keep_it_from_starting(tmp_p
 
 
 async def test_other_commands_reach_the_servers_as_it_says(tmp_path: Path) -> None:
-    """In a shell of its own, which has nobody's virtual environment on its PATH."""
+    """In a shell of its own, which has no virtual environment on its PATH."""
     with running(tmp_path) as up:
         await up.said(" COMMAND\n")
         assert (up.data / "env").stat().st_mode & 0o077 == 0

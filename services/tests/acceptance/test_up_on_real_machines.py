@@ -80,7 +80,7 @@ async def test_as_a_containers_first_process_it_buries_the_dead_and_drains(tmp_p
         async def buried() -> bool:
             return not dead(first)
 
-        await until(buried, within_seconds=60, what="nobody is left dead")
+        await until(buried, within_seconds=60, what="no dead child is left")
         os.kill(first.pid, signal.SIGTERM)
         assert await up.ended() == 0
         assert "Drained" in up.output

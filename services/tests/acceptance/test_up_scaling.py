@@ -1,4 +1,4 @@
-"""The scaling policy drives `shortlist up`: real processes, and scores that nobody interrupts."""
+"""The scaling policy drives `shortlist up`: real processes, and no score is interrupted."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BURST = 4 * CONCURRENCY
 """Twice what the workers at the start can hold."""
 
 SCORE_SECONDS = 10
-"""Longer than the policy keeps anybody after a burst, so that whoever is let go still scores."""
+"""Longer than the policy keeps a worker after a burst, so that one that is let go still scores."""
 
 
 def write_pipeline(directory: Path, *, service_seconds: float, **scaling: Any) -> str:
@@ -108,7 +108,7 @@ async def a_burst_interrupts_nothing(
                 await up.said("draining ", SETTLED_SECONDS)
                 await until_workers(up, 1)
                 await ledger.settle(within_seconds=SETTLED_SECONDS)
-            assert max(len(pids) for pids in seen) > 2, "nobody was started"
+            assert max(len(pids) for pids in seen) > 2, "no worker was started"
             claims = await ledger.value("SELECT count(*) FROM attempts")
     assert claims == len(ledger.accepted), f"interrupted: {claims - len(ledger.accepted)} scores"
 

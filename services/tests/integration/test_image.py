@@ -61,7 +61,7 @@ def built(component: str, directory: Path, more: str = "") -> Image:
     variables |= {
         "UV_COMPILE_BYTECODE": "0",
         "UV_OFFLINE": "1",
-    }  # time, and somebody else's network
+    }  # time, and other people's network
     for command in commands(dockerfile):
         here = command.replace("/opt/uv/bin/uv", "uv").replace(INSTALLED_AT, place)
         done = subprocess.run(

@@ -240,7 +240,7 @@ def _protocol() -> list[Bad]:
     ]  # fmt: skip
     websocket = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: eA==")
     raw = {
-        "words that are not HTTP": b"hello, is anybody there?\r\n\r\n",
+        "words that are not HTTP": b"hello, is a server there?\r\n\r\n",
         "a TLS handshake": bytes.fromhex("16030100f8010000f40303") + bytes(237),
         "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         "HTTP/9.9": b"GET /leaderboard HTTP/9.9\r\n\r\n",

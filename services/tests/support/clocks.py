@@ -26,7 +26,7 @@ OFFSETS = (HOUR, 0, -HUNDRED_DAYS, 0)
 """Steps of + 1 h, - 1 h, - 100 d and + 100 d."""
 
 GOES_ON_SECONDS = 5.0
-"""Everything does after a step. The slowest are what nobody led for (a replica asks each 0.5 s), a
+"""Everything does after a step. The slowest are what had no leader (a replica asks each 0.5 s), a
 retry that is due after 1 s, and what is lost for the sweep, which looks each 2 s."""
 
 LEADS = """

@@ -27,7 +27,7 @@ def library() -> str:
 
 @dataclass(frozen=True)
 class Clock:
-    """The clock of whoever is started with its variables."""
+    """The clock of the processes that are started with its variables."""
 
     file: Path
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 NO_REDIS = "unix:///nowhere/redis.sock"
-"""Nobody listens there."""
+"""No server listens there."""
 
 APPLICATION = {"candidate": "Ada", "payload": "knows her numbers"}
 

@@ -239,7 +239,7 @@ async def _break(request: web.Request, *, torn: bool) -> web.StreamResponse:
 
 async def _serve(port: int, default: Behaviour) -> None:
     async with MessagesApi(port=port, default=default) as api:
-        print(api.url, flush=True)  # noqa: T201 (whoever started it reads the port here)
+        print(api.url, flush=True)  # noqa: T201 (its parent reads the port here)
         await asyncio.Event().wait()
 
 

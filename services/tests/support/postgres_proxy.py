@@ -1,6 +1,6 @@
 """A proxy in front of Postgres that has the server itself refuse chosen statements.
 
-``async with PostgresProxy(url) as proxy`` and give ``proxy.url`` to whoever is to meet errors. Then
+``async with PostgresProxy(url) as proxy`` and give ``proxy.url`` to a process under test. Then
 ``with proxy.refusing("complete", "53100")`` the statement of that name (in `SQL`, or else any that
 holds that text) is not run. In its place Postgres runs a block that raises the SQLSTATE: so the
 error, the state of the transaction and what follows are the server's own. Several SQLSTATEs are

@@ -1,6 +1,6 @@
 """A proxy in front of Redis that answers chosen commands with chosen errors.
 
-``async with RedisProxy(url) as proxy`` and give ``proxy.url`` to whoever is to meet errors. Then
+``async with RedisProxy(url) as proxy`` and give ``proxy.url`` to a process under test. Then
 ``with proxy.refusing("XADD", "OOM command not allowed")`` each such command gets the error and
 does not reach the server; ``"*"`` is every command. ``proxy.refused`` counts how often that
 happened: a test that meets no error proves nothing. A script is refused by a part of its text

@@ -47,7 +47,7 @@ _FIRST_PORT, _LAST_PORT, _BLOCK = 20_000, 32_000, 100
 
 
 def free_port() -> int:
-    """A port on which nobody listens, and that no other test process gives out.
+    """A port on which no process listens, and that no other test process gives out.
 
     It stays free between the death of a server and its successor: that is why the kernel cannot be
     asked for one.

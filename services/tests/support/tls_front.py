@@ -1,7 +1,7 @@
 """TLS before a server that was built without it, at a port at which its peers speak plainly.
 
 Replicas, Sentinels and nodes of a cluster tell each other's ports to our clients: there must be one
-port for both. Whoever begins with a TLS handshake gets TLS.
+port for both. A client that begins with a TLS handshake gets TLS.
 """
 
 from __future__ import annotations

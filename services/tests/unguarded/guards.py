@@ -97,7 +97,7 @@ def _each_looks_anew() -> None:
 
 
 def _deadline_of_the_batch() -> None:
-    """Each batch begins a time-out of its own, and nobody waits too long for one."""
+    """Each batch begins a time-out of its own, and no timer ends a wait that is too long."""
     import time  # noqa: PLC0415
 
     async def run(timely: Any, asked: Any) -> Any:

@@ -23,7 +23,7 @@ HEAVY = {
     "sqlalchemy",
     "psutil",
 }
-"""Each takes a tenth of a start or more; whoever needs one imports it then."""
+"""Each takes a tenth of a start or more; a module that needs one imports it then."""
 
 EVERYWHERE = {
     **{process: f"shortlist.{process}.main" for process in PROCESSES},

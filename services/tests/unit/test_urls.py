@@ -59,7 +59,7 @@ def test_a_password_that_is_not_encoded_arrives_or_is_refused(place: str, passwo
         url = PLACES[place](place.format(password))
     except BadUrlError:
         return
-    if "%" not in password:  # %41 is an A, whoever meant what
+    if "%" not in password:  # %41 is an A, whatever was meant
         assert url.arguments()["password"] == password  # type: ignore[attr-defined]
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 HOT: dict[str, Any] = {}
 ORDINARY: dict[str, Any] = {"rate_limit_per_second": 1e6, "rate_limit_burst": 10**9}
-"""A rate that nobody reaches: so each call is counted, and none is hot."""
+"""A rate that no client reaches: so each call is counted, and none is hot."""
 
 PIECE_BYTES = 40
 METRICS = ("shortlist_accepted_total", "shortlist_refused_total", "shortlist_accept_seconds_count")
@@ -68,9 +68,9 @@ PLAIN = [
     Sent("in pieces", [GOOD[n : n + PIECE_BYTES] for n in range(0, len(GOOD), PIECE_BYTES)]),
     Sent("other text", [post(candidate='Ægir “Ŧ” 日本 👩‍🚀 \\ " \u2028', payload="p" * 60_000)]),
     Sent("another pipeline", [post(pipeline="sales")]),
-    Sent("fields that nobody knows", [post(else_=1)]),
+    Sent("unknown fields", [post(else_=1)]),
     Sent("keep-alive", [post("Connection: keep-alive")]),
-    Sent("somebody else's trace", [post(f"traceparent: 00-{1:032x}-{1:016x}-01")]),
+    Sent("another client's trace", [post(f"traceparent: 00-{1:032x}-{1:016x}-01")]),
     Sent("one after another", [GOOD, GOOD, GOOD], 3),
     Sent("nonsense behind it", [GOOD + b"nonsense\r\n\r\n"]),
 ]
@@ -271,7 +271,7 @@ async def begin_to_drain(door: Door) -> None:
         writer.close()
         return False
 
-    await until(refuses, what="nobody is let in any more")
+    await until(refuses, what="no client is let in any more")
 
 
 @pytest.mark.parametrize("way", [HOT, ORDINARY], ids=["hot", "ordinary"])

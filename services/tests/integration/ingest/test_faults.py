@@ -258,7 +258,7 @@ async def test_a_drain_answers_whoever_was_let_in_unless_told_to_stop_at_once(
                 writer.close()
                 return False
 
-            await until(refuses, within_seconds=20, what="nobody is let in any more")
+            await until(refuses, within_seconds=20, what="no client is let in any more")
             if second_signal:
                 run.ingest.signal(signal.SIGTERM)
                 assert await run.ingest.exit_code(within_seconds=20) == 1

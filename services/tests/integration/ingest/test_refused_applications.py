@@ -1,4 +1,4 @@
-"""One application that Postgres refuses for its data takes nobody along who was in its group."""
+"""An application that Postgres refuses for its data takes none of its group along."""
 
 from __future__ import annotations
 

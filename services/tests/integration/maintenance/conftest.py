@@ -215,7 +215,7 @@ if TYPE_CHECKING:
 async def make_desk(
     make_settings: Callable[..., Settings], db: Connection, line_redis: Redis
 ) -> AsyncIterator[MakeDesk]:
-    """Desks of leaders that nobody replaces; a new one takes over from the one before."""
+    """Contexts of leaders that no replica replaces; a new one takes over from the one before."""
     pools: list[ConnectionPool] = []
 
     async def make(**overrides: Any) -> LeaderContext:
@@ -276,7 +276,7 @@ async def start_maintenance(
 
 @asynccontextmanager
 async def old_snapshot(database_url: str) -> AsyncIterator[None]:
-    """Somebody's forgotten transaction, which sees the past until it ends."""
+    """A forgotten transaction, which sees the past until it ends."""
     connection = await postgres.connect(database_url, application_name="old snapshot")
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.fetchval("SELECT count(*) FROM applications")

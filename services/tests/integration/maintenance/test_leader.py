@@ -203,7 +203,7 @@ async def test_what_postgres_answers_too_late_does_not_go_on(
             ended = True
 
     async def lead(_: Leadership) -> None:
-        raise AssertionError("nobody stands")
+        raise AssertionError("no replica may lead")
 
     candidate = Candidate(lambda: connect(settings), 1, lead)
     async with asyncio.timeout(60):
@@ -366,7 +366,7 @@ async def test_a_lease_that_a_clock_made_endless_is_none(
     await db.execute(f"UPDATE leases SET expires_at = {end}")
     with pytest.raises(NotLeadingError):
         async with leases.leading(db, former):
-            raise AssertionError("it ran though anybody else may lead")
+            raise AssertionError("it ran though another replica may lead")
     assert await take(other, seconds=3) is not None
     assert not await leases.renew(db, former)
 

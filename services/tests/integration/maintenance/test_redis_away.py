@@ -62,7 +62,7 @@ async def test_what_came_while_redis_was_away_is_in_the_line_when_it_is_back(
     await until(leads, within_seconds=60, what="it leads")
     await asyncio.to_thread(server.start)
     await until_published(shop, *newcomers)
-    await its_line.acknowledge(await its_line.pull("somebody", 5, 0.1))
+    await its_line.acknowledge(await its_line.pull("a worker", 5, 0.1))
     await shop.finish(*newcomers)
     await asyncio.to_thread(server.stop, signal.SIGKILL)
     more = await shop.accept(5)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
 BUSY_SECONDS = 2.0
-"""How long this loop answers nobody; the thread beside it has 20 × `HEALTHY_SECONDS`."""
+"""How long this loop answers no client; the thread beside it has 20 × `HEALTHY_SECONDS`."""
 
 HEALTHY_SECONDS = 0.1
 

@@ -98,7 +98,7 @@ async def replace_a_worker(chaos: Chaos) -> str:
 
 @fault()
 async def scale_workers(chaos: Chaos) -> str:
-    """Out or in; whoever is asked to end finishes what it holds."""
+    """Out or in; a worker that is asked to end finishes what it holds."""
     workers = chaos.those("worker")
     wanted = FEWEST_WORKERS + int(chaos.chance.random() * (MOST_WORKERS - FEWEST_WORKERS + 1))
     for _ in range(wanted - len(workers)):

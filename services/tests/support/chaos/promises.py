@@ -199,7 +199,7 @@ def _workers(chaos: Chaos) -> list[Service]:
 
 
 def _ids_of_the_dead(worker: Service) -> list[str]:
-    """The newest is still alive, or has ended in order; whoever came before it was killed."""
+    """The newest is still alive, or has ended in order; those before it were killed."""
     ids = worker_ids(worker)
     return ids if worker.process.poll() in _VIOLENT else ids[:-1]
 

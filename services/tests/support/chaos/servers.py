@@ -119,7 +119,7 @@ async def postgres_is_read_only(chaos: Chaos) -> str:
 
 @fault("time", "commits")
 async def change_the_isolation(chaos: Chaos) -> str:
-    """Of whoever does not ask for one. It stays so until it is drawn again."""
+    """Of sessions that do not ask for one. It stays so until it is drawn again."""
     level = chaos.draw(("serializable", "repeatable read", "read committed"))
     await _set(chaos, f"SET default_transaction_isolation = '{level}'")
     return level

@@ -29,7 +29,7 @@ async def test_the_leader_shows_the_line_and_takes_its_figures_back(
     shop: Shop, desk: LeaderContext, sweeps: Sweeps
 ) -> None:
     await shop.accept(3, publish=True)
-    await shop.line.pull("somebody", 1, 0.01)
+    await shop.line.pull("a worker", 1, 0.01)
     (retried,) = await shop.accept(1)
     await shop.schedule(600, retried)
     await Gauges(desk, sweeps).turn()

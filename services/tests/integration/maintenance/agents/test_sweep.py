@@ -99,7 +99,7 @@ async def test_what_is_older_than_the_head_of_the_line_is_missing_from_it(
     older = await shop.accept(1, age_seconds=60)
     await swept(sweep)
     assert (await shop.in_line())[1:] == older
-    await shop.line.pull("somebody", 2, 0.01)
+    await shop.line.pull("a worker", 2, 0.01)
     await shop.finish(*head, *older)
     await swept(sweep)
     assert (await shop.in_line())[2:] == newer
@@ -123,7 +123,7 @@ async def test_what_is_held_is_left_alone_until_its_worker_is_gone(
             await asyncio.sleep(0.01)
 
     await asyncio.wait_for(until_free(), 30)
-    await sweep.run()  # one look: nobody lives who could hold them
+    await sweep.run()  # one look: no live worker could hold them
     assert sorted(await shop.in_again()) == ids
     await sweep.run()
     assert len(await shop.in_again()) == 3

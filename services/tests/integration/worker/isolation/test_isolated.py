@@ -99,7 +99,7 @@ async def test_a_worker_that_is_gone_leaves_no_process() -> None:
         await until_scoring(scorer, 1)
         assert scorer._control is not None
         left = [psutil.Process(scorer._server.pid), *scoring_processes(scorer)]  # type: ignore[union-attr]
-        scorer._control.close()  # as the kernel does for whoever dies
+        scorer._control.close()  # as the kernel does for a process that dies
 
         async def gone() -> bool:
             return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in left)

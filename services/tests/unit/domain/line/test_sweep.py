@@ -228,8 +228,8 @@ class Worker:
 class World(RuleBasedStateMachine):
     """Ingest, workers, retries, a sweep, and everything that can go wrong between them.
 
-    What must hold: nobody finishes twice; nothing is published while an entry of it waits or
-    somebody holds it; and when things calm down everything is finished.
+    What must hold: nothing is finished twice; nothing is published while an entry of it waits or
+    a worker holds it; and when things calm down everything is finished.
     """
 
     def __init__(self) -> None:
@@ -438,7 +438,7 @@ class World(RuleBasedStateMachine):
                 self.read_line(newest, everything=False)
             if not one.attempt and self.memory.waits(one.id):
                 continue
-            assert not self.held(one.id), "somebody holds it"
+            assert not self.held(one.id), "a worker holds it"
             assert one.id not in self.in_line(), "it waits already"
             stream: Stream = "again" if one.attempt or one.id in urgency.ids else "line"
             position = self.publish(stream, one.id, "sweep")

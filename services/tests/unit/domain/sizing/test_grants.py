@@ -201,7 +201,7 @@ class Report:
 
 @dataclass
 class Look:
-    """What whoever grants saw; what it decides on it is published later."""
+    """What the controller saw; what it decides on it is published later."""
 
     budget: int
     allocation: Allocation
@@ -209,7 +209,7 @@ class Look:
 
 
 class GrantsMachine(RuleBasedStateMachine):
-    """Workers and whoever grants, in any order: beats, claims, deaths, lowered limits, restarts."""
+    """Workers and a controller, in any order: beats, claims, deaths, lowered limits, restarts."""
 
     @initialize(budget=st.integers(8, 80))
     def begin(self, budget: int) -> None:
@@ -312,7 +312,7 @@ class GrantsMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.look is None)
     @rule()
     def settle(self) -> None:
-        """Everybody beats and finishes, a few times: then the budget holds, whatever was."""
+        """Every worker beats and finishes, a few times: then the budget holds, whatever was."""
         for _ in range(6):
             self.standing.update(
                 allocate(self.budget, self.holders(), elsewhere=self.elsewhere()).publish

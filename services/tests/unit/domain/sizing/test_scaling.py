@@ -577,7 +577,7 @@ class ScalingMachine(RuleBasedStateMachine):
 
     @rule()
     def kill(self) -> None:
-        """Whoever starts then holds what it finds, for a window."""
+        """The controller that starts then holds what it finds, for a window."""
         self.world.memory = Memory()
         self.killed_at, self.found = self.world.now, self.world.replicas
 
