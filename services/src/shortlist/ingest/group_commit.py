@@ -78,7 +78,7 @@ class GroupCommit:
         """
         if self.is_full:
             REFUSED.labels("backlog").inc()
-            raise unavailable("Too many wait for a commit. Nothing was accepted.")
+            raise unavailable("Too many requests wait for a commit. Nothing was accepted.")
         committed = self._groups.submit(application, since or time.monotonic())
         if guarded("durable_accept"):
             return committed
