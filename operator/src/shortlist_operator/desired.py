@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 UID = 10001
 AFTER_DRAIN_SECONDS = 15
-"""What a worker may need beside its drain: its last read of the line, goodbyes, the log."""
+"""What a worker may need beside its drain: its last read of the line, leaving, the log."""
 
 
 def deployment_name(pipeline: ScoringPipeline) -> str:

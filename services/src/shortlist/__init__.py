@@ -1,8 +1,8 @@
-"""Shortlist: a fast front door, a waiting line, and workers that score what waits.
+"""Shortlist: fast ingest, a waiting line, and workers that score what waits.
 
 The path of one application, in the order in which to read the files:
 
-1. ``ingest/app.py``             the HTTP routes; a body is decoded and checked (or ``hot.py``)
+1. ``ingest/app.py``             the HTTP routes; a body is decoded and checked (``routes/``)
 2. ``ingest/group_commit.py``        group commit: what waits becomes one INSERT, then 202s
 3. ``storage/postgres/queries/applications.py``   that INSERT; the row is the outbox
 4. ``storage/redis/line.py``           after the commit the id goes on a Redis stream

@@ -2,7 +2,7 @@
 
 Importing is most of a start, and takes a core for half a second. A worker is started just when
 there is much to do, beside an ingest that answers: on one machine it must wait for that one, and
-not the other way round. So whatever is not the front door is imported by a thread of low priority
+not the other way round. So whatever ingest does not need is imported by a thread of low priority
 (on Linux each thread has its own), and the event loop then runs at the usual one.
 """
 

@@ -26,7 +26,7 @@ DEADLY_AFTER_SECONDS = 0.1
 
 
 def crash() -> None:
-    """As the kernel's OOM killer: no last words."""
+    """As the kernel's OOM killer: without any output."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 

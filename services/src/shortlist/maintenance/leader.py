@@ -3,7 +3,7 @@
 Three things keep a former leader from writing. Its agents are cancelled and their connections cut
 as soon as it hears that another replica leads, or hears nothing until its lease has run out
 by its own clock. Before each write it looks at that clock, which runs on while a process is
-stopped. And each transaction finds out for itself (`storage.leases`), which alone would do.
+stopped. And each transaction finds out for itself (`queries.leases`), which alone would do.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class IngestSettings(CommonSettings):
         None, description="Where the dashboard listens; ingest passes pages through to it."
     )
     connection_limit: int = Field(
-        16_000, ge=1, description="Connections open at once; who asks on one more gets 503."
+        16_000, ge=1, description="Connections open at once; a request on one more gets 503."
     )
     connection_limit_per_network: int | None = Field(
         None,

@@ -35,7 +35,7 @@ class WorkerSettings(CommonSettings):
         120.0, gt=0, description="A score that takes longer counts as an error."
     )
 
-    scorer: Literal["simulated", "claude"] = Field("simulated", description="Who scores.")
+    scorer: Literal["simulated", "claude"] = Field("simulated", description="The scorer.")
     service_seconds: float = Field(1.5, ge=0, description="simulated: mean time of a score.")
     service_cv: float = Field(
         0.0,

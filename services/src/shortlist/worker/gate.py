@@ -1,6 +1,6 @@
 """Whether scores may start: what the model's service asked of all workers of a pipeline.
 
-**A pause** (`storage.limiter`): the service wants to be left alone for a while. It grows while
+**A pause** (`model_limits`): the service has asked the pipeline to wait for a while. It grows while
 pauses follow each other without a score in between.
 
 **A refusal** (`storage.refusal`): whatever is asked is refused. One application at a time, of all

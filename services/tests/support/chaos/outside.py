@@ -137,7 +137,7 @@ def _crowd(port: int, count: int, raw: bytes) -> list[bytes]:
 
 @fault()
 async def burst_of_applications(chaos: Chaos) -> str:
-    """More than the line takes: the front door refuses honestly."""
+    """More than the line takes: ingest refuses with 429."""
     seconds = chaos.seconds(*BURST_SECONDS)
     before = chaos.ledger.answers[429]
     async with chaos.ledger.load(BURST_PER_SECOND):

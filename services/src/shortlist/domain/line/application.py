@@ -27,7 +27,7 @@ ANONYMOUS = "anonymous"
 
 @dataclass(frozen=True, slots=True)
 class NewApplication:
-    """A submission that passed the checks of the front door and waits for its commit."""
+    """A submission that passed the checks of ingest and waits for its commit."""
 
     id: ApplicationId
     pipeline: PipelineName

@@ -1,7 +1,7 @@
 """The workers of a pipeline, as their controller (`up` or the operator) sees them.
 
 What `scaling`, `drain` and `grants` are told about a worker is made once, by the caller, from the
-heartbeats (`storage.heartbeats`), from what Postgres counts, and from the pods or processes.
+heartbeats (`storage.redis.heartbeats`), from what Postgres counts, and from the pods or processes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How the servers' programs are run, as whom, and what their last words mean."""
+"""How the servers' programs are run, as which user, and what their last output means."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def explain(server: str, log: Path) -> str:
 
 
 def _translate(what: str, output: str) -> str:
-    """A program's last words as a sentence that says what to do, where we know it."""
+    """Turn a program's last output into a sentence that says what to do, where it is known."""
     if "shared memory" in output:  # first: it says "No space left on device" as well
         return f"{what}: /dev/shm is too small. Give the container more shared memory. {output}"
     if "No space left on device" in output or "Disk quota exceeded" in output:

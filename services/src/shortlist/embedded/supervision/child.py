@@ -226,7 +226,7 @@ class Child:
     async def _explained(self, ending: str) -> str:
         if not ending or self._leaving.is_set():
             return ending
-        if ending.startswith((_KILLED, _HUNG)):  # its last words say nothing of that
+        if ending.startswith((_KILLED, _HUNG)):  # its last output says nothing of that
             return f"{ending}; see {self.program.log}"
         explain = self.program.explain or partial(_explain_by_log, ending, self.program.log)
         return await asyncio.to_thread(explain)
@@ -269,7 +269,7 @@ class Child:
 
 
 def _explain_by_log(ending: str, log: Path) -> str:
-    """How it ended, its last words, and where to read more."""
+    """How it ended, its last output, and where to read more."""
     last = last_line(log)
     return f"{ending}; see {log}" if not last else f"{ending}: {last} (see {log})"
 

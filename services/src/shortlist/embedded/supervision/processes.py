@@ -162,7 +162,7 @@ def ingest_program(
     dashboard: socket.socket,
     migrated: asyncio.Event,
 ) -> Program:
-    """The front door. Its listeners are the supervisor's, so that they are never closed in between.
+    """Ingest. Its listeners are the supervisor's, so that they are never closed in between.
 
     Whether it is well is asked where no crowd of clients stands in the way.
     It is started before the schema is there, and not asked whether it is ready before ``migrated``.

@@ -1,1 +1,1 @@
-"""The routes of the front door, one module for each kind of call."""
+"""The routes of ingest, one module for each kind of call."""

@@ -7,7 +7,7 @@
 -- It would where a table looks small to it; prepared plans, made when it was, outlive that.
 -- A lease runs while its end is ahead, and by no more than twice its length: one that ends later was
 -- made by a clock that has been set back since. So was a retry that is due in more than ten minutes,
--- and it is due now. Workers' leases are of 3 s (`storage.workers`).
+-- and it is due now. Workers' leases are of 3 s (`queries/workers.py`).
 
 -- name: accept
 -- One group of applications, in one statement. $1 ids, $2 pipelines, $3 candidates, $4 payloads,

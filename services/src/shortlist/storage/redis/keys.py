@@ -43,7 +43,7 @@ def submissions(pipeline: str) -> str:
 
 
 def beats(pipeline: str) -> str:
-    """Hash: worker id → its newest heartbeat, JSON of `storage.heartbeats.Heartbeat`."""
+    """Hash: worker id → its newest heartbeat, JSON of `storage.redis.heartbeats.Heartbeat`."""
     return f"sl:{{{pipeline}}}:beats"
 
 
@@ -73,12 +73,12 @@ def probe(pipeline: str) -> str:
 
 
 def requests(pipeline: str) -> str:
-    """String with a time to live: when its requests so far are paid for (`storage.limiter`)."""
+    """String with a time to live: when its requests so far are paid for (`model_limits`)."""
     return f"sl:{{{pipeline}}}:requests-paid"
 
 
 def tokens(pipeline: str) -> str:
-    """String with a time to live: when its tokens so far are paid for (`storage.limiter`)."""
+    """String with a time to live: when its tokens so far are paid for (`model_limits`)."""
     return f"sl:{{{pipeline}}}:tokens-paid"
 
 

@@ -82,7 +82,7 @@ end
 return {math.max(0, length - delivered), delivered}
 """
 """`Line.publish`. One command with one argument in place of a command for each entry: the client
-spends a fraction of the time on it, and that time is the front door's."""
+spends a fraction of the time on it, and that time is ingest's."""
 
 
 _TIME = "return redis.call('TIME')"

@@ -186,7 +186,7 @@ class Pacer:
     """Spreads the starts of requests when the service says that a limit is near.
 
     Each worker knows only what its own replies tell, so this makes 429s rare, not impossible; the
-    pipeline's shared pause (`storage.limiter`) is what stops all workers.
+    pipeline's shared pause (`model_limits`) is what stops all workers.
     """
 
     def __init__(self) -> None:
