@@ -20,7 +20,6 @@ from shortlist.domain.sizing import drain, scaling
 from shortlist.domain.sizing.connections import connections_wanted
 from shortlist.domain.sizing.fleet import StartTimes
 from shortlist.domain.sizing.pipeline import InvalidPipelineError, ScoringPipeline, parse_pipeline
-from shortlist.runtime.failpoints import guarded
 from shortlist.storage.faults import is_outage
 from shortlist.storage.redis import heartbeats
 from shortlist_operator import desired, members, metrics
@@ -198,7 +197,7 @@ class PipelineLoop:
         )
 
     async def _other_scaler(self, resource: Json, target: str) -> str | None:
-        """Find the other controller of the target; of two ScoringPipelines the elder sizes it."""
+        """Who else sizes the target; of two ScoringPipelines the elder does."""
         looked_at, conflict = self._conflict
         if time.monotonic() - looked_at >= _SCALER_LOOK_SECONDS:
             others = await self._kube.other_scalers(self._namespace, target)
@@ -300,7 +299,7 @@ class PipelineLoop:
     ) -> set[str]:
         """Keep the drain set as it should be; names of pods that may be removed now."""
         if sight.line is None:
-            return set()  # never scale in blindly; workers that drain go on
+            return set()  # never scale in blindly; who drains goes on draining
         if self._draining is None:  # after a restart: as it stands
             self._draining = dict.fromkeys(sight.line.draining, time.monotonic())
         workers = sight.crew
@@ -319,8 +318,7 @@ class PipelineLoop:
             self._note_drain(wanted, names & sight.line.draining)
             await heartbeats.set_draining(self._observer.redis, self._name, wanted)
         pod_of = {worker.id: pod for pod, worker in workers.items()}
-        removable = plan.removable if guarded("drain_first") else plan.draining.keys()
-        return {pod_of[victim] for victim in removable if victim in pod_of}
+        return {pod_of[victim] for victim in plan.removable if victim in pod_of}
 
     def _note_drain(self, wanted: set[str], before: set[str]) -> None:
         if more := wanted - before:

@@ -26,9 +26,8 @@ async def busy(pipeline: Pipeline, workers: int, *, each: int) -> None:
 
 async def three_busy(pipelines: Pipelines) -> Pipeline:
     """Workers that would drop what they hold at SIGTERM: they must be empty before it."""
-    pipeline = await pipelines.make(
-        {"scorer": {"serviceSeconds": 12}, "scaling": {"minReplicas": 3}},
-        env={"SHORTLIST_GUARDS_OFF": "graceful_drain"},
+    pipeline = await pipelines.make_without(
+        "graceful_drain", {"scorer": {"serviceSeconds": 12}, "scaling": {"minReplicas": 3}}
     )
     await busy(pipeline, 3, each=4)
     return pipeline

@@ -20,6 +20,7 @@ from kubernetes.aio import client, config
 from kubernetes.aio.stream import WsApiClient
 
 from shortlist.storage import postgres, redis
+from support import unguarded_pods
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ PATIENCE_SECONDS = 120.0
 """For what is promised, but not in time: the cluster's node has other things to do as well."""
 
 MERGE = "application/merge-patch+json"
-STRATEGIC_MERGE = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 _REQUEST_SECONDS = 30.0
 
@@ -261,14 +261,13 @@ class Cluster:
         finally:
             await self._restart_operator("")
 
-    async def _restart_operator(self, guards_off: str) -> None:
+    async def _restart_operator(self, guards: str) -> None:
         before = names(await self.pods_of("operator"))
         path = self.deployments(self.part("operator"))
-        (container,) = (await self.get(path))["spec"]["template"]["spec"]["containers"]
-        variable = {"name": "SHORTLIST_GUARDS_OFF", "value": guards_off}
-        changed = {"name": container["name"], "env": [variable]}
-        patch = {"spec": {"template": {"spec": {"containers": [changed]}}}}
-        await self.call("PATCH", path, patch, STRATEGIC_MERGE)
+        await self.apply(unguarded_pods.PATCHES)
+        template = (await self.get(path))["spec"]["template"]
+        changed = unguarded_pods.without_guards(template, guards)
+        await self.patch(path, {"spec": {"template": changed}})
 
         async def anew() -> bool:
             return not before & names(await self.pods_of("operator"))

@@ -12,6 +12,7 @@ from shortlist.domain.line.application import PipelineName
 from shortlist.domain.sizing.pipeline import API_VERSION, KIND, parse_pipeline
 from shortlist.storage.redis import heartbeats
 from shortlist_operator import desired
+from support import unguarded_pods
 from support.chart import merged
 from support.cluster import PATIENCE_SECONDS, Refused, is_ready, names
 
@@ -53,18 +54,16 @@ class Pipelines:
         self._image = f"{image['repository']}:{image['tag']}"
         self._made: list[Pipeline] = []
 
-    async def make(
-        self, *specs: Json, name: str | None = None, env: dict[str, str] | None = None
-    ) -> Pipeline:
+    async def make(self, *specs: Json, name: str | None = None) -> Pipeline:
         """A pipeline with workers of its own: `QUICK`, with ``specs`` laid over it.
 
         Returns when ingest accepts for it.
         """
-        return await self._apply(self._resource(name, self._template(env), *specs))
+        return await self._apply(self._resource(name, self._template(), *specs))
 
     async def refer(self, *specs: Json) -> tuple[Pipeline, Json]:
         """A pipeline with a workerRef, and the Deployment that it means: that is not there yet."""
-        resource = self._resource(None, self._template(None), *specs)
+        resource = self._resource(None, self._template(), *specs)
         servers = self._cluster.part("servers")
         deployment = desired.worker_deployment(
             parse_pipeline(resource),
@@ -78,6 +77,18 @@ class Pipelines:
         resource["spec"]["workerRef"] = {"name": deployment["metadata"]["name"]}
         return await self._apply(resource), deployment
 
+    async def make_without(self, guards: str, *specs: Json) -> Pipeline:
+        """Make a pipeline whose workers lack these guards.
+
+        Their Deployment is the test's own: the operator's template has no place for a volume.
+        """
+        pipeline, deployment = await self.refer(*specs)
+        template = deployment["spec"]["template"]
+        deployment["spec"]["template"] = unguarded_pods.without_guards(template, guards)
+        await self._cluster.apply(unguarded_pods.PATCHES)
+        await self._cluster.apply(deployment)
+        return pipeline
+
     async def remove(self) -> None:
         """Delete all, their Deployments too, without waiting for what their workers hold."""
         for pipeline in self._made:
@@ -85,12 +96,8 @@ class Pipelines:
             await self._cluster.delete(pipeline.deployment_path)
             await pipeline.until_gone()
 
-    def _template(self, env: dict[str, str] | None) -> Json:
-        template = {
-            "image": self._image,
-            "imagePullPolicy": "IfNotPresent",
-            "env": [{"name": name, "value": value} for name, value in (env or {}).items()],
-        }
+    def _template(self) -> Json:
+        template = {"image": self._image, "imagePullPolicy": "IfNotPresent"}
         return {"worker": {"template": template}}
 
     def _resource(self, name: str | None, *specs: Json) -> Json:

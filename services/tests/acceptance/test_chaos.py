@@ -102,7 +102,7 @@ async def test_promises_hold_in_chaos(tmp_path: Path, mode: str) -> None:
 @pytest.mark.timeout(2 * SECONDS + 900, func_only=True)
 async def test_off_switch_chaos_without_the_sweep_leaves_work_undone(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"^(unfinished: |not within .* poison has failed)"):
-        await promises_hold_in_chaos(tmp_path, "perJob", guards_off="sweep", settled_seconds=30)
+        await promises_hold_in_chaos(tmp_path, "perJob", everywhere="sweep", settled_seconds=30)
 
 
 @pytest.mark.timeout(2 * SECONDS + 900, func_only=True)

@@ -85,4 +85,4 @@ async def test_what_eight_dead_workers_held_is_each_time_rescued_in_time(
 @pytest.mark.parametrize("mode", BOUND_SECONDS)
 async def test_off_switch_without_the_sweep_nobody_rescues(place: Place, mode: str) -> None:
     with pytest.raises(AssertionError, match=r"^not within .* rescued$"):
-        await rescued_in_time(place, mode, guards_off="sweep")
+        await rescued_in_time(place, mode, unguarded="sweep")

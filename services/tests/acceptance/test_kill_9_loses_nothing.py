@@ -61,7 +61,7 @@ async def test_a_process_killed_at_any_point_loses_nothing_and_doubles_nothing(
 async def test_off_switch_answering_before_the_commit_loses_applications(place: Place) -> None:
     with pytest.raises(AssertionError, match=r"^lost: "):
         await killed_at(
-            place, "ingest.before_commit", "perJob", settle_seconds=5, guards_off="durable_accept"
+            place, "ingest.before_commit", "perJob", settle_seconds=5, unguarded="durable_accept"
         )
 
 
@@ -70,7 +70,7 @@ async def test_off_switch_without_the_sweep_killed_processes_leave_work_undone(
     place: Place, failpoint: str
 ) -> None:
     with pytest.raises(AssertionError, match=r"^unfinished: "):
-        await killed_at(place, failpoint, "perJob", settle_seconds=10, guards_off="sweep")
+        await killed_at(place, failpoint, "perJob", settle_seconds=10, unguarded="sweep")
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -69,7 +69,7 @@ async def test_off_switch_without_the_fence_a_frozen_worker_scores_a_second_time
     place: Place, mode: str
 ) -> None:
     with pytest.raises(AssertionError, match=r"^scored more than once: "):
-        await frozen_past_its_claim(place, mode, guards_off="fence")
+        await frozen_past_its_claim(place, mode, unguarded="fence")
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -101,7 +101,7 @@ async def poison_harms_nobody_else(
 ) -> None:
     """Everything is posted before the workers start, so that they meet it together."""
     hangs_soon = "hangs_soon" if case.death == "!loop" else ""
-    guards_off = ",".join(filter(None, ["deadly_payloads", hangs_soon, unguarded]))
+    guards = ",".join(filter(None, ["deadly_payloads", hangs_soon, unguarded]))
     async with place.running(
         connection_mode=case.mode, concurrency=case.concurrency,
         service_seconds=case.service_seconds,
@@ -112,7 +112,7 @@ async def poison_harms_nobody_else(
             await run.ledger.post(prefix=f"{case.death} ")
         await run.ledger.submit(case.innocents)
         workers = [
-            await run.stack.start("worker", wait=False, unguarded=guards_off)
+            await run.stack.start("worker", wait=False, unguarded=guards)
             for _ in range(case.workers)
         ]
         started = time.monotonic()
@@ -162,14 +162,14 @@ async def what_cannot_be_written_harms_nothing_else(
     place: Place, mode: str, *, unguarded: str = ""
 ) -> None:
     """Three verdicts that Postgres cannot hold as they are, in batches with 27 that it can."""
-    guards_off = ",".join(filter(None, ["deadly_payloads", unguarded]))
+    guards = ",".join(filter(None, ["deadly_payloads", unguarded]))
     async with place.running(
         "maintenance", connection_mode=mode, concurrency=10, service_seconds=0.2
     ) as run:
         for _ in range(3):
             await run.ledger.post(prefix="!nul ")
             await run.ledger.submit(9)
-        await run.stack.start("worker", unguarded=guards_off)
+        await run.stack.start("worker", unguarded=guards)
         await run.ledger.settle(within_seconds=30)
         assert await run.ledger.value("SELECT count(*) FROM attempts") == 30
         assert (

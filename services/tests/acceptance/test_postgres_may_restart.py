@@ -58,7 +58,7 @@ async def test_off_switch_answering_before_the_commit_loses_what_postgres_never_
 ) -> None:
     with pytest.raises(AssertionError, match=r"^lost: "):
         await postgres_away(
-            own_place, servers, "perJob", signal.SIGQUIT, guards_off="durable_accept",
+            own_place, servers, "perJob", signal.SIGQUIT, unguarded="durable_accept",
             commit_timeout_seconds=0.5,  # shorter than the outage: what was answered is gone
         )  # fmt: skip
 
@@ -107,5 +107,5 @@ async def test_off_switch_a_worker_that_does_not_take_its_claims_again_wastes_sc
 ) -> None:
     with pytest.raises(AssertionError, match=r"^wasted: "):
         await backends_terminated(
-            place, "perJob", every_seconds=1.5, for_seconds=6, guards_off="resume"
+            place, "perJob", every_seconds=1.5, for_seconds=6, unguarded="resume"
         )

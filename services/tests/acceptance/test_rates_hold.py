@@ -223,5 +223,5 @@ async def test_off_switch_rows_that_change_with_each_claim_slow_the_line_down(
 ) -> None:
     with pytest.raises(AssertionError, match=r"^slower: "):
         await old_snapshot_held(
-            place, postgres_server, count=12_000, chunk=2_000, guards_off="snapshot_safe"
+            place, postgres_server, count=12_000, chunk=2_000, unguarded="snapshot_safe"
         )

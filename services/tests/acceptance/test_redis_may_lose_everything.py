@@ -46,7 +46,7 @@ async def test_flushall_under_load_loses_nothing(place: Place, mode: str) -> Non
 
 async def test_off_switch_without_the_sweep_flushall_loses_what_waited(place: Place) -> None:
     with pytest.raises(AssertionError, match=r"^unfinished: "):
-        await flushed_under_load(place, "perJob", settle_seconds=10, guards_off="sweep")
+        await flushed_under_load(place, "perJob", settle_seconds=10, unguarded="sweep")
 
 
 async def redis_away(
@@ -110,5 +110,5 @@ async def test_off_switch_without_the_sweep_what_came_while_redis_was_away_stays
 ) -> None:
     with pytest.raises(AssertionError, match=r"^unfinished: "):
         await redis_away(
-            own_place, servers, "perJob", away_seconds=3, settle_seconds=10, guards_off="sweep"
+            own_place, servers, "perJob", away_seconds=3, settle_seconds=10, unguarded="sweep"
         )

@@ -62,7 +62,7 @@ async def test_off_switch_a_worker_that_does_not_drain_interrupts_its_scores(
     place: Place, mode: str
 ) -> None:
     with pytest.raises(AssertionError, match=r"^interrupted: "):
-        await finished_on_sigterm(place, mode, guards_off="graceful_drain")
+        await finished_on_sigterm(place, mode, unguarded="graceful_drain")
 
 
 async def given_back_after_the_grace(
@@ -105,7 +105,7 @@ async def test_off_switch_a_worker_that_does_not_drain_gives_nothing_back(
     place: Place, mode: str
 ) -> None:
     with pytest.raises(AssertionError, match=r"^unfinished: "):
-        await given_back_after_the_grace(place, mode, settle_seconds=8, guards_off="graceful_drain")
+        await given_back_after_the_grace(place, mode, settle_seconds=8, unguarded="graceful_drain")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -157,5 +157,5 @@ async def test_off_switch_an_ingest_that_does_not_drain_leaves_its_202s_to_other
 ) -> None:
     with pytest.raises(AssertionError, match=r"^unfinished: "):
         await ingest_published_what_it_answered(
-            place, "perJob", settle_seconds=8, guards_off="graceful_drain"
+            place, "perJob", settle_seconds=8, unguarded="graceful_drain"
         )

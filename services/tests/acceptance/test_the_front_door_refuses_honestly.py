@@ -54,7 +54,7 @@ async def test_a_full_line_answers_429_with_retry_after(place: Place) -> None:
 
 async def test_off_switch_without_a_capacity_a_full_line_is_never_refused(place: Place) -> None:
     with pytest.raises(AssertionError, match=r"^never refused: "):
-        await refused_when_full(place, guards_off="line_capacity")
+        await refused_when_full(place, unguarded="line_capacity")
 
 
 async def answers_of(ledger: Ledger, count: int) -> list[Answer]:
@@ -119,5 +119,5 @@ async def test_off_switch_without_the_commit_timeout_a_hung_postgres_hangs_clien
 ) -> None:
     with pytest.raises(AssertionError, match=r"^late: "):
         await refused_while_postgres_is_away(
-            own_place, servers, hung=True, guards_off="commit_timeout"
+            own_place, servers, hung=True, unguarded="commit_timeout"
         )

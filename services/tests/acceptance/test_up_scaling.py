@@ -19,6 +19,7 @@ from shortlist.storage.postgres.queries import connection_limits
 from shortlist.storage.redis import heartbeats
 from support import reaper
 from support.ledger import Ledger
+from support.stack import without_guards
 from support.up import Up, running
 from support.waiting import until
 
@@ -90,7 +91,7 @@ async def watched_workers(up: Up) -> AsyncIterator[list[set[int]]]:
 
 
 async def a_burst_interrupts_nothing(
-    directory: Path, database_url: str, redis_url: str, *, guards_off: str
+    directory: Path, database_url: str, redis_url: str, *, unguarded: str
 ) -> None:
     """More than two workers can hold, then silence: they are let go while they still score."""
     file = write_pipeline(directory, service_seconds=SCORE_SECONDS, minReplicas=1)
@@ -100,7 +101,8 @@ async def a_burst_interrupts_nothing(
         file,
         DATABASE_URL=database_url,
         REDIS_URL=redis_url,
-        SHORTLIST_GUARDS_OFF=guards_off,
+        prefix=(),
+        **without_guards(unguarded),
     ) as up:
         async with Ledger(await up.ready(), database_url) as ledger:
             async with watched_workers(up) as seen:
@@ -117,7 +119,7 @@ async def test_a_burst_is_scaled_out_for_and_back_in_without_interrupting_a_scor
     tmp_path: Path, database_url: str, redis_url: str
 ) -> None:
     """A worker would drop what it holds at SIGTERM: so it got none before it was empty."""
-    await a_burst_interrupts_nothing(tmp_path, database_url, redis_url, guards_off="graceful_drain")
+    await a_burst_interrupts_nothing(tmp_path, database_url, redis_url, unguarded="graceful_drain")
 
 
 async def test_off_switch_workers_that_are_not_emptied_first_interrupt_their_scores(
@@ -125,7 +127,7 @@ async def test_off_switch_workers_that_are_not_emptied_first_interrupt_their_sco
 ) -> None:
     with pytest.raises(AssertionError, match=r"^interrupted: "):
         await a_burst_interrupts_nothing(
-            tmp_path, database_url, redis_url, guards_off="graceful_drain,drain_first"
+            tmp_path, database_url, redis_url, unguarded="graceful_drain,drain_first"
         )
 
 
@@ -220,7 +222,7 @@ async def test_while_redis_does_not_answer_nobody_is_let_go_and_the_fallback_is_
         assert before < workers(up)
 
 
-async def connections_stay_within_the_budget(directory: Path, *, guards_off: str = "") -> None:
+async def connections_stay_within_the_budget(directory: Path, *, unguarded: str = "") -> None:
     """A burst for which the policy would like more workers than there are connections for."""
     budget = 40 - 3 - 20  # max_connections, for superusers, reserved for everybody else
     file = write_pipeline(directory, service_seconds=1, minReplicas=1, maxReplicas=5)
@@ -229,7 +231,7 @@ async def connections_stay_within_the_budget(directory: Path, *, guards_off: str
     reaper.entrust(server.process)
     try:
         with running(
-            directory, "-f", file, DATABASE_URL=server.url, SHORTLIST_GUARDS_OFF=guards_off
+            directory, "-f", file, prefix=(), DATABASE_URL=server.url, **without_guards(unguarded)
         ) as up:
             seen = await _connections_in_a_burst(up, server.url)
     finally:
@@ -271,4 +273,4 @@ async def test_off_switch_without_a_budget_workers_take_more_than_there_is(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(AssertionError, match=r"^over the budget "):
-        await connections_stay_within_the_budget(tmp_path, guards_off="connection_budget")
+        await connections_stay_within_the_budget(tmp_path, unguarded="connection_budget")

@@ -37,7 +37,8 @@ Role = Literal["ingest", "worker", "maintenance", "dashboard", "operator"]
 _OPERATOR = ["shortlist_operator"]
 """How Python is told to run it: it is a distribution of its own."""
 
-_UNGUARDED = pathlib.Path(__file__).parents[1] / "unguarded"
+PATCHES = pathlib.Path(__file__).parents[1] / "unguarded"
+"""Where Python finds what switches a guard off in a process that starts."""
 
 _LOOK_SECONDS = 0.05
 _LOG_TAIL_CHARACTERS = 3_000
@@ -238,9 +239,9 @@ class Stack:
     ) -> None:
         """``settings`` are for all processes: ``service_seconds=0.1`` and so on.
 
-        ``unguarded`` is one of them, as for `start`.
+        ``unguarded`` is one of them: which guards no process is to have, as for `start`.
         """
-        unguarded = str(settings.pop("unguarded", ""))
+        self._unguarded = str(settings.pop("unguarded", ""))
         self.directory = directory
         self.database_url = database_url
         self.services: list[Service] = []
@@ -254,7 +255,6 @@ class Stack:
             # A crowded machine is not what most tests are about; the default is 1.5 s.
             "SHORTLIST_COMMIT_TIMEOUT_SECONDS": "10",
             **_variables(settings),
-            **without_guards(unguarded),
         }
         self._keeper: asyncio.Task[None] | None = None
 
@@ -274,8 +274,8 @@ class Stack:
         ``variables``: of the environment, that are no settings of ours. ``within``: where it lives.
         """
         name = f"{role}-{len(self.services)}"
-        environment = self._environment | _variables(settings) | without_guards(unguarded)
-        environment |= variables or {}
+        environment = self._environment | _variables(settings) | (variables or {})
+        environment |= without_guards(",".join(filter(None, [self._unguarded, unguarded])))
         service = Service(role, name, environment, self.directory, within=within)
         service.spawn()
         self.services.append(service)
@@ -336,7 +336,7 @@ def _succeed(service: Service) -> None:
 
 def without_guards(names: str) -> dict[str, str]:
     """Variables that make a Python process, and its children, start without these guards."""
-    return {"UNGUARDED": names, "PYTHONPATH": str(_UNGUARDED)} if names else {}
+    return {"UNGUARDED": names, "PYTHONPATH": str(PATCHES)} if names else {}
 
 
 def _variables(settings: dict[str, object]) -> dict[str, str]:

@@ -6,8 +6,10 @@ test of the guard to fail.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -482,3 +484,152 @@ GUARDS["lanes_apart"] = _one_publisher_for_all
 GUARDS["epoch_of_a_server"] = lambda: replace(
     "shortlist.storage.redis.generation:_READ", "return {redis.call('GET', KEYS[1]) or '', ''}"
 )
+
+
+# --- accepting, scoring, leading and scaling
+
+
+def _answered_before_the_commit() -> None:
+    """A client is told 202 before its application is committed."""
+    import asyncio  # noqa: PLC0415
+
+    from shortlist.storage.postgres.queries.applications import Accepted  # noqa: PLC0415
+
+    def accept(group_commit: Any, application: Any, since: float | None = None) -> Any:
+        old(group_commit, application, since)
+        answered = asyncio.get_running_loop().create_future()
+        answered.set_result(Accepted(application.id))
+        return answered
+
+    old = replace("shortlist.ingest.group_commit:GroupCommit.accept", accept)
+
+
+async def _holds_nothing(*_: object, **__: object) -> set[Any]:
+    """In place of a sweep, which returns the workers that hold something."""
+    return set()
+
+
+_COMPLETE_WITHOUT_FENCE = """
+WITH input AS (
+    SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::float8[], $5::text[], $6::jsonb[])
+        AS i (id, attempt, status, score, reason, detail)
+), written AS (
+    INSERT INTO results (application_id, attempt, pipeline, status, score, reason, detail)
+    SELECT id, attempt, $7, status, score, reason, detail FROM input i
+    ON CONFLICT (application_id) DO UPDATE SET
+        attempt = excluded.attempt, score = excluded.score, finished_at = excluded.finished_at
+    RETURNING application_id, attempt, status
+), audited AS (
+    INSERT INTO audit_log (application_id, event, actor, attempt)
+    SELECT application_id, status, 'worker:' || $8::uuid::text, attempt FROM written
+)
+SELECT application_id FROM written
+"""
+"""``complete`` of ``queries.sql``, where the last writer wins."""
+
+
+def _any_attempt_writes() -> None:
+    """A worker writes its verdict whether its attempt is the latest or not."""
+    from shortlist.storage.postgres import try_lock  # noqa: PLC0415
+    from shortlist.storage.postgres.statements import SQL  # noqa: PLC0415
+
+    async def reclaim(connection: Any, claim: Any, _: object) -> bool:
+        return await try_lock(connection, claim.application_id)
+
+    assert "complete" in SQL
+    SQL["complete"] = _COMPLETE_WITHOUT_FENCE
+    replace("shortlist.storage.postgres.queries.claims:reclaim", reclaim)
+
+
+async def _is_lost(*_: object) -> bool:
+    """In place of claiming again."""
+    return False
+
+
+def _waits_for_postgres() -> None:
+    """Ingest waits for Postgres for 11 days."""
+
+    def patient(make: Any, *arguments: Any, **more: Any) -> Any:
+        return make(*arguments, **(more | {"timeout_seconds": 1e6}))
+
+    for target in ("main:Database", "group_commit:Timely"):
+        old = replace(f"shortlist.ingest.{target}", None)
+        replace(f"shortlist.ingest.{target}", partial(patient, old))
+
+
+def _stops_at_once() -> None:
+    """A worker or an ingest that is asked to stop drops what it has begun."""
+
+    def on_signal(stop: Any, stop_now: Any) -> None:
+        stop_now.set()
+        stop.set()
+
+    replace("shortlist.worker.main:_on_signal", on_signal)
+    replace("shortlist.ingest.tuning:Stopping.ask", lambda it: on_signal(it.drain, it.at_once))
+
+
+def _leads_on() -> None:
+    """A leader goes on when another leads, or its lease has run out."""
+
+    async def keep(candidate: Any, leadership: Any) -> None:
+        while True:
+            await old(candidate, leadership)
+
+    old = replace("shortlist.maintenance.leader:Candidate._keep", keep)
+    replace("shortlist.maintenance.leader:Leadership.check", _nothing)
+    replace("shortlist.storage.postgres.queries.leases:_refuse_former_leader", _says_nothing)
+
+
+def _removed_before_they_are_empty() -> None:
+    """A worker is stopped as soon as it is chosen."""
+
+    def plan(*arguments: Any, **more: Any) -> Any:
+        made = old(*arguments, **more)
+        return dataclasses.replace(made, removable=frozenset(made.draining))
+
+    old = replace("shortlist.domain.sizing.drain:plan", plan)
+
+
+def _counts_claims_in_a_row() -> None:
+    """Each claim updates a row of its worker, and an old snapshot keeps every version."""
+
+    async def claim(connection: Any, ids: Any, worker_id: Any, **more: Any) -> Any:
+        await connection.executemany(
+            "UPDATE workers SET lease_expires_at = lease_expires_at WHERE id = $1",
+            [(worker_id,)] * len(ids),
+        )
+        return await old(connection, ids, worker_id, **more)
+
+    old = replace("shortlist.storage.postgres.queries.claims:claim_leased", claim)
+
+
+def _bodies_of_any_size() -> None:
+    async def body(call: Any, _: int) -> Any:
+        return await old(call, 1 << 40)
+
+    old = replace("shortlist.ingest.endpoint:Call.body", body)
+
+
+GUARDS["durable_accept"] = _answered_before_the_commit
+GUARDS["sweep"] = _all(
+    lambda: replace("shortlist.maintenance.agents.sweep:Sweep.run", _holds_nothing),
+    lambda: replace("shortlist.maintenance.agents.redis_loss:RedisLoss._restore", _does_nothing),
+    GUARDS["patrol"],
+)
+GUARDS["fence"] = _any_attempt_writes
+GUARDS["resume"] = lambda: replace("shortlist.worker.holding:HeldOnConnection._reclaim", _is_lost)
+GUARDS["line_capacity"] = lambda: replace(
+    "shortlist.ingest.admission.line_capacity:LineCapacity.is_full", new=False
+)
+GUARDS["commit_timeout"] = _waits_for_postgres
+GUARDS["graceful_drain"] = _stops_at_once
+GUARDS["leader_fence"] = _leads_on
+GUARDS["grant_limit"] = lambda: replace(
+    "shortlist.worker.membership:slots_for", lambda _, *, concurrency, **__: concurrency
+)
+GUARDS["connection_budget"] = lambda: replace(
+    "shortlist.storage.snapshots:ConnectionsSnapshot.budget", lambda *_, **__: 1_000_000
+)
+GUARDS["drain_first"] = _removed_before_they_are_empty
+GUARDS["snapshot_safe"] = _counts_claims_in_a_row
+GUARDS["body_limit"] = _bodies_of_any_size

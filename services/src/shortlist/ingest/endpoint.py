@@ -18,7 +18,6 @@ from starlette.responses import StreamingResponse
 from shortlist import telemetry
 from shortlist.http.errors import error_body
 from shortlist.ingest.errors import ApiError, invalid
-from shortlist.runtime.failpoints import guarded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -90,8 +89,6 @@ class Call:
 
     async def body(self, limit_bytes: int) -> bytes:
         """The whole body, or 413, or 415 for one that is encoded."""
-        if not guarded("body_limit"):
-            limit_bytes = 1 << 40
         if self.headers.get(b"content-encoding", b"identity") != b"identity":
             raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Send the body without an encoding.")
         if int(self.headers.get(b"content-length", 0)) > limit_bytes:

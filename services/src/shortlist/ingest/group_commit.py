@@ -7,14 +7,13 @@ its application, or with 503 within the time-out; then the publisher gets the gr
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from typing import TYPE_CHECKING
 
 from shortlist.ingest.errors import invalid, unavailable
 from shortlist.ingest.timely import Asked, Timely
-from shortlist.runtime.failpoints import failpoint, guarded
+from shortlist.runtime.failpoints import failpoint
 from shortlist.storage.faults import Fault, fault_of
 from shortlist.storage.postgres import ServerClock
 from shortlist.storage.postgres.queries import applications
@@ -22,6 +21,7 @@ from shortlist.storage.postgres.queries.applications import Accepted, AcceptOutc
 from shortlist.telemetry import ACCEPT_SECONDS, ACCEPTED, GROUP_SIZE, REFUSED
 
 if TYPE_CHECKING:
+    import asyncio
     import datetime as dt
     from collections.abc import Callable, Sequence
 
@@ -54,7 +54,7 @@ class GroupCommit:
         self._on_accepted = on_accepted
         self._groups = Timely(
             self._commit,
-            timeout_seconds=timeout_seconds if guarded("commit_timeout") else None,
+            timeout_seconds=timeout_seconds,
             overlap=flushers,
             on_refused=REFUSED.labels("unavailable").inc,
             weigh=_size,
@@ -78,13 +78,8 @@ class GroupCommit:
         """
         if self.is_full:
             REFUSED.labels("backlog").inc()
-            raise unavailable("Too many requests wait for a commit. Nothing was accepted.")
-        committed = self._groups.submit(application, since or time.monotonic())
-        if guarded("durable_accept"):
-            return committed
-        at_once: asyncio.Future[AcceptOutcome] = asyncio.get_running_loop().create_future()
-        at_once.set_result(Accepted(application.id))
-        return at_once
+            raise unavailable("Too many wait for a commit. Nothing was accepted.")
+        return self._groups.submit(application, since or time.monotonic())
 
     async def finish(self) -> None:
         """Wait until every waiting client has been answered."""

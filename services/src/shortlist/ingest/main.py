@@ -36,7 +36,6 @@ from shortlist.ingest.tuning import (
     calm_the_collector,
 )
 from shortlist.runtime import machine, probes
-from shortlist.runtime.failpoints import guarded
 from shortlist.storage import postgres, redis
 from shortlist.storage.postgres import schema
 from shortlist.storage.redis.events import Announcements
@@ -80,7 +79,7 @@ class Ingest:
     def __init__(self, settings: IngestSettings) -> None:
         """Nothing is opened before `run`."""
         self._settings = settings
-        timeout = settings.commit_timeout_seconds if guarded("commit_timeout") else None
+        timeout = settings.commit_timeout_seconds
         database = partial(Database, settings.database_url, timeout_seconds=timeout)
         self._writing = database(name="accept", connections=settings.accept_flushers)
         self._reading = database(name="read", connections=settings.read_connections)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from shortlist.http.house import refusable
-from shortlist.runtime.failpoints import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -36,7 +35,7 @@ class Stopping:
 
     def ask(self) -> None:
         """Drain on the first signal, exit at once on the second."""
-        if self.drain.is_set() or not guarded("graceful_drain"):
+        if self.drain.is_set():
             self.at_once.set()
         self.drain.set()
 

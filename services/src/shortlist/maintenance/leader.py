@@ -17,7 +17,6 @@ from uuid import uuid4
 import structlog
 
 from shortlist import telemetry
-from shortlist.runtime.failpoints import guarded
 from shortlist.storage import postgres
 from shortlist.storage.faults import breaks_connection
 from shortlist.storage.postgres.queries import leases
@@ -56,7 +55,7 @@ class Leadership:
 
     def check(self) -> None:
         """Raise `NotLeadingError` when the lease has run out by our own clock."""
-        if time.monotonic() >= self.valid_until and guarded("leader_fence"):
+        if time.monotonic() >= self.valid_until:
             raise NotLeadingError(self.lease.name)
 
 
@@ -73,7 +72,7 @@ class Candidate:
         self.holder = uuid4()
         self.leadership: Leadership | None = None
         self._last_contact = -math.inf
-        """When Postgres last named the leader, by `time.monotonic`."""
+        """When Postgres last told who leads, by `time.monotonic`."""
         self.last_turn = time.monotonic()
         """When the loop last went round; liveness watches it."""
         self._open_connection = open_connection
@@ -98,7 +97,7 @@ class Candidate:
 
     @property
     def hears_postgres(self) -> bool:
-        """Whether Postgres named the leader just now, as it must, and takes writes."""
+        """Whether Postgres tells who leads, and takes writes: it did just now, as it must."""
         alive = self._connection is not None and not self._connection.is_closed()
         often_seconds = max(_STAND_SECONDS, self._lease_seconds / _RENEWALS_PER_LEASE)
         return alive and time.monotonic() - self._last_contact < often_seconds + _ANSWER_SECONDS
@@ -154,12 +153,12 @@ class Candidate:
                 if await self._ask(renew, leadership.valid_until - asked):
                     leadership.valid_until = asked + self._lease_seconds
                     trouble.over()
-                elif guarded("leader_fence"):
+                else:
                     log.warning("leadership_lost", term=leadership.lease.term)
                     return
             except Exception as error:  # noqa: BLE001 (it tries again while the lease lasts)
                 trouble.met(error)
-                if time.monotonic() >= leadership.valid_until and guarded("leader_fence"):
+                if time.monotonic() >= leadership.valid_until:
                     return
                 await asyncio.sleep(_RECONNECT_SECONDS)
 

@@ -1,10 +1,9 @@
-"""Named places where a test may break a process, and named guards that it may turn off.
+"""Named places where a test may interrupt a process.
 
-Off unless the environment says otherwise, and then loud: a process that starts with either logs
-a warning. ``SHORTLIST_FAILPOINTS`` is ``name=action[@n]`` pairs split by ``;``: from the n-th
-passage on (default 1) ``kill`` (SIGKILL to itself), ``stop`` (SIGSTOP to itself, once),
-``sleep:S`` (S seconds), ``error`` (raises `FailpointError`). ``SHORTLIST_GUARDS_OFF`` is names of
-`Guard` split by ``,``: each promise's test proves that it notices the guard's absence.
+A failpoint does nothing unless ``SHORTLIST_FAILPOINTS`` names it: ``name=action[@n]`` pairs split
+by ``;``. From the n-th passage on (default 1) the process does the action: ``kill`` (SIGKILL to
+itself), ``stop`` (SIGSTOP to itself, once), ``sleep:S`` (S seconds) or ``error`` (raises
+`FailpointError`).
 """
 
 from __future__ import annotations
@@ -31,22 +30,6 @@ Failpoint = Literal[
     "maintenance.mid_lead",
 ]
 
-Guard = Literal[
-    "durable_accept",  # answer 202 only after the commit
-    "sweep",  # find what is neither finished, held, scheduled nor in the line
-    "fence",  # only the latest attempt may write, and only once
-    "resume",  # take the claim again when its connection broke
-    "line_capacity",  # 429 when the line is full
-    "commit_timeout",  # 503 when Postgres does not answer
-    "graceful_drain",  # finish or give back on SIGTERM
-    "leader_fence",  # a former leader writes nothing
-    "grant_limit",  # in flight stays within the grant
-    "connection_budget",  # all grants together stay within what Postgres can give
-    "drain_first",  # a worker is emptied before it is let go
-    "snapshot_safe",  # what the hot queries read is not bloated by state changes
-    "body_limit",  # 413 for a body over the limit
-]
-
 
 class FailpointError(RuntimeError):
     """A test asked for this error."""
@@ -62,20 +45,6 @@ def _actions() -> dict[str, tuple[str, int]]:
         verb, _, at = action.partition("@")
         actions[name] = (verb, int(at or 1))
     return actions
-
-
-@cache
-def guards_off() -> frozenset[str]:
-    """The guards that this process runs without."""
-    names = frozenset(filter(None, os.environ.get("SHORTLIST_GUARDS_OFF", "").split(",")))
-    if unknown := names - set(get_args(Guard)):
-        raise ValueError(f"SHORTLIST_GUARDS_OFF names no guard: {sorted(unknown)}")
-    return names
-
-
-def guarded(guard: Guard) -> bool:
-    """Whether a guard is on. Always, except under its own off-switch test."""
-    return guard not in guards_off()
 
 
 _passages: Counter[str] = Counter()

@@ -35,7 +35,7 @@ Source = Literal["default", "environment", "flag"]
 __all__ = ["BadSettingsError", "load", "variable"]
 
 _NO_URLS = (DatabaseUrl(""), RedisUrl(""))
-_NOT_SETTINGS = {"SHORTLIST_FAILPOINTS", "SHORTLIST_GUARDS_OFF"}
+_NOT_SETTINGS = {"SHORTLIST_FAILPOINTS"}
 """For tests only; see `shortlist.runtime.failpoints`."""
 
 SECTIONS: dict[type[CommonSettings], str] = {

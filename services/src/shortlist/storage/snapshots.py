@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from shortlist.domain.line.age import HeadAge
 from shortlist.domain.sizing.scaling import LineReading
-from shortlist.runtime.failpoints import guarded
 from shortlist.storage import postgres
 from shortlist.storage.postgres import refusal
 from shortlist.storage.postgres.queries import connection_limits
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from shortlist.storage.postgres import Connection
     from shortlist.storage.redis import Redis
     from shortlist.storage.redis.heartbeats import Grant, Heartbeat
-
-_NO_BUDGET = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +62,6 @@ class ConnectionsSnapshot:
 
     def budget(self, reserved: int) -> int:
         """B: what all workers together may hold; ``reserved``: connections kept for others."""
-        if not guarded("connection_budget"):
-            return _NO_BUDGET
         return self.limits.budget(reserved)
 
 

@@ -21,7 +21,6 @@ from shortlist import telemetry
 from shortlist.domain.line.application import Claim
 from shortlist.domain.line.suspicion import Suspect
 from shortlist.runtime.batching import Batcher
-from shortlist.runtime.failpoints import guarded
 from shortlist.storage import postgres
 from shortlist.storage.faults import Answer, Fault, breaks_connection, fault_of, may_be_of_one, said
 from shortlist.storage.postgres.queries import claims
@@ -244,24 +243,22 @@ class HeldOnConnection:
         if broken is not None:
             broken.remove_termination_listener(self._connection_broke)
             await self._pool.discard(broken)  # its lock is free when the next one asks for it
-        if not guarded("resume"):
-            return False
+        return await persistently(self._reclaim, RECLAIMING)
 
-        async def reclaim() -> bool:
-            connection = await self._pool.acquire()
-            try:
-                if not await claims.reclaim(connection, self.claim, self._identity.worker_id):
-                    await self._pool.release(connection)
-                    return False
-            except BaseException:
-                connection.terminate()
+    async def _reclaim(self) -> bool:
+        """Claim again on another connection of the pool; False when the claim is lost."""
+        connection = await self._pool.acquire()
+        try:
+            if not await claims.reclaim(connection, self.claim, self._identity.worker_id):
                 await self._pool.release(connection)
-                raise
-            connection.add_termination_listener(self._connection_broke)
-            self._connection = connection
-            return True
-
-        return await persistently(reclaim, RECLAIMING)
+                return False
+        except BaseException:
+            connection.terminate()
+            await self._pool.release(connection)
+            raise
+        connection.add_termination_listener(self._connection_broke)
+        self._connection = connection
+        return True
 
 
 class ConnectionHolder:

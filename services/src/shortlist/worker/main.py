@@ -23,7 +23,6 @@ from shortlist.domain.sizing.connections import (
     slots_for,
 )
 from shortlist.runtime import probes, tasks
-from shortlist.runtime.failpoints import guarded
 from shortlist.storage import postgres, redis
 from shortlist.storage.postgres.pool import ConnectionPool
 from shortlist.storage.redis.line import Line
@@ -78,7 +77,7 @@ async def run(settings: WorkerSettings) -> int:
 
 
 def _on_signal(stop: asyncio.Event, stop_now: asyncio.Event) -> None:
-    if stop.is_set() or not guarded("graceful_drain"):
+    if stop.is_set():
         stop_now.set()
     stop.set()
 

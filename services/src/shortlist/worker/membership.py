@@ -17,7 +17,6 @@ import structlog
 
 from shortlist import telemetry
 from shortlist.domain.sizing.connections import claims_for, slots_for
-from shortlist.runtime.failpoints import guarded
 from shortlist.storage import postgres
 from shortlist.storage.postgres.queries import pipelines, workers
 from shortlist.storage.redis import heartbeats
@@ -86,7 +85,7 @@ class Control:
 
     @property
     def enrolled(self) -> bool:
-        """Whether Postgres has this worker registered as alive."""
+        """Whether Postgres knows that this worker lives."""
         alive = self._connection is not None and not self._connection.is_closed()
         return self._is_known and alive
 
@@ -186,8 +185,6 @@ class Control:
         limit = slots_for(
             grant, overhead=state.overhead, concurrency=state.concurrency, mode=state.mode
         )
-        if not guarded("grant_limit"):
-            limit = state.concurrency
         self._limits.resize(
             in_flight=claims_for(limit, overhead=state.overhead, mode=state.mode), scoring=limit
         )
@@ -196,7 +193,7 @@ class Control:
             state.epoch = epoch
 
     async def leave(self) -> None:
-        """Deregister at both servers; a failure is harmless, as missing heartbeats do the same."""
+        """Say goodbye to both; failures do not matter, the silence says the same later."""
         try:
             async with asyncio.timeout(2):
                 await heartbeats.leave(self._redis, self._state.pipeline, self._state.worker_id)

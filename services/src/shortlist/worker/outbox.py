@@ -40,7 +40,7 @@ class Outbox:
         self._wake()
 
     def announce(self, application_id: ApplicationId, status: Status) -> None:
-        """Queue a status change for watching clients."""
+        """Watchers may want to know."""
         self._changes.append((application_id, status))
         self._wake()
 

@@ -62,7 +62,7 @@ class Slots:
             raise
 
     def leave_soon(self) -> None:
-        """Announce that only the write is left to do: the puller may fetch work for this slot."""
+        """Only the writing is left to do: who looks for work may fetch some for this slot."""
         self._leaving += 1
         self._changed.set()
 

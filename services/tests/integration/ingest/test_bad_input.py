@@ -81,4 +81,4 @@ async def test_a_body_over_the_limit_gets_413(place: Place) -> None:
 
 async def test_off_switch_without_the_body_limit_a_large_body_is_taken(place: Place) -> None:
     with pytest.raises(AssertionError, match="1001 bytes: 202"):
-        await refused_above_the_limit(place, guards_off="body_limit")
+        await refused_above_the_limit(place, unguarded="body_limit")

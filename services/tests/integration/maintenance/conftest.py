@@ -28,7 +28,6 @@ from shortlist.maintenance.agents.sweep import Sweeps
 from shortlist.maintenance.context import LeaderContext
 from shortlist.maintenance.leader import LEASE_NAME, Leadership
 from shortlist.maintenance.main import Maintenance, connect
-from shortlist.runtime import failpoints
 from shortlist.settings import Settings
 from shortlist.storage import postgres
 from shortlist.storage.postgres.pool import ConnectionPool
@@ -282,16 +281,3 @@ async def old_snapshot(database_url: str) -> AsyncIterator[None]:
         await connection.fetchval("SELECT count(*) FROM applications")
         yield
     await connection.close()
-
-
-@pytest.fixture
-def turn_off(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Turns guards off inside this process, for an off-switch test."""
-
-    def off(guard: str) -> None:
-        monkeypatch.setenv("SHORTLIST_GUARDS_OFF", guard)
-        failpoints.guards_off.cache_clear()
-
-    yield off
-    monkeypatch.undo()
-    failpoints.guards_off.cache_clear()

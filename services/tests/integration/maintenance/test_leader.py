@@ -268,7 +268,7 @@ async def test_a_leader_that_was_stopped_and_goes_on_writes_nothing(
 async def test_off_switch_without_the_fence_a_former_leader_writes(
     shop: Shop, tmp_path: Path, redis_url: str
 ) -> None:
-    async with a_former_leader(shop, tmp_path, redis_url, guards_off="leader_fence") as former:
+    async with a_former_leader(shop, tmp_path, redis_url, unguarded="leader_fence") as former:
 
         async def wrote() -> bool:
             return await counts(shop.db) == {}

@@ -10,13 +10,13 @@ from uuid import uuid4
 import pytest
 
 from shortlist.domain.line.application import PipelineName, Verdict, WorkerId
-from shortlist.runtime import failpoints
 from shortlist.storage import postgres
 from shortlist.storage.postgres.pool import ConnectionPool
 from shortlist.storage.postgres.queries import claims
 from shortlist.storage.redis import heartbeats
 from shortlist.worker.holding import ConnectionHolder, Identity
 from support.scripted import Scripted
+from support.unguarding import without
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,10 +79,9 @@ async def test_a_broken_connection_costs_no_score(bench: Bench, mode: str) -> No
 
 
 async def test_without_resuming_a_broken_connection_would_cost_the_score(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench,
 ) -> None:
-    monkeypatch.setattr(failpoints, "guards_off", lambda: frozenset({"resume"}))
-    with pytest.raises(TimeoutError):
+    with without("resume"), pytest.raises(TimeoutError):
         await asyncio.wait_for(scored_after_every_backend_was_terminated(bench, "perJob"), 3)
 
 
@@ -174,10 +173,9 @@ async def test_in_flight_never_exceeds_the_grant_less_the_overhead(bench: Bench)
 
 
 async def test_without_the_guard_in_flight_would_exceed_the_grant(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench,
 ) -> None:
-    monkeypatch.setattr(failpoints, "guards_off", lambda: frozenset({"grant_limit"}))
-    with pytest.raises(AssertionError):
+    with without("grant_limit"), pytest.raises(AssertionError):
         await in_flight_stays_within_the_grant(bench)
 
 

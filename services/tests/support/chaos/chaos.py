@@ -123,18 +123,19 @@ async def chaos_in(
     mode: str,
     say: Callable[[str], None],
     *,
-    guards_off: str = "",
+    everywhere: str = "",
     unguarded: str = "",
 ) -> AsyncIterator[Chaos]:
     """Start everything, and wait until all is ready.
 
-    ``guards_off``: of all processes; ``unguarded``: of workers (`unguarded.guards`).
+    ``everywhere``: guards that all processes lack; ``unguarded``: that workers lack
+    (`unguarded.guards`).
     """
     clocks = {name: Clock.right(directory / f"{name}.time") for name in CLOCKS}
     async with site_in(directory, clocks) as site, MessagesApi() as api:
         stack = Stack(
             directory, as_user(site.postgres_proxy.url, SERVICE), site.valkey_proxy.url,
-            connection_mode=mode, concurrency=CONCURRENCY, guards_off=guards_off,
+            connection_mode=mode, concurrency=CONCURRENCY, unguarded=everywhere,
             commit_timeout_seconds=COMMIT_TIMEOUT_SECONDS,
             score_timeout_seconds=SCORE_TIMEOUT_SECONDS, retention_days=30,
         )  # fmt: skip

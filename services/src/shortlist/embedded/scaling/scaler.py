@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from shortlist.domain.sizing import drain, scaling
 from shortlist.domain.sizing.connections import connections_wanted
 from shortlist.domain.sizing.fleet import StartTimes, Worker
-from shortlist.runtime.failpoints import guarded
 from shortlist.runtime.machine import cores
 from shortlist.storage.redis import heartbeats
 
@@ -135,7 +134,7 @@ class _Pipeline:
         )
 
     def see(self) -> None:
-        """Update the workers' state; as last known while Redis cannot be read."""
+        """Who is there; as last known while Redis cannot be read."""
         observer = self._observer
         known = observer.lines.get(self._spec.name)
         self._look = known if self._spec.name in observer.seen else None
@@ -170,7 +169,7 @@ class _Pipeline:
         self.decision, self._memory, self._decided_at = decision, decision.memory, now
 
     async def drain(self) -> None:
-        """Keep the drain set as it should be, and end drained workers."""
+        """Keep the drain set as it should be, and let go who is empty."""
         if self.decision is None or self._look is None or self._spec.scaling.mode == "DryRun":
             return  # no worker is let go blindly; those that drain go on
         if self._draining is None:  # as a former run left it
@@ -185,11 +184,10 @@ class _Pipeline:
         )
         self._draining = plan.draining
         await self._publish_draining({w.id for w in self._workers.values()}, self._look.draining)
-        removable = plan.removable if guarded("drain_first") else plan.draining.keys()
-        self._let_go([child for child, worker in crew.items() if worker.id in removable])
+        self._let_go([child for child, worker in crew.items() if worker.id in plan.removable])
 
     def start(self, room: int) -> int:
-        """Start the missing workers, as far as there is room; return how many."""
+        """Start who is missing, as far as there is room; how many."""
         count = min(self.startable, room)
         if count > 0:
             before = len(self._crew.children)
@@ -225,7 +223,7 @@ class _Pipeline:
 
 
 def _beats_of(children: Iterable[Child], look: LineSnapshot) -> dict[Child, Heartbeat]:
-    """The heartbeat of each child that reports."""
+    """Who of them reports, and what."""
     here = socket.gethostname()
     beats = sorted(look.live, key=lambda beat: beat.at)  # the newest has the pid
     by_pid = {beat.pid: beat for beat in beats if beat.host == here}

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from shortlist.ingest.admission.rate_limit import Quota
 from shortlist.ingest.errors import rate_limited
-from shortlist.runtime.failpoints import guarded
 from shortlist.telemetry import REFUSED
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ class LineCapacity:
     @property
     def is_full(self) -> bool:
         """Whether there is no place left."""
-        return self.depth >= self.capacity and guarded("line_capacity")
+        return self.depth >= self.capacity
 
     def enter(self, application_id: ApplicationId) -> None:
         """Take a place; 429 when there is none."""
@@ -82,15 +81,15 @@ class LineCapacity:
         self.distrust(now)
 
     def distrust(self, now: float) -> None:
-        """Take Redis's depth for too low, until the sweep has published the rest."""
+        """What Redis tells is not all there is, until the sweep has told it the rest."""
         self._trusted_at = now + _SWEPT_SECONDS
 
     def trusts(self, now: float) -> bool:
-        """Whether Redis's depth counts all that is accepted."""
+        """Whether what Redis tells is all there is."""
         return now >= self._trusted_at
 
     def tell(self, depth: int, now: float) -> None:
-        """Take over the depth that Redis has reported."""
+        """Redis says how long the line is."""
         self.tells += 1
         self._told = depth
         if self.trusts(now):
@@ -102,7 +101,7 @@ class LineCapacity:
         return next(iter(self._under_way), None)
 
     def count(self, unfinished: int, before: UUID) -> None:
-        """Take over Postgres's count of unfinished applications with an id below ``before``."""
+        """Postgres says how many with an id below ``before`` are unfinished."""
         self._counted = unfinished
         self._strays = {i: None for i in self._strays if i >= before}
 

@@ -9,7 +9,6 @@ import structlog
 
 from shortlist import telemetry
 from shortlist.domain.line.sweep import Urgency
-from shortlist.runtime.failpoints import guarded
 from shortlist.storage.redis import generation
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class RedisLoss:
         memory = await generation.memory(self._desk.redis, sweep.pipeline)
         if memory == "whole":
             self._had.add(sweep.pipeline)
-        elif guarded("sweep"):
+        else:
             await self._restore(sweep, memory)
 
     async def _restore(self, sweep: Sweep, memory: generation.Memory) -> None:

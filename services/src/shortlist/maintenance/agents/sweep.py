@@ -17,7 +17,6 @@ from shortlist.domain.line.suspicion import is_suspect, why_convicted
 from shortlist.domain.line.sweep import EVERYTHING, NOT_URGENT, NOTHING, Front, Memory, Urgency
 from shortlist.maintenance.agents.publish import batches, publish
 from shortlist.maintenance.apart import Apart
-from shortlist.runtime.failpoints import guarded
 from shortlist.storage.postgres.queries import recovery
 from shortlist.storage.redis import events
 from shortlist.storage.redis.line import Entry
@@ -76,8 +75,6 @@ class Sweep:
 
     async def run(self, urgency: Urgency = NOT_URGENT) -> set[WorkerId]:
         """Look once at all that may be lost; returns the workers that hold something."""
-        if not guarded("sweep"):
-            return set()
         async with self._lock:
             await self._look_at_the_line(everything=urgency.everything)
         holders: set[WorkerId] = set()
@@ -174,7 +171,7 @@ class Sweep:
         return holders
 
     async def _examine(self, ids: Sequence[ApplicationId], urgency: Urgency) -> set[WorkerId]:
-        """Look at some, act on what is lost; return the workers that hold any of them.
+        """Look at some, act on what is lost; returns who holds any of them.
 
         Between two of these a rescue may come in: it need not wait for a long scan.
         """
@@ -292,7 +289,7 @@ class Sweeps:
         It finds what nothing else can: rows committed much later than newer ones, by a host whose
         clock is wrong or after a stall, and whatever a bug left behind.
         """
-        if time.monotonic() < self._patrol_at or not self._sweeps or not guarded("sweep"):
+        if time.monotonic() < self._patrol_at or not self._sweeps:
             return
         began = time.monotonic()
         bound = min(sweep.memory.low_water for sweep in self)

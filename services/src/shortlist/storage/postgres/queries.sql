@@ -188,7 +188,7 @@ SELECT EXISTS (
    AND NOT EXISTS (SELECT FROM attempts WHERE application_id = $1 AND attempt > $2)
 
 -- name: complete
--- Writes verdicts, each guarded by its fence: the writer's attempt exists, is the latest, and no
+-- Writes verdicts, each with its fence checked: the writer's attempt exists, is the latest, and no
 -- result is there yet. Result and audit in one transaction. $1 ids, $2 attempts, $3 statuses,
 -- $4 scores, $5 reasons, $6 details, $7 pipeline, $8 worker. Returns whose verdict counted, now or
 -- when the same was sent before: a commit whose answer got lost may be repeated.
@@ -217,23 +217,6 @@ WHERE EXISTS (SELECT FROM results r WHERE r.application_id = i.id AND r.attempt 
   AND EXISTS (
     SELECT FROM attempts t
     WHERE t.application_id = i.id AND t.attempt = i.attempt AND t.worker_id = $8 OFFSET 0)
-
--- name: complete_unfenced
--- `complete` without its guard, for the off-switch test of promise 2: the last writer wins.
-WITH input AS (
-    SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::float8[], $5::text[], $6::jsonb[])
-        AS i (id, attempt, status, score, reason, detail)
-), written AS (
-    INSERT INTO results (application_id, attempt, pipeline, status, score, reason, detail)
-    SELECT id, attempt, $7, status, score, reason, detail FROM input i
-    ON CONFLICT (application_id) DO UPDATE SET
-        attempt = excluded.attempt, score = excluded.score, finished_at = excluded.finished_at
-    RETURNING application_id, attempt, status
-), audited AS (
-    INSERT INTO audit_log (application_id, event, actor, attempt)
-    SELECT application_id, status, 'worker:' || $8::uuid::text, attempt FROM written
-)
-SELECT application_id FROM written
 
 -- name: end_attempt
 -- An attempt ends without a result: $1 id, $2 attempt, $3 worker, $4 outcome, $5 why. Only the

@@ -8,10 +8,9 @@ from shortlist.domain.line.application import DEFAULT_PIPELINE, WorkerId
 from shortlist.maintenance.agents.redis_loss import RedisLoss
 from shortlist.storage.postgres.queries import claims
 from shortlist.storage.redis import generation, keys
+from support.unguarding import without
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from integration.maintenance.conftest import Shop
     from shortlist.maintenance.agents.sweep import Sweep
     from shortlist.maintenance.context import LeaderContext
@@ -39,10 +38,9 @@ async def test_after_a_flush_everything_is_published_again_in_order(
 
 
 async def test_off_switch_without_the_sweep_a_flush_is_final(
-    shop: Shop, memory: RedisLoss, sweep: Sweep, turn_off: Callable[[str], None]
+    shop: Shop, memory: RedisLoss, sweep: Sweep
 ) -> None:
-    turn_off("sweep")
-    with pytest.raises(AssertionError, match="not all"):
+    with without("sweep"), pytest.raises(AssertionError, match="not all"):
         await what_waited_is_published_again(shop, memory, sweep)
 
 

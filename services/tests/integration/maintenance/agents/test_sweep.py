@@ -25,10 +25,9 @@ from shortlist.storage.postgres.queries import (
     workers,
 )
 from shortlist.storage.redis.line import Entry
+from support.unguarding import without
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from integration.maintenance.conftest import MakeDesk, Shop
     from shortlist.maintenance.agents.sweep import Sweep
     from shortlist.maintenance.context import LeaderContext
@@ -60,10 +59,9 @@ async def test_a_row_that_never_reached_the_line_is_published(shop: Shop, sweep:
 
 
 async def test_off_switch_without_the_sweep_the_row_stays_unpublished(
-    shop: Shop, sweep: Sweep, turn_off: Callable[[str], None]
+    shop: Shop, sweep: Sweep
 ) -> None:
-    turn_off("sweep")
-    with pytest.raises(AssertionError, match="not published"):
+    with without("sweep"), pytest.raises(AssertionError, match="not published"):
         await what_never_reached_the_line_is_published(shop, sweep)
 
 

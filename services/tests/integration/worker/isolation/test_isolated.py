@@ -61,8 +61,8 @@ async def test_a_score_is_that_of_the_settings_scorer() -> None:
 async def test_what_ends_its_process_is_told_and_others_are_scored(
     death: str, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    guards_off = "deadly_payloads,hangs_soon" if death == "!loop" else "deadly_payloads"
-    for name, value in without_guards(guards_off).items():
+    guards = "deadly_payloads,hangs_soon" if death == "!loop" else "deadly_payloads"
+    for name, value in without_guards(guards).items():
         monkeypatch.setenv(name, value)
     async with isolated(service_seconds=1.0) as scorer:
         beside = asyncio.create_task(scorer.score("beside"))

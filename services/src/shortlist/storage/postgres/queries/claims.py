@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from shortlist.domain.line.application import ApplicationId, Claim, PipelineName, Verdict, WorkerId
 from shortlist.domain.line.suspicion import SUSPECT_AFTER, Suspect
-from shortlist.runtime.failpoints import guarded
 from shortlist.storage import postgres
 from shortlist.storage.postgres import text
 from shortlist.storage.postgres.statements import SQL
@@ -66,8 +65,6 @@ async def claim_leased(
     ``suspects``: they may be claimed, too; without it they are told. ``lists``: how many lists of
     what it holds the worker has made (`workers.renew`); None: none of them says anything of these.
     """
-    if not guarded("snapshot_safe"):
-        await _update_a_hot_row(connection, worker_id, len(ids))
     suspect_after = None if suspects else SUSPECT_AFTER
     rows = await connection.fetch(SQL["claim"], ids, worker_id, alone, suspect_after, lists)
     return [_suspect(row) if row["attempt"] is None else _claim(row) for row in rows]
@@ -102,14 +99,6 @@ async def postpone(
     await connection.execute(SQL["postpone"], application_id, pipeline, seconds)
 
 
-async def _update_a_hot_row(connection: Connection, worker_id: WorkerId, times: int) -> None:
-    """What a design does that counts its claims in a row: an old snapshot keeps every version."""
-    await connection.executemany(
-        "UPDATE workers SET lease_expires_at = lease_expires_at WHERE id = $1",
-        [(worker_id,)] * times,
-    )
-
-
 class StillLockedError(OSError):
     """Postgres has not noticed yet that the connection of the claim is gone: try again."""
 
@@ -121,8 +110,6 @@ async def reclaim(connection: Connection, claim: Claim, worker_id: WorkerId) -> 
     not known, as the lock is not free and there is no later claim.
     """
     locked = await postgres.try_lock(connection, claim.application_id)
-    if not guarded("fence"):
-        return locked
     owned = await owns(connection, claim, worker_id)
     if owned and not locked:
         raise StillLockedError
@@ -157,8 +144,7 @@ async def complete(
         [v.reason and text.clean(v.reason) for v in verdicts],
         [v.detail or None for v in verdicts],
     ]
-    query = SQL["complete" if guarded("fence") else "complete_unfenced"]
-    rows = await connection.fetch(query, *columns, pipeline, worker_id)
+    rows = await connection.fetch(SQL["complete"], *columns, pipeline, worker_id)
     return {row["application_id"] for row in rows}
 
 

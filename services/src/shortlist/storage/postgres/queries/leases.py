@@ -24,7 +24,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shortlist.runtime.failpoints import guarded
 from shortlist.storage.faults import Answer, has_state
 from shortlist.storage.postgres.statements import SQL
 
@@ -104,17 +103,22 @@ async def leading(connection: Connection, lease: Lease) -> AsyncIterator[None]:
     async with connection.transaction(isolation="read_committed"):
         # Two statements: the second one's snapshot is newer than the lock.
         await connection.fetchval(f"SELECT pg_advisory_xact_lock_shared({_FENCE})", lease.name)
-        ours = await connection.fetchval(
-            SQL["assert_lease"],
-            lease.name,
-            lease.holder,
-            lease.term,
-            lease.longest_seconds,
-            lease.server,
-        )
-        if not ours and guarded("leader_fence"):
-            raise NotLeadingError(lease.name)
+        await _refuse_former_leader(connection, lease)
         yield
+
+
+async def _refuse_former_leader(connection: Connection, lease: Lease) -> None:
+    """Raise `NotLeadingError` unless the lease is still held, by Postgres's clock."""
+    ours = await connection.fetchval(
+        SQL["assert_lease"],
+        lease.name,
+        lease.holder,
+        lease.term,
+        lease.longest_seconds,
+        lease.server,
+    )
+    if not ours:
+        raise NotLeadingError(lease.name)
 
 
 async def give_up(connection: Connection, lease: Lease) -> None:
