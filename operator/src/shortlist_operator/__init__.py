@@ -4,10 +4,10 @@ Read in this order:
 
 1. ``main``       the process: watches ScoringPipelines, holds the Lease, serves its health
 2. ``reconcile``  one pipeline's loop: each second an ordered list of small steps
-3. ``observe``    what Redis and Postgres say; ``fleet``: whose pod is whose; ``sight``: one look
+3. ``observe``    reads Redis and Postgres; ``observation`` is the result; ``members`` its pods
 4. ``shortlist.domain``  ``scaling``, ``drain``, ``grants``: the decisions
-5. ``own``        the workers' Deployment, where the operator makes it
-6. ``kube``       alone talks to Kubernetes; ``desired`` and ``status`` are what it is told
+5. ``owned_deployment``  the workers' Deployment, where the operator makes it
+6. ``kube``       alone calls Kubernetes; ``desired`` and ``status`` are what it sends
 
 It keeps nothing that cannot be seen again: killed at any moment, replicas and grants hold.
 """

@@ -7,7 +7,7 @@ What kopf is told, and why (learned from its issues):
   watch that stalls costs nothing but the discovery of new ones, and a listing finds those.
 - ``request_timeout``: the default of 300 s would hang on a half-open connection.
 - ``error_backoffs`` without an end: by default kopf gives up, and the process with it, when the
-  API server refuses for a minute. Who restarts it would wait longer each time.
+  API server refuses for a minute. The kubelet would restart it later each time.
 - Namespaced, scanning disabled: the Role allows no more.
 - Peering is no leader election: `shortlist_operator.lease` is.
 """
@@ -185,7 +185,7 @@ class Operator:
                 del self._loops[name]
 
     async def _readiness(self) -> probes.Health:
-        """Whether the API server lets it see the pipelines; who does not act is ready, too."""
+        """Whether the API server lets it see the pipelines; one without the Lease is ready, too."""
         return probes.Health(ok=self._is_listed, detail={"acting": self._lease.held})
 
     async def _liveness(self) -> probes.Health:

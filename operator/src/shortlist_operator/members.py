@@ -1,4 +1,4 @@
-"""Who is who: pods as Kubernetes sees them, workers as their heartbeats tell. Pure.
+"""Matches pods, as Kubernetes lists them, with workers, by their heartbeats. Pure.
 
 A worker's heartbeat carries its host's name, which in Kubernetes is its pod's.
 """

@@ -43,7 +43,7 @@ class Observer:
             return await snapshots.look_at_line(self.redis, pipeline, memory)
 
     async def connections(self) -> snapshots.ConnectionsSnapshot:
-        """Read the limits and who holds what."""
+        """Read the limits and the connections that each worker holds."""
         async with self._postgres() as connection:
             return await snapshots.look_at_connections(connection)
 

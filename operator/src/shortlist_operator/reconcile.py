@@ -197,7 +197,7 @@ class PipelineLoop:
         )
 
     async def _other_scaler(self, resource: Json, target: str) -> str | None:
-        """Who else sizes the target; of two ScoringPipelines the elder does."""
+        """Find the other controller of the target; of two ScoringPipelines the elder sizes it."""
         looked_at, conflict = self._conflict
         if time.monotonic() - looked_at >= _SCALER_LOOK_SECONDS:
             others = await self._kube.other_scalers(self._namespace, target)
@@ -299,7 +299,7 @@ class PipelineLoop:
     ) -> set[str]:
         """Keep the drain set as it should be; names of pods that may be removed now."""
         if sight.line is None:
-            return set()  # never scale in blindly; who drains goes on draining
+            return set()  # never scale in blindly; workers that drain go on
         if self._draining is None:  # after a restart: as it stands
             self._draining = dict.fromkeys(sight.line.draining, time.monotonic())
         workers = sight.crew

@@ -84,10 +84,10 @@ class Proxies:
         """The address of the client behind the proxies.
 
         Args:
-            peer: whom the connection is from.
+            peer: the address that the connection is from.
             forwarded: the request's X-Forwarded-For; several are joined by commas.
 
-        Each proxy appends whom it got the request from. So the list is read from its end: what
+        Each proxy appends the address of its peer. So the list is read from its end: what
         stands before the first address that is none of our proxies is the client's own claim.
         """
         if not self.may_speak_for_others(peer):

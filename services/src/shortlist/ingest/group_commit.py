@@ -78,7 +78,7 @@ class GroupCommit:
         """
         if self.is_full:
             REFUSED.labels("backlog").inc()
-            raise unavailable("Too many wait for a commit. Nothing was accepted.")
+            raise unavailable("Too many requests wait for a commit. Nothing was accepted.")
         return self._groups.submit(application, since or time.monotonic())
 
     async def finish(self) -> None:

@@ -117,4 +117,4 @@ def key_reused() -> ApiError:
 
 def key_contended() -> ApiError:
     """503: others were just using the key, on another route or for another pipeline."""
-    return unavailable("This Idempotency-Key is just being used. Nothing was done.")
+    return unavailable("Another request is using this Idempotency-Key. Nothing was done.")

@@ -72,7 +72,7 @@ class Candidate:
         self.holder = uuid4()
         self.leadership: Leadership | None = None
         self._last_contact = -math.inf
-        """When Postgres last told who leads, by `time.monotonic`."""
+        """When Postgres last named the leader, by `time.monotonic`."""
         self.last_turn = time.monotonic()
         """When the loop last went round; liveness watches it."""
         self._open_connection = open_connection
@@ -97,7 +97,7 @@ class Candidate:
 
     @property
     def hears_postgres(self) -> bool:
-        """Whether Postgres tells who leads, and takes writes: it did just now, as it must."""
+        """Whether Postgres named the leader just now, as it must, and takes writes."""
         alive = self._connection is not None and not self._connection.is_closed()
         often_seconds = max(_STAND_SECONDS, self._lease_seconds / _RENEWALS_PER_LEASE)
         return alive and time.monotonic() - self._last_contact < often_seconds + _ANSWER_SECONDS

@@ -130,7 +130,7 @@ class Maintenance:
         return time.monotonic() - self._broke_at
 
     async def _readiness(self) -> probes.Health:
-        """Ready while Postgres tells who leads, be it another, and both servers take writes."""
+        """Ready while Postgres names a leader, be it another, and both servers take writes."""
         postgres_answers = self.candidate.hears_postgres
         line = await redis.takes_writes(self._redis)
         return probes.Health(

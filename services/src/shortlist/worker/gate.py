@@ -44,7 +44,7 @@ class Gate:
     """One worker's; all scores of the worker pass it."""
 
     def __init__(self, redis: Redis, pipeline: PipelineName, worker_id: WorkerId) -> None:
-        """Open, until something is heard."""
+        """Begin open, until a pause or a refusal is read."""
         self._redis = redis
         self._pipeline = pipeline
         self._worker_id = worker_id
@@ -67,7 +67,7 @@ class Gate:
         return max(0.0, self._paused_until - time.monotonic())
 
     async def look(self) -> None:
-        """Hear what other workers were told."""
+        """Read what other workers shared."""
         before = self._changes
         paused_seconds = await model_limits.paused_for(self._redis, self._pipeline)
         refused = await refusal.current(self._redis, self._pipeline)

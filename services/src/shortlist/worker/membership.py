@@ -85,7 +85,7 @@ class Control:
 
     @property
     def enrolled(self) -> bool:
-        """Whether Postgres knows that this worker lives."""
+        """Whether Postgres has this worker registered as alive."""
         alive = self._connection is not None and not self._connection.is_closed()
         return self._is_known and alive
 
@@ -193,7 +193,7 @@ class Control:
             state.epoch = epoch
 
     async def leave(self) -> None:
-        """Say goodbye to both; failures do not matter, the silence says the same later."""
+        """Deregister at both servers; a failure is harmless, as missing heartbeats do the same."""
         try:
             async with asyncio.timeout(2):
                 await heartbeats.leave(self._redis, self._state.pipeline, self._state.worker_id)

@@ -40,7 +40,7 @@ class Outbox:
         self._wake()
 
     def announce(self, application_id: ApplicationId, status: Status) -> None:
-        """Watchers may want to know."""
+        """Queue a status change for watching clients."""
         self._changes.append((application_id, status))
         self._wake()
 

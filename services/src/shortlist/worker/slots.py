@@ -62,7 +62,7 @@ class Slots:
             raise
 
     def leave_soon(self) -> None:
-        """Only the writing is left to do: who looks for work may fetch some for this slot."""
+        """Announce that only the write is left to do: the puller may fetch work for this slot."""
         self._leaving += 1
         self._changed.set()
 

@@ -9,7 +9,7 @@ records a loss; it is what remains when everything else has been ruled out:
 - waiting: an entry of it is on one of the two streams, not yet delivered to a worker;
 - newer than the front: no worker has claimed it, and the line has not come to its kind yet;
 - too fresh to tell: it was given to a live worker that has not claimed it yet, or given back by
-  one that has not put it in the line yet. Those are suspects; who stays one is lost.
+  one that has not put it in the line yet. Those are suspects; one that stays a suspect is lost.
 
 Ids are UUIDv7: their order is, to `SLACK_SECONDS`, the order in which they entered the line.
 Nothing here reads a clock; ``now`` is any clock that never goes back.
@@ -57,7 +57,7 @@ class Waiting:
     position: Position
     application_id: ApplicationId
     published_by: str | None
-    """Who put it back; None for a newcomer."""
+    """The process that put it back; None for a newcomer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Seen:
     held: bool
     scheduled: bool
     worker_id: WorkerId | None = None
-    """Who made the latest attempt."""
+    """The worker that made the latest attempt."""
     open: bool = False
     """The latest attempt was neither finished nor ended."""
     let_go: bool = False
@@ -110,7 +110,7 @@ class Front:
     id: UUID = NOTHING
     """The newest newcomer that can have been delivered to a worker; never goes back."""
     empty: bool = False
-    """Nothing waits: who should be in the line and is not claimed is missing from it."""
+    """Nothing waits: one that should be in the line and is not claimed is missing from it."""
 
     def advanced(self, *, newest: UUID, head: Waiting | None) -> Front:
         """The front after a look at the newest application, and then at the head of ``line``."""
@@ -247,7 +247,7 @@ class Memory:
         self.low_water = max(self.low_water, shifted(last, -LATE_SECONDS))
 
     def watched(self) -> list[ApplicationId]:
-        """Of whom to ask Postgres each time, by id."""
+        """Return the applications to ask Postgres about each time, by id."""
         return sorted(self._watched)
 
     def unknown(self, ids: Iterable[ApplicationId]) -> list[ApplicationId]:

@@ -1,4 +1,4 @@
-"""Whom to take away when fewer workers are needed, so that no score is interrupted.
+"""Which workers to drain when fewer are needed, so that no score is interrupted.
 
 Victims are put in the pipeline's drain set: they stop pulling, finish what they hold, and are
 removed when they are empty, or after the drain time-out. Until then it can be taken back: when
@@ -60,7 +60,7 @@ def plan(
 def _rank(worker: Worker, draining: Draining) -> tuple[bool, bool, int, float, str]:
     """Not ready first, as a ReplicaSet does whatever we say; idle; fewest in flight; youngest.
 
-    Who is youngest is what their hosts' clocks tell: of those that are alike any may go. Those
+    Which is youngest is judged by their hosts' clocks: of those that are alike any may go. Those
     that drain already come before all that are ready, so that no worker is drained in vain.
     """
     return (

@@ -55,7 +55,7 @@ class StartTimes:
     def see(self, ready: Mapping[str, float]) -> None:
         """``ready``: each worker that is ready now → how many seconds that took.
 
-        Each counts once: who was not ready for a while, and is again, did not start again.
+        Each counts once: one that was not ready for a while, and is again, did not start again.
         """
         for name, seconds in ready.items():
             if name not in self._counted:

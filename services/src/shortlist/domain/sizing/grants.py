@@ -1,4 +1,4 @@
-"""Who may hold how many connections, so that their sum never exceeds the budget (promise 8).
+"""How many connections each worker may hold, so that the sum never exceeds the budget (promise 8).
 
 The two invariants of ``docs/autoscaling.md``:
 
@@ -179,7 +179,7 @@ def fair_shares(budget: int, bounds: Mapping[Name, tuple[int, int]]) -> dict[Nam
 def split_budget(budget: int, wanted: Mapping[Name, int]) -> dict[Name, int]:
     """What each of several pipelines on one Postgres may count on, by what each wants.
 
-    Its fair share, and what no share uses: who needs more by the next second may have that, and
+    Its fair share, and what no share uses: one that needs more a second later may have that, and
     whatever two of them ask for then, `allocate` gives out once.
     """
     shares = fair_shares(budget, {name: (0, most) for name, most in wanted.items()})

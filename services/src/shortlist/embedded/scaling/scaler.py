@@ -134,7 +134,7 @@ class _Pipeline:
         )
 
     def see(self) -> None:
-        """Who is there; as last known while Redis cannot be read."""
+        """Update the workers' state; as last known while Redis cannot be read."""
         observer = self._observer
         known = observer.lines.get(self._spec.name)
         self._look = known if self._spec.name in observer.seen else None
@@ -169,7 +169,7 @@ class _Pipeline:
         self.decision, self._memory, self._decided_at = decision, decision.memory, now
 
     async def drain(self) -> None:
-        """Keep the drain set as it should be, and let go who is empty."""
+        """Keep the drain set as it should be, and end drained workers."""
         if self.decision is None or self._look is None or self._spec.scaling.mode == "DryRun":
             return  # no worker is let go blindly; those that drain go on
         if self._draining is None:  # as a former run left it
@@ -187,7 +187,7 @@ class _Pipeline:
         self._let_go([child for child, worker in crew.items() if worker.id in plan.removable])
 
     def start(self, room: int) -> int:
-        """Start who is missing, as far as there is room; how many."""
+        """Start the missing workers, as far as there is room; return how many."""
         count = min(self.startable, room)
         if count > 0:
             before = len(self._crew.children)
@@ -223,7 +223,7 @@ class _Pipeline:
 
 
 def _beats_of(children: Iterable[Child], look: LineSnapshot) -> dict[Child, Heartbeat]:
-    """Who of them reports, and what."""
+    """The heartbeat of each child that reports."""
     here = socket.gethostname()
     beats = sorted(look.live, key=lambda beat: beat.at)  # the newest has the pid
     by_pid = {beat.pid: beat for beat in beats if beat.host == here}

@@ -36,13 +36,13 @@ class Listeners:
         return [self.public, self.health, *([self.private] if self.private else [])]
 
     def close_for_clients(self) -> None:
-        """Have those who come now refused, and not left waiting."""
+        """Have new clients refused, and not left waiting."""
         for one in (self.public, self.private):
             if one is not None:
                 one.close()
 
     def sentences(self) -> list[str]:
-        """What is where, beside the public one, and who can come in."""
+        """Name the listeners beside the public one, and the clients that can reach them."""
         told = [f"Probes and metrics are at {url(self.health)}."]
         if self.private is not None:
             told.append(f"Leaderboards and pages are at {url(self.private)} only.")

@@ -81,15 +81,15 @@ class LineCapacity:
         self.distrust(now)
 
     def distrust(self, now: float) -> None:
-        """What Redis tells is not all there is, until the sweep has told it the rest."""
+        """Take Redis's depth for too low, until the sweep has published the rest."""
         self._trusted_at = now + _SWEPT_SECONDS
 
     def trusts(self, now: float) -> bool:
-        """Whether what Redis tells is all there is."""
+        """Whether Redis's depth counts all that is accepted."""
         return now >= self._trusted_at
 
     def tell(self, depth: int, now: float) -> None:
-        """Redis says how long the line is."""
+        """Take over the depth that Redis has reported."""
         self.tells += 1
         self._told = depth
         if self.trusts(now):
@@ -101,7 +101,7 @@ class LineCapacity:
         return next(iter(self._under_way), None)
 
     def count(self, unfinished: int, before: UUID) -> None:
-        """Postgres says how many with an id below ``before`` are unfinished."""
+        """Take over Postgres's count of unfinished applications with an id below ``before``."""
         self._counted = unfinished
         self._strays = {i: None for i in self._strays if i >= before}
 

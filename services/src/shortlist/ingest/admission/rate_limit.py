@@ -94,7 +94,7 @@ class ClientQuotas:
         wait, call.client_quota = self._rate.take(self._client(call), now)
         if wait:
             REFUSED.labels("rate").inc()
-            raise rate_limited("You call too often.", wait)
+            raise rate_limited("The rate limit of this client is reached.", wait)
 
     def _client(self, call: Call) -> str:
         peer = call.scope["client"]

@@ -25,7 +25,7 @@ _ANSWER_SECONDS = 1.4
 
 
 class Pages:
-    """Whatever this process does not know, if the dashboard does."""
+    """Passes requests for unknown paths to the dashboard."""
 
     def __init__(self, dashboard_url: str | None) -> None:
         """Without a URL there are no pages."""

@@ -72,7 +72,7 @@ class Watching:
         peer = call.scope["client"]
         watchers = self._house.begin_stream(peer and peer[0])
         if watchers is None:
-            raise unavailable("Too many watch. Ask for the status now and then instead.")
+            raise unavailable("Too many clients watch. Poll the status instead.")
         end = partial(self._house.end_stream, watchers)
         return Stream(200, self._changes(view, known), _HEADERS, end)
 

@@ -48,7 +48,7 @@ class Consumers:
         self._unknown_since: dict[PipelineName, dict[str, float]] = {}
 
     async def turn(self) -> None:
-        """One look at every pipeline."""
+        """Clean up Redis for every pipeline."""
         await self._apart.each(self._sweeps, self._look)
 
     async def _look(self, sweep: Sweep) -> None:

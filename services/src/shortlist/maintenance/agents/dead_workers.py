@@ -65,7 +65,7 @@ class DeadWorkers:
         self._set_at = -math.inf
 
     async def turn(self) -> float | None:
-        """One look; returns how soon to look again, when not as always."""
+        """Put back what dead workers held; return how soon to look again, when not as always."""
         async with self._desk.connection() as connection:
             clock, before = await ServerClock.read(connection), self._clock
             dead = await workers.dead(connection)

@@ -171,7 +171,7 @@ class Sweep:
         return holders
 
     async def _examine(self, ids: Sequence[ApplicationId], urgency: Urgency) -> set[WorkerId]:
-        """Look at some, act on what is lost; returns who holds any of them.
+        """Look at some, act on what is lost; return the workers that hold any of them.
 
         Between two of these a rescue may come in: it need not wait for a long scan.
         """

@@ -51,7 +51,7 @@ class ConnectionPool:
         return len(self._waiters)
 
     async def resize(self, limit: int) -> None:
-        """Obey a new limit: close what is idle beyond it now, the rest as it comes back."""
+        """Set a new limit: close what is idle beyond it now, the rest as it comes back."""
         self._limit = limit
         surplus: list[Connection] = []
         while self._idle and self._open - len(surplus) > limit:

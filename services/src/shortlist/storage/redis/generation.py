@@ -60,7 +60,7 @@ return 0
 
 
 async def memory(redis: Redis, pipeline: PipelineName) -> Memory:
-    """Whether everything of a pipeline that was put into Redis is still there, by Redis's word."""
+    """Whether Redis still has everything of a pipeline that was put into it."""
     reply = redis.eval(_READ, 1, keys.epoch(pipeline))
     value, run = await cast("Awaitable[list[str]]", reply)
     if not value or value.startswith(_RESTORING):
@@ -69,12 +69,12 @@ async def memory(redis: Redis, pipeline: PipelineName) -> Memory:
 
 
 async def begin_restoring(redis: Redis, pipeline: PipelineName, epoch: UUID) -> None:
-    """Say that everything is being published again."""
+    """Mark that everything is being published again."""
     reply = redis.eval(_BEGIN, 1, keys.epoch(pipeline), f"{_RESTORING} {epoch}")
     await cast("Awaitable[None]", reply)
 
 
 async def finish_restoring(redis: Redis, pipeline: PipelineName, epoch: UUID) -> bool:
-    """Say that everything is there; False when Redis forgot meanwhile, or another began anew."""
+    """Mark that everything is there; False when Redis forgot meanwhile, or another began anew."""
     reply = redis.eval(_FINISH, 1, keys.epoch(pipeline), f"{_RESTORING} {epoch}", str(epoch))
     return bool(await cast("Awaitable[int]", reply))

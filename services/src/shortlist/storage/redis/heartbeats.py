@@ -99,7 +99,7 @@ async def mentioned(redis: Redis, pipeline: PipelineName) -> set[str]:
 
 
 class Pulse:
-    """Tells the living by their heartbeats' changes, on the reader's own monotonic clock.
+    """Finds live workers by changes of their heartbeats, on the reader's own monotonic clock.
 
     What a heartbeat says of the time is its host's opinion, and no two hosts agree. One that is
     seen for the first time may be of a worker that lives; one that does not change is not.
