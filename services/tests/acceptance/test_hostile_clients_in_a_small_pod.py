@@ -30,10 +30,8 @@ LIMIT_BYTES = 512 << 20
 MANY = 10_000
 OTHER_FILES = 1_500
 HEALTHY_SECONDS = 0.1
-"""Within which 99 of 100 probes are answered: `runtime.probes` has the arithmetic. What is
-missing there is a machine with more to do than cores. An idle process, asked at the same moments,
-tells how long each step of an answer then waits for a core; where Python's lock is in the way, its
-holder has to wait for one as well. So twice that is not the attack's doing."""
+"""What an attack may add to the time within which 99 of 100 probes are answered: `runtime.probes`
+has the arithmetic. What an idle process takes, asked at the same moments, is not its doing."""
 HONEST = {200, 202, 400, 408, 413, 431, 503}
 HOLD_SECONDS = 1.0
 PROBES = 100
@@ -169,29 +167,33 @@ async def test_hostile_clients_in_a_small_pod(servers: Servers, own_place: Place
         posting = tasks.create_task(one.post_on())
         try:
             for what, number, raw in attacks(one.application, count):
-                one.health.clear()
-                one.idle.clear()
-                one.posts.clear()
-                began = time.monotonic()
-                told = await attack(one, what, number, raw)
-                report(what, number, time.monotonic() - began, one, told)
-                assert told <= HONEST, what
-                assert set(one.posts) <= {0, 202, 503}, what
+                assert await watched_attack(one, what, number, raw) <= HONEST, what
                 assert one.posts.count(202) > len(one.posts) / 2, what
-                assert set(one.health.statuses) == {200}, what
-                waits_for_cores = 2 * one.idle.percentile(99)
-                assert one.health.percentile(99) <= HEALTHY_SECONDS + waits_for_cores, what
                 await until(lambda: accepts(one), within_seconds=20, what=f"goes on after {what}")
             await backlog(one, servers, min(count, 4_000))
         finally:
             posting.cancel()
 
 
+async def watched_attack(one: House, what: str, count: int, raw: bytes) -> set[int]:
+    """Attack, and see that it stays well; the statuses of what the attackers were answered."""
+    for seen in (one.health, one.idle, one.posts):
+        seen.clear()
+    began = time.monotonic()
+    told = await attack(one, what, count, raw)
+    report(what, count, time.monotonic() - began, one, told)
+    assert set(one.posts) <= {0, 202, 503}, what
+    assert set(one.health.statuses) == {200}, what
+    added = one.health.percentile(99) - one.idle.percentile(99)
+    assert added <= HEALTHY_SECONDS, what
+    return told
+
+
 async def backlog(one: House, servers: Servers, count: int) -> None:
-    """Postgres hangs, and each client brings 64 KiB."""
+    """Postgres hangs, and each attacker brings 64 KiB."""
     servers.freeze_postgres()
     try:
-        told = await attack(one, "backlog", count, hostile.LARGE)
+        told = await watched_attack(one, "backlog", count, hostile.LARGE)
     finally:
         servers.thaw_postgres()
     assert told <= {202, 503}

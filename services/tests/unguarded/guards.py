@@ -633,3 +633,6 @@ GUARDS["connection_budget"] = lambda: replace(
 GUARDS["drain_first"] = _removed_before_they_are_empty
 GUARDS["snapshot_safe"] = _counts_claims_in_a_row
 GUARDS["body_limit"] = _bodies_of_any_size
+GUARDS["short_collections"] = lambda: replace(
+    "shortlist.ingest.tuning:COLLECT_AFTER", (50_000, 50, 50)
+)

@@ -7,8 +7,9 @@ Where clients come in crowds the three pages have a listener of their own, and i
 loop in a thread of its own: ``/healthz`` waits for Python's lock, of which a busy thread lets go
 after 5 ms (`sys.getswitchinterval`), and not for all that the crowd has asked before. An answer
 takes the lock five times (to accept, to make the connection, to read, to run the task, to close):
-25 ms, when the other thread never rests. It asks when the process's own loop last went round, so
-that a loop that hangs is told.
+25 ms, when the other thread never rests, and more when a call into C keeps the lock for longer; the
+longest that is frequent is a collection of garbage (`shortlist.ingest.tuning.COLLECT_AFTER`). It
+asks when the process's own loop last went round, so that a loop that hangs is told.
 """
 
 from __future__ import annotations
