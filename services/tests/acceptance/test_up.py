@@ -581,7 +581,7 @@ async def test_no_service_is_a_superuser_and_the_dashboard_only_reads(tmp_path: 
         url = await up.ready()
         ids = await submit(url, 3)
         await all_scored(url, ids)
-        async with aiohttp.ClientSession(url) as session, session.get("/dashboard") as page:
+        async with aiohttp.ClientSession(url) as session, session.get("/") as page:
             await page.read()  # so that the dashboard has its connection
         lines = (up.data / "env").read_text(encoding="utf-8").splitlines()
         urls = dict(line.split("=", 1) for line in lines)

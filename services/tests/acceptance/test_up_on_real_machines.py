@@ -168,7 +168,7 @@ async def serve_a_rush(url: str) -> None:
         ids = [await submitted() for _ in range(200)]
 
         async def has_pages() -> bool:
-            async with session.get("/dashboard") as page:
+            async with session.get("/") as page:
                 return page.status == 200
 
         await until(has_pages, within_seconds=120, what="the dashboard runs")
