@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -165,7 +166,7 @@ async def serve_a_rush(url: str) -> None:
                 assert answer.status == 202
                 return str((await answer.json())["id"])
 
-        ids = [await submitted() for _ in range(200)]
+        ids = await asyncio.gather(*(submitted() for _ in range(200)))
 
         async def has_pages() -> bool:
             async with session.get("/") as page:
