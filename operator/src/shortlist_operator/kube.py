@@ -18,6 +18,8 @@ import aiohttp
 import kopf
 from kubernetes.aio import client, config
 
+from shortlist.domain.errors import ShortlistError
+
 TIMEOUT_SECONDS = 5.0
 FIELD_MANAGER = "shortlist-operator"
 
@@ -29,11 +31,11 @@ _REFUSALS = frozenset({400, 403, 409, 422})
 Json = dict[str, Any]
 
 
-class NoClusterError(Exception):
+class NoClusterError(ShortlistError):
     """Nothing says which cluster this is."""
 
 
-class KubeError(Exception):
+class KubeError(ShortlistError):
     """The API server refused, or did not answer (status 0)."""
 
     def __init__(self, status: int, message: str) -> None:

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from shortlist.domain.errors import ShortlistError
 from shortlist.http.retry_after import retry_after_seconds
 from shortlist.runtime.reachable import trouble_with
 from shortlist.urls import without_credentials
@@ -84,7 +85,7 @@ async def run(
     return EXIT_STOPPED if bounded and stop.by_signal else EXIT_OK
 
 
-class NotAJobServerError(Exception):
+class NotAJobServerError(ShortlistError):
     """What answers does not speak the job server's contract; the message says so."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from shortlist.domain.errors import ShortlistError
 from shortlist.domain.memo import remembers_short
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-
 """``uri-host [ ":" port ]`` (RFC 9110, 7.2); empty where the target has no authority."""
 
 
-class NotHttpError(Exception):
+class NotHttpError(ShortlistError):
     """A head that is none."""
 
 

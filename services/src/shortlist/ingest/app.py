@@ -14,9 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
-from shortlist.http.errors import CODES, error_body
+from shortlist.http.errors import CODES, error_body, not_found
 from shortlist.ingest.endpoint import Endpoint
-from shortlist.ingest.errors import not_found
 from shortlist.ingest.routes import docs_page
 from shortlist.runtime.probes import metrics_route
 

@@ -6,12 +6,12 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from shortlist.ingest.errors import unavailable
 from shortlist.storage import postgres
 from shortlist.storage.faults import Answer, Fault
 from shortlist.storage.postgres import ServerClock
 from shortlist.storage.postgres.pool import ConnectionPool, PoolClosedError
 from shortlist.storage.trouble import Trouble
+from shortlist.storage.unavailable import DatabaseUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -57,12 +57,15 @@ class Database:
         return self._timeout_seconds
 
     async def read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Do some work now; 503 when it is not done within the time-out."""
+        """Do some work now.
+
+        Raises `DatabaseUnavailableError` when it is not done within the time-out.
+        """
         timeout = self._timeout_seconds
         return await self.run(work, None if timeout is None else time.monotonic() + timeout)
 
     async def run(self, work: Callable[[Connection], Awaitable[T]], deadline: float | None) -> T:
-        """Do some work; 503 when it is not done by ``deadline`` (monotonic seconds).
+        """Do some work by ``deadline`` (monotonic seconds), or raise `DatabaseUnavailableError`.
 
         What is the work's own trouble, or a bug, is raised as it is, and so is an `Answer`.
         """
@@ -76,7 +79,7 @@ class Database:
                 except Answer:
                     raise
                 except PoolClosedError as error:  # this process ends
-                    raise unavailable() from error
+                    raise DatabaseUnavailableError from error
                 except Exception as error:  # noqa: BLE001 (`fault_of` decides)
                     await self._again(trouble, error, deadline)
         finally:
@@ -89,7 +92,7 @@ class Database:
             raise error
         late = deadline is not None and time.monotonic() + _RETRY_SECONDS >= deadline
         if late or fault is Fault.EVERYONE:
-            raise unavailable() from error
+            raise DatabaseUnavailableError from error
         await asyncio.sleep(_RETRY_SECONDS)
 
     def learn_clock(self, clock: ServerClock) -> None:

@@ -16,8 +16,10 @@ import structlog
 from starlette.responses import StreamingResponse
 
 from shortlist import telemetry
-from shortlist.http.errors import error_body
-from shortlist.ingest.errors import ApiError, invalid
+from shortlist.domain.errors import ShortlistError
+from shortlist.http.errors import ApiError, error_body, invalid, rate_limited, unavailable
+from shortlist.ingest.admission.line_capacity import LineFullError
+from shortlist.storage.unavailable import DatabaseUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -36,7 +38,7 @@ NO_STORE = (b"cache-control", b"no-store")
 _log = structlog.get_logger(__name__)
 
 
-class ClientGoneError(Exception):
+class ClientGoneError(ShortlistError):
     """The client hung up before its request was whole: no answer can reach it."""
 
 
@@ -159,10 +161,20 @@ class Endpoint:
 
 def refusal(error: Exception, route: str) -> Answer:
     """The answer to a call that failed; what is a bug is logged."""
-    if isinstance(error, ApiError):
-        return Answer(error.status, error.body(), error.headers)
+    known = _as_api_error(error)
+    if known is not None:
+        return Answer(known.status, known.body(), known.headers)
     _log.error("internal_error", route=route, exc_info=error)
     return Answer(500, error_body("Internal error.", "INTERNAL_ERROR"))
+
+
+def _as_api_error(error: Exception) -> ApiError | None:
+    """What a client is told of an error that is none of ours to mend; None: it is a bug."""
+    if isinstance(error, DatabaseUnavailableError):
+        return unavailable(str(error))
+    if isinstance(error, LineFullError):
+        return rate_limited(str(error), error.retry_after_seconds)
+    return error if isinstance(error, ApiError) else None
 
 
 def headers(answer: Answer, quota: Quota | None) -> list[tuple[bytes, bytes]]:

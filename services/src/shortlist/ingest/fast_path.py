@@ -18,8 +18,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from shortlist.domain.line.application import ApplicationId, NewApplication
 from shortlist.http import local
+from shortlist.http.errors import ApiError
 from shortlist.ingest import endpoint, schemas
-from shortlist.ingest.errors import ApiError
 from shortlist.ingest.routes.submit import accepted_answer
 
 if TYPE_CHECKING:

@@ -11,13 +11,14 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from shortlist.ingest.errors import invalid, unavailable
+from shortlist.http.errors import invalid, unavailable
 from shortlist.ingest.timely import Asked, Timely
 from shortlist.runtime.failpoints import failpoint
 from shortlist.storage.faults import Fault, fault_of
 from shortlist.storage.postgres import ServerClock
 from shortlist.storage.postgres.queries import applications
 from shortlist.storage.postgres.queries.applications import Accepted, AcceptOutcome
+from shortlist.storage.unavailable import DatabaseUnavailableError
 from shortlist.telemetry import ACCEPT_SECONDS, ACCEPTED, GROUP_SIZE, REFUSED
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class GroupCommit:
     def accept(
         self, application: NewApplication, since: float | None = None
     ) -> asyncio.Future[AcceptOutcome]:
-        """Done when the application is committed; 503 when it could not be.
+        """Done when the application is committed; `DatabaseUnavailableError` when it could not be.
 
         ``since``: when its request was whole (monotonic seconds); None: now.
         A 503 means that nothing was committed, unless Postgres fell silent during the commit: no
@@ -123,7 +124,7 @@ class GroupCommit:
         try:
             return await self._database.run(insert, deadline)
         except applications.LateError as error:
-            raise unavailable() from error
+            raise DatabaseUnavailableError from error
 
 
 def _size(application: NewApplication) -> int:

@@ -18,7 +18,6 @@ from shortlist.ingest.admission.line_registry import Lines
 from shortlist.ingest.admission.rate_limit import ClientQuotas, ClientRate
 from shortlist.ingest.app import FrontDoor
 from shortlist.ingest.database import Database
-from shortlist.ingest.errors import ApiError
 from shortlist.ingest.fast_path import FastPost
 from shortlist.ingest.group_commit import GroupCommit
 from shortlist.ingest.listeners import ALL, public_groups
@@ -39,6 +38,7 @@ from shortlist.runtime import machine, probes
 from shortlist.storage import postgres, redis
 from shortlist.storage.postgres import schema
 from shortlist.storage.redis.events import Announcements
+from shortlist.storage.unavailable import DatabaseUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -195,7 +195,7 @@ class Ingest:
     async def _schema(self) -> str | None:
         try:
             return await self._reading.read(_writable_schema)
-        except ApiError:
+        except DatabaseUnavailableError:
             return None
 
     async def _redis_state(self) -> str:

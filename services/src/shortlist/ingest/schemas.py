@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from shortlist.domain.line.application import DEFAULT_PIPELINE, PIPELINE_NAME_PATTERN
-from shortlist.ingest.errors import ApiError, invalid, unavailable
+from shortlist.http.errors import ApiError, invalid, unavailable
 
 CANDIDATE_LIMIT_CHARACTERS = 500
 KEY_LIMIT_CHARACTERS = 255

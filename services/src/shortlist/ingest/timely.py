@@ -13,9 +13,10 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from shortlist.ingest.errors import ApiError, unavailable
+from shortlist.http.errors import ApiError
 from shortlist.runtime.batching import Batcher
 from shortlist.storage.faults import may_be_of_one
+from shortlist.storage.unavailable import DatabaseUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,11 +36,8 @@ _LOOK_SECONDS = 0.05
 """Between two looks for askers that have waited too long."""
 
 
-_UNAVAILABLE = 503
-
-
 def _may_be_of_one(error: Exception) -> bool:
-    return not isinstance(error, ApiError) and may_be_of_one(error)
+    return not isinstance(error, ApiError | DatabaseUnavailableError) and may_be_of_one(error)
 
 
 class Asked(NamedTuple, Generic[Item]):
@@ -100,9 +98,7 @@ class Timely(Generic[Item, Result]):
     async def _run_in_time(self, asked: list[Asked[Item]]) -> list[Result]:
         try:
             return await self._run(asked, self._deadline(min(one.since for one in asked)))
-        except ApiError as error:
-            if error.status != _UNAVAILABLE:
-                raise  # it is this one's own
+        except DatabaseUnavailableError as error:
             # Those behind have waited as long: none of them shall wait for another time-out.
             self._on_refused(len(asked) + self._batcher.fail_waiting(error))
             raise
@@ -123,7 +119,9 @@ class Timely(Generic[Item, Result]):
         assert self._timeout_seconds is not None
         patience = self._timeout_seconds * _WAIT_SHARE
         overdue = time.monotonic() - patience
-        if refused := self._batcher.fail_waiting(unavailable(), lambda one: one.since <= overdue):
+        if refused := self._batcher.fail_waiting(
+            DatabaseUnavailableError(), lambda one: one.since <= overdue
+        ):
             self._on_refused(refused)
         self._timer = None
         if (oldest := self._batcher.oldest) is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from shortlist.domain.errors import ShortlistError
 from shortlist.http.house import refusable
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Tasks:
         await asyncio.gather(*self._running, return_exceptions=True)
 
 
-class TooFewFilesError(OSError):
+class TooFewFilesError(ShortlistError, OSError):
     """A process may open so few files that no client could be let in."""
 
 

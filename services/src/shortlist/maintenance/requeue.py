@@ -8,6 +8,7 @@ from uuid import UUID
 
 import typer
 
+from shortlist.domain.errors import ShortlistError
 from shortlist.domain.line.application import ApplicationId
 from shortlist.domain.line.sweep import NOTHING
 from shortlist.storage import postgres
@@ -27,7 +28,7 @@ _BATCH = 1000
 _SHOWN = 10
 
 
-class RefusedError(Exception):
+class RefusedError(ShortlistError):
     """Some of the applications that were named have not failed; nothing was requeued."""
 
 

@@ -15,6 +15,8 @@ from collections import Counter
 from functools import cache
 from typing import Literal, get_args
 
+from shortlist.domain.errors import ShortlistError
+
 Failpoint = Literal[
     "ingest.before_commit",
     "ingest.after_commit",
@@ -31,7 +33,7 @@ Failpoint = Literal[
 ]
 
 
-class FailpointError(RuntimeError):
+class FailpointError(ShortlistError, RuntimeError):
     """A test asked for this error."""
 
 

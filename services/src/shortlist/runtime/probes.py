@@ -33,6 +33,7 @@ from starlette.routing import Route
 
 from shortlist import telemetry
 from shortlist.domain.addresses import is_loopback
+from shortlist.domain.errors import ShortlistError
 from shortlist.http import local
 from shortlist.http.budget import SOCKET_BYTES, Budget
 from shortlist.http.house import House, Limits, see_off
@@ -82,7 +83,7 @@ if TYPE_CHECKING:
     Check = Callable[[], Awaitable[Health]]
 
 
-class CannotListenError(OSError):
+class CannotListenError(ShortlistError, OSError):
     """The port is taken, or not ours to take, or the address is not this machine's."""
 
 

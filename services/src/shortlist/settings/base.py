@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from shortlist.domain.errors import ShortlistError
 from shortlist.urls import DatabaseUrl, Pooler, RedisUrl
 from shortlist.urls.database import POOLER_CLIENTS
 
@@ -140,7 +141,7 @@ class CommonSettings(BaseModel):
         return self
 
 
-class BadSettingsError(ValueError):
+class BadSettingsError(ShortlistError, ValueError):
     """Some settings cannot be used; the message names each and says why, on one line."""
 
 

@@ -12,6 +12,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+from shortlist.domain.errors import ShortlistError
 from shortlist.runtime import tasks
 from shortlist.storage import postgres
 from shortlist.storage.faults import is_answer
@@ -33,7 +34,7 @@ _PERIOD_SECONDS = 1.0
 _LOOK_SECONDS = 2.0
 
 
-class SilentServerError(TimeoutError):
+class SilentServerError(ShortlistError, TimeoutError):
     """Postgres does not answer."""
 
     def __str__(self) -> str:

@@ -15,6 +15,8 @@ from urllib.parse import quote, unquote
 from pydantic import SecretStr
 from pydantic_core import core_schema
 
+from shortlist.domain.errors import ShortlistError
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
@@ -36,7 +38,7 @@ _HOST = re.compile(r"[\w.\-]+")  # names of containers have underscores
 _MOST_PORTS = 65535
 
 
-class BadUrlError(ValueError):
+class BadUrlError(ShortlistError, ValueError):
     """A URL cannot be used. The message says why and repeats no part of it."""
 
 

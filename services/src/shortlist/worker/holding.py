@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
 import structlog
 
 from shortlist import telemetry
+from shortlist.domain.errors import ShortlistError
 from shortlist.domain.line.application import Claim
 from shortlist.domain.line.suspicion import Suspect
 from shortlist.runtime.batching import Batcher
@@ -60,7 +61,7 @@ class ClaimLostError(Answer):
     """Another worker has claimed it, or it is finished: write nothing, acknowledge, forget."""
 
 
-class SuspectError(Exception):
+class SuspectError(ShortlistError):
     """It may only be claimed to be scored apart: nothing was claimed."""
 
     def __init__(self, suspect: Suspect) -> None:
@@ -69,7 +70,7 @@ class SuspectError(Exception):
         self.suspect = suspect
 
 
-class ClaimRefusedError(Exception):
+class ClaimRefusedError(ShortlistError):
     """Postgres refuses the claim of this application for its data, tried alone."""
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortlist.ingest.errors import ApiError
+from shortlist.http.errors import ApiError
 from shortlist.ingest.schemas import ApplicationBody, decode, idempotency_key, meaning_hash
 
 DECODER = msgspec.json.Decoder(ApplicationBody)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist.ingest.errors import ApiError, unavailable
+from shortlist.ingest.endpoint import refusal
 from shortlist.ingest.timely import Timely
+from shortlist.storage.unavailable import DatabaseUnavailableError
 
 if TYPE_CHECKING:
     from shortlist.ingest.timely import Asked
@@ -32,8 +33,10 @@ async def answers_in_time(monkeypatch: pytest.MonkeyPatch | None = None) -> None
     done, _ = await asyncio.wait(rest, timeout=1.5 * TIMEOUT_SECONDS)
     assert len(done) == len(rest), "some wait for too long"
     for one in done:
-        assert isinstance(error := one.exception(), ApiError)
-        assert (error.status, error.headers) == (503, ((b"retry-after", b"1"),))
+        error = one.exception()
+        assert isinstance(error, DatabaseUnavailableError)
+        answer = refusal(error, "POST /applications")
+        assert (answer.status, answer.headers) == (503, ((b"retry-after", b"1"),))
     assert await first == 0
     assert refused == [3]
     await timely.join()
@@ -57,14 +60,14 @@ async def test_a_batch_that_fails_answers_those_who_wait_behind_it() -> None:
         nonlocal batches
         batches += 1
         await asyncio.sleep(0.05)
-        raise unavailable()
+        raise DatabaseUnavailableError
 
     timely = Timely(fail, timeout_seconds=60)
     first = timely.submit(1, time.monotonic())
     await asyncio.sleep(0)
     behind = timely.submit(2, time.monotonic())
     errors = await asyncio.gather(first, behind, return_exceptions=True)
-    assert [type(error) for error in errors] == [ApiError, ApiError]
+    assert [type(error) for error in errors] == [DatabaseUnavailableError, DatabaseUnavailableError]
     assert batches == 1
 
 

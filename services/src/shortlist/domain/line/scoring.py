@@ -6,6 +6,8 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from shortlist.domain.errors import ShortlistError
+
 LONGEST_PACE_SECONDS = 10.0
 """A request that a limit would keep longer waits in the line instead, and holds no slot there."""
 
@@ -29,7 +31,7 @@ class Score:
     tokens: int = 0
 
 
-class ScoringError(Exception):
+class ScoringError(ShortlistError):
     """Scoring failed; the subclass says what to do about it."""
 
     tokens: int = 0

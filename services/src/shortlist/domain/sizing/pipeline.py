@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from shortlist.domain.documents import Reader
+from shortlist.domain.errors import ShortlistError
 from shortlist.domain.line.application import DEFAULT_PIPELINE, ConnectionMode, PipelineName
 
 API_VERSION = "shortlist.dev/v1alpha1"
@@ -30,7 +31,7 @@ _SCALING_MODES: tuple[ScalingMode, ...] = ("Auto", "DryRun", "Paused")
 _CONNECTION_MODES: tuple[ConnectionMode, ...] = ("perJob", "perWrite")
 
 
-class InvalidPipelineError(ValueError):
+class InvalidPipelineError(ShortlistError, ValueError):
     """The document is no valid ScoringPipeline."""
 
     def __init__(self, problems: list[str]) -> None:

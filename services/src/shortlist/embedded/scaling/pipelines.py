@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from shortlist.domain.errors import ShortlistError
 from shortlist.domain.line.application import DEFAULT_PIPELINE, PipelineName
 from shortlist.domain.sizing.connections import PER_JOB_WANTS_SESSIONS
 from shortlist.domain.sizing.pipeline import (
@@ -40,7 +41,7 @@ a second on two cores, both of them idle. A worker with a hundred takes hardly m
 _WORKERS_AT_START = 2
 
 
-class BadPipelineFileError(ValueError):
+class BadPipelineFileError(ShortlistError, ValueError):
     """A file holds no usable ScoringPipeline; the message says where and why."""
 
 

@@ -12,6 +12,8 @@ import pwd
 import stat
 from typing import TYPE_CHECKING
 
+from shortlist.domain.errors import ShortlistError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -24,7 +26,7 @@ _OF_POSTGRES = ("postgres", "postgres/data", "postgres/password")
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
-class DataDirectoryError(RuntimeError):
+class DataDirectoryError(ShortlistError, RuntimeError):
     """The data directory cannot be used; the message says what to do about it."""
 
 

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shortlist.domain.errors import ShortlistError
 from shortlist.embedded.servers import tether
 from shortlist.embedded.servers.ownership import NOBODY_UID
 
@@ -25,7 +26,7 @@ _POSTGRES = "PG"
 """What libpq's variables begin with (PGHOST, PGSSLMODE …); those of initdb and postgres, too."""
 
 
-class ServerError(RuntimeError):
+class ServerError(ShortlistError, RuntimeError):
     """A server cannot run; the message says what to do about it."""
 
 

@@ -13,6 +13,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from shortlist.domain.errors import ShortlistError
 from shortlist.embedded.scaling import machine
 from shortlist.embedded.servers import binaries, programs
 from shortlist.embedded.servers.postgres import EmbeddedPostgres
@@ -55,7 +56,7 @@ _TRIES_AT_START = 3
 """Deaths of one of our own processes before it was ever ready, after which we give up."""
 
 
-class StartError(RuntimeError):
+class StartError(ShortlistError, RuntimeError):
     """It cannot start; the message says what to do about it."""
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shortlist.domain.errors import ShortlistError
 from shortlist.ingest.admission.rate_limit import Quota
-from shortlist.ingest.errors import rate_limited
 from shortlist.telemetry import REFUSED
 
 if TYPE_CHECKING:
@@ -23,6 +23,16 @@ _SWEPT_SECONDS = 10.0
 
 _RETRY_AFTER_SECONDS = 1.0
 """Workers take from a full line many times a second."""
+
+
+class LineFullError(ShortlistError):
+    """The line is full."""
+
+    retry_after_seconds = _RETRY_AFTER_SECONDS
+
+    def __init__(self) -> None:
+        """Its message is what this class says of itself."""
+        super().__init__(type(self).__doc__)
 
 
 class LineCapacity:
@@ -56,10 +66,10 @@ class LineCapacity:
         return self.depth >= self.capacity
 
     def enter(self, application_id: ApplicationId) -> None:
-        """Take a place; 429 when there is none."""
+        """Take a place; raises `LineFullError` when there is none."""
         if self.is_full:
             REFUSED.labels("line_full").inc()
-            raise rate_limited("The line is full.", _RETRY_AFTER_SECONDS)
+            raise LineFullError
         self._under_way[application_id] = None
 
     def leave(self, application_id: ApplicationId) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from shortlist.http.errors import invalid
 from shortlist.ingest.admission.line_capacity import LineCapacity
-from shortlist.ingest.errors import invalid
 from shortlist.ingest.ids import Ids
 from shortlist.ingest.timely import Asked, Timely
 from shortlist.storage.faults import said

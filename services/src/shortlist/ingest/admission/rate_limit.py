@@ -13,7 +13,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
 from shortlist.domain.networks import LOCAL, network_of
-from shortlist.ingest.errors import rate_limited
+from shortlist.http.errors import rate_limited
 from shortlist.telemetry import REFUSED
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from http import HTTPStatus
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from shortlist.ingest.errors import not_found, unavailable
+from shortlist.http.errors import not_found, unavailable
 
 if TYPE_CHECKING:
     from shortlist.ingest.endpoint import Call, Verbatim

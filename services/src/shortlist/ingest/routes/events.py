@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from shortlist.http import sse
+from shortlist.http.errors import unavailable
 from shortlist.ingest.endpoint import NO_STORE, Stream, Verbatim
-from shortlist.ingest.errors import unavailable
 from shortlist.ingest.routes.status import ApplicationStatus
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
+from shortlist.http.errors import unavailable
 from shortlist.ingest.endpoint import Verbatim
-from shortlist.ingest.errors import unavailable
 
 if TYPE_CHECKING:
     from shortlist.ingest.endpoint import Call

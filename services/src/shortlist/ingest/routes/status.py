@@ -10,8 +10,8 @@ from uuid import UUID
 import msgspec
 
 from shortlist.domain.line.application import DEFAULT_PIPELINE, ApplicationId, Status
+from shortlist.http.errors import invalid, not_found
 from shortlist.ingest.endpoint import NO_STORE, Answer, query
-from shortlist.ingest.errors import invalid, not_found
 
 if TYPE_CHECKING:
     from shortlist.domain.line.application import ApplicationView

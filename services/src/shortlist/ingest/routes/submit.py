@@ -8,9 +8,9 @@ import msgspec
 
 from shortlist import telemetry
 from shortlist.domain.line.application import DEFAULT_PIPELINE, ApplicationId, NewApplication
+from shortlist.http.errors import ApiError
 from shortlist.ingest import schemas
 from shortlist.ingest.endpoint import Answer
-from shortlist.ingest.errors import ApiError
 from shortlist.storage.postgres.queries.applications import Accepted, KeyReused, Repeated
 from shortlist.telemetry import REFUSED
 
@@ -52,9 +52,8 @@ class Submissions:
             raw = await call.body(self._body_limit_bytes)
             call.line = await self._line(call, DEFAULT_PIPELINE)
             return schemas.decode(decoder, raw)
-        except ApiError as error:
-            if error.code != "UNAVAILABLE":
-                REFUSED.labels("invalid").inc()
+        except ApiError:
+            REFUSED.labels("invalid").inc()
             raise
 
     async def _line(self, call: Call, pipeline: str) -> LineCapacity:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from shortlist.domain.errors import ShortlistError
+
 if TYPE_CHECKING:
     from shortlist.storage.postgres import Connection
 
@@ -31,7 +33,7 @@ SELECT current_setting('server_encoding') AS encoding, current_database()::text 
 """Relations of an extension (PostGIS, pg_stat_statements) belong to no other project."""
 
 
-class UnfitDatabaseError(Exception):
+class UnfitDatabaseError(ShortlistError):
     """A database cannot be used; the message says why. Nothing was changed."""
 
 

@@ -12,6 +12,7 @@ from collections import deque
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+from shortlist.domain.errors import ShortlistError
 from shortlist.storage.faults import breaks_connection
 from shortlist.storage.postgres import Connection, close_quickly
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 
-class PoolClosedError(RuntimeError):
+class PoolClosedError(ShortlistError, RuntimeError):
     """A caller asked a closed pool for a connection."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from shortlist.domain.errors import ShortlistError
 from shortlist.domain.line.scoring import (
     PermanentScoringError,
     RefusedError,
@@ -19,7 +20,7 @@ from shortlist.domain.line.scoring import (
 )
 
 
-class ScorerBugError(Exception):
+class ScorerBugError(ShortlistError):
     """What the scorer raised is no `ScoringError`; the message is what it was."""
 
 

@@ -16,8 +16,8 @@ from hypothesis.stateful import (
 )
 
 from shortlist.domain.line.application import DEFAULT_PIPELINE, ApplicationId
-from shortlist.ingest.admission.line_capacity import LineCapacity
-from shortlist.ingest.errors import ApiError
+from shortlist.ingest.admission.line_capacity import LineCapacity, LineFullError
+from shortlist.ingest.endpoint import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ class Gauge(RuleBasedStateMachine):
     @rule()
     def a_client_asks(self) -> None:
         application = ApplicationId(UUID(int=next(self.numbers)))
-        with suppress(ApiError):
+        with suppress(LineFullError):
             self.gauge.enter(application)
             self.under_way.append(application)
 
@@ -123,8 +123,9 @@ def test_the_place_of_what_was_not_accepted_is_free_again(
 ) -> None:
     gauge = LineCapacity(DEFAULT_PIPELINE, 1)
     gauge.enter(first := new())
-    with pytest.raises(ApiError) as refused:
+    with pytest.raises(LineFullError) as refused:
         gauge.enter(new())
-    assert refused.value.status == 429
+    answer = refusal(refused.value, "POST /applications")
+    assert (answer.status, answer.headers) == (429, ((b"retry-after", b"1"),))
     gauge.leave(first)
     gauge.enter(new())

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from shortlist.domain.errors import ShortlistError
 from shortlist.domain.line.application import ApplicationId, Claim, PipelineName, Verdict, WorkerId
 from shortlist.domain.line.suspicion import SUSPECT_AFTER, Suspect
 from shortlist.storage import postgres
@@ -99,7 +100,7 @@ async def postpone(
     await connection.execute(SQL["postpone"], application_id, pipeline, seconds)
 
 
-class StillLockedError(OSError):
+class StillLockedError(ShortlistError, OSError):
     """Postgres has not noticed yet that the connection of the claim is gone: try again."""
 
 
