@@ -158,10 +158,31 @@ GUARDS["isolation"] = lambda: replace(
 def _suspects_in_the_worker() -> None:
     from shortlist.worker.scorers import make_scorer  # noqa: PLC0415 (only a process that asks)
 
-    replace("shortlist.worker.main:IsolatedScorer", make_scorer)
+    async def score(isolated: Any, payload: str) -> Any:
+        return await make_scorer(isolated._settings).score(payload)
+
+    isolated = "shortlist.worker.isolation.isolated:IsolatedScorer"
+    replace(f"{isolated}.score", score)
+    replace(f"{isolated}.start", _says_nothing)
 
 
 GUARDS["own_process"] = _suspects_in_the_worker
+
+
+def _a_fork_server_starts_slowly() -> None:
+    """Not a guard: it takes two seconds more, as on a machine that is busy."""
+    import sys  # noqa: PLC0415 (only a process that asks)
+    import time  # noqa: PLC0415
+
+    def configure(*arguments: Any) -> None:
+        if "fork_server" in sys.argv[0]:
+            time.sleep(2)
+        old(*arguments)
+
+    old = replace("shortlist.telemetry:configure_logging", configure)
+
+
+GUARDS["fork_server_starts_slowly"] = _a_fork_server_starts_slowly
 GUARDS["conviction_alone"] = lambda: replace(
     "shortlist.domain.line.sweep:is_convicted",
     lambda *, abandoned, alone, others_end: abandoned - alone >= 3 + 0 * others_end,

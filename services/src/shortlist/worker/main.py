@@ -76,6 +76,10 @@ async def run(settings: WorkerSettings) -> int:
         stop_tracing()
 
 
+async def _start_nothing() -> None:
+    """What a scorer of a test's own needs."""
+
+
 def _on_signal(stop: asyncio.Event, stop_now: asyncio.Event) -> None:
     if stop.is_set():
         stop_now.set()
@@ -124,13 +128,19 @@ class Worker:
             self._state, limits, self._pool, self._redis, self._gate, open_connection, self._lists
         )
         self._scorer = self._limited(scorer or make_scorer(settings))
-        self._isolated = self._limited(scorer or IsolatedScorer(settings))
+        isolated = IsolatedScorer(settings)
+        self._isolated = self._limited(scorer or isolated)
         self._runner = Runner(
             state=self._state,
             gate=self._gate,
             limits=limits,
             holder=self._holder(),
-            scorers=Scorers(self._scorer, self._isolated, most_side_by_side()),
+            scorers=Scorers(
+                self._scorer,
+                self._isolated,
+                most_side_by_side(),
+                start_isolation=_start_nothing if scorer else isolated.start,
+            ),
             line=self._line,
             outbox=self._outbox,
             policy=RetryPolicy(max_attempts=settings.max_attempts),

@@ -49,6 +49,8 @@ from shortlist.worker.slots import Slots
 from shortlist.worker.solitude import Solitude
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from shortlist.domain.line.retry import FailureKind
     from shortlist.domain.line.suspicion import Suspect
     from shortlist.storage.redis.line import Delivery, Line
@@ -81,6 +83,13 @@ class Scorers:
     """Suspects: what a payload does to the process that scores it does not reach this one."""
     most_isolated: int
     """Suspects at once."""
+    start_isolation: Callable[[], Awaitable[None]]
+    """Has what starts their processes started; done before a suspect is claimed.
+
+    That takes seconds of CPU time, and a claim's time-out is for the score alone. One that ran out
+    because of the start would end the attempt as an error: the suspicion would be over, and two
+    more workers would die of a payload that ends them.
+    """
 
 
 class Runner:
@@ -219,6 +228,7 @@ class Runner:
         company: Company = "none_for_a_suspect" if self._is_always_alone else "others_for_a_suspect"
         await self._apart.take()
         try:
+            await self._scorers.start_isolation()
             await self._claim_and_score(delivery, company, self._scorers.isolated)
         finally:
             self._apart.give_back()
@@ -228,6 +238,7 @@ class Runner:
         log.info("scored_alone", application=str(delivery.application_id))
         with self._solitude.reserved():
             await self._until_alone()
+            await self._scorers.start_isolation()
             if self._draining:
                 await self._give_back(delivery)
             else:

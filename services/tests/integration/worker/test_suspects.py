@@ -17,6 +17,8 @@ from shortlist.domain.line.suspicion import ALONE_AFTER, SUSPECT_AFTER
 from shortlist.storage.postgres.queries import claims
 from shortlist.storage.redis.line import Entry
 from shortlist.worker import main, runner
+from shortlist.worker.isolation.isolated import IsolatedScorer
+from support.stack import without_guards
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -57,6 +59,35 @@ async def until(what: str, condition: Callable[[], bool], *, seconds: float = 10
                 await asyncio.sleep(0.01)
     except TimeoutError:
         pytest.fail(f"never: {what}")
+
+
+async def ends_while_the_fork_server_starts_slowly(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> list[str | None]:
+    """How a suspect's attempts ended: the start takes 2 s, and a score may take 1 s."""
+    for name, value in without_guards("fork_server_starts_slowly").items():
+        monkeypatch.setenv(name, value)
+    ids = await submit_suspects(bench, abandoned=SUSPECT_AFTER)
+    async with bench.worker(service_seconds=0.0, score_timeout_seconds=1.0):
+        await bench.until(ids, lambda view: view.is_final or view.status == "pending")
+    rows = await bench.db.fetch("SELECT outcome FROM attempts WHERE attempt > $1", SUSPECT_AFTER)
+    return [row["outcome"] for row in rows]
+
+
+async def test_a_suspect_s_time_out_is_for_its_score_and_not_for_its_process_to_start(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await ends_while_the_fork_server_starts_slowly(bench, monkeypatch) == [None]
+
+
+async def test_off_switch_a_start_within_the_time_out_ends_the_suspicion(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(_: IsolatedScorer) -> None:
+        pass
+
+    monkeypatch.setattr(IsolatedScorer, "start", nothing)
+    assert await ends_while_the_fork_server_starts_slowly(bench, monkeypatch) == ["errored"]
 
 
 @asynccontextmanager

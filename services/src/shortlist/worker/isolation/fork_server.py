@@ -43,6 +43,9 @@ EXIT_HUNG = 1
 EXIT_OUT_OF_MEMORY = 3
 EXIT_BROKEN = 4
 
+STARTED = b"!"
+"""The fork server's first and only word to its worker: it has imported all that a score needs."""
+
 END_MARK = b"\0"
 """Between the answer, which has no such byte, and how the process ended: an exit code, or minus the
 number of the signal."""
@@ -71,7 +74,9 @@ def main() -> None:
     telemetry.configure_logging(settings, "worker")
     make_scorer(settings)  # so that all it imports is there before the first fork
     gc.freeze()
-    ForkServer(socket.socket(fileno=int(sys.argv[1])), settings).serve()
+    control = socket.socket(fileno=int(sys.argv[1]))
+    control.send(STARTED)
+    ForkServer(control, settings).serve()
 
 
 class ForkServer:

@@ -71,6 +71,22 @@ async def test_what_ends_its_process_is_told_and_others_are_scored(
         assert (await beside).value == score_of_payload("beside")
 
 
+async def test_once_started_no_score_waits_for_the_fork_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in without_guards("fork_server_starts_slowly").items():
+        monkeypatch.setenv(name, value)
+    async with isolated() as scorer:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(scorer.score("x"), 1.0)
+    async with isolated() as scorer:
+        await scorer.start()
+        server = scorer._server
+        assert (await asyncio.wait_for(scorer.score("x"), 1.0)).value == score_of_payload("x")
+        await scorer.start()
+        assert scorer._server is server
+
+
 async def test_a_score_that_is_cancelled_leaves_no_process() -> None:
     async with isolated(service_seconds=600.0) as scorer:
         scoring = asyncio.create_task(scorer.score("x"))
