@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -28,6 +29,15 @@ if TYPE_CHECKING:
 HANGING_SECONDS = 20.0
 """An agent whose turn goes on for so long waits for a server that does not answer."""
 
+WORKERS_ARE_BACK_SECONDS = 3.5
+"""After Postgres is heard again, a worker that lives has said so by then. Until then its lease may
+have run out, or its locks may be gone, because nobody could tell Postgres anything:
+
+    2.0 s  a try at a server that does not answer is given up (`worker.membership`, `connect`)
+    1.0 s  at most until the next one (`storage.trouble`)
+    0.5 s  to connect and to be known
+"""
+
 _WATCH_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
@@ -42,20 +52,30 @@ class LeaderContext:
         pool: ConnectionPool,
         redis: Redis,
         leadership: Leadership,
+        heard_for_seconds: Callable[[], float] = lambda: math.inf,
     ) -> None:
-        """``pool`` has a connection for most agents; all of them must not wait for one at once."""
+        """``pool`` has a connection for most agents; all of them must not wait for one at once.
+
+        ``heard_for_seconds``: for how long Postgres has been heard without a break.
+        """
         self.settings = settings
         self.redis = redis
         self.actor = f"maintenance:{leadership.lease.term}"
         """Who writes, for the audit log."""
         self._pool = pool
         self._leadership = leadership
+        self._heard_for_seconds = heard_for_seconds
         self._lent: set[Connection] = set()
         self._turns: dict[str, float] = {}
 
     def line(self, pipeline: PipelineName) -> Line:
         """One pipeline's line."""
         return Line(self.redis, pipeline)
+
+    @property
+    def workers_may_be_late(self) -> bool:
+        """Whether a worker that looks dead may live, and have found no Postgres to tell."""
+        return self._heard_for_seconds() < WORKERS_ARE_BACK_SECONDS
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:

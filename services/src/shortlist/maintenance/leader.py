@@ -42,6 +42,9 @@ _ANSWER_SECONDS = 2.0
 """A replica that was not answered for so long hears nothing. With a renewal each 0.75 s (a
 lease of 3 s) `hears_postgres` is wrong for 2.75 s at most."""
 
+_SILENCE_SECONDS = 0.5
+"""An answer that comes so late was kept back by a Postgres that stopped, or by this process."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -73,6 +76,8 @@ class Candidate:
         self.leadership: Leadership | None = None
         self._last_contact = -math.inf
         """When Postgres last named the leader, by `time.monotonic`."""
+        self._heard_since = -math.inf
+        """Since when it has told so without a break."""
         self.last_turn = time.monotonic()
         """When the loop last went round; liveness watches it."""
         self._open_connection = open_connection
@@ -99,8 +104,17 @@ class Candidate:
     def hears_postgres(self) -> bool:
         """Whether Postgres named the leader just now, as it must, and takes writes."""
         alive = self._connection is not None and not self._connection.is_closed()
-        often_seconds = max(_STAND_SECONDS, self._lease_seconds / _RENEWALS_PER_LEASE)
-        return alive and time.monotonic() - self._last_contact < often_seconds + _ANSWER_SECONDS
+        silent_seconds = time.monotonic() - self._last_contact
+        return alive and silent_seconds < self._asks_each_seconds + _ANSWER_SECONDS
+
+    @property
+    def heard_for_seconds(self) -> float:
+        """For how long Postgres has told who leads, on one connection and without a silence."""
+        return time.monotonic() - self._heard_since
+
+    @property
+    def _asks_each_seconds(self) -> float:
+        return max(_STAND_SECONDS, self._lease_seconds / _RENEWALS_PER_LEASE)
 
     async def _stand(self) -> Leadership | None:
         async def take(connection: Connection) -> Lease | None:
@@ -173,9 +187,10 @@ class Candidate:
 
     async def _ask(self, operation: Callable[[Connection], Awaitable[T]], seconds: float) -> T:
         """Ask Postgres on the connection that is kept for this; cut it when that takes longer."""
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await self._open_connection()
-        connection = self._connection
+        connection, anew = self._connection, False
+        if connection is None or connection.is_closed():
+            connection, anew = await self._open_connection(), True
+            self._connection = connection
         asking = asyncio.ensure_future(operation(connection))
         try:
             async with asyncio.timeout(seconds):
@@ -190,8 +205,16 @@ class Candidate:
         if (error := asking.exception()) is not None and breaks_connection(error):
             connection.terminate()  # it may be the wrong one by now: only a new one finds that out
         answer = asking.result()
-        self._last_contact = time.monotonic()
+        self._heard(anew=anew)
         return answer
+
+    def _heard(self, *, anew: bool) -> None:
+        """Postgres has answered. What a process that just began has not heard is no break."""
+        now, before = time.monotonic(), self._last_contact
+        silent = now - before > self._asks_each_seconds + _SILENCE_SECONDS
+        if math.isfinite(before) and (anew or silent):
+            self._heard_since = now
+        self._last_contact = now
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

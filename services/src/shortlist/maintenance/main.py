@@ -83,7 +83,13 @@ class Maintenance:
 
     async def _lead(self, leadership: Leadership) -> None:
         """Run every agent until one finds that this replica does not lead, or cancelled."""
-        desk = LeaderContext(self._settings, self._pool, self._redis, leadership)
+        desk = LeaderContext(
+            self._settings,
+            self._pool,
+            self._redis,
+            leadership,
+            lambda: self.candidate.heard_for_seconds,
+        )
         await self._pool.resize(CONNECTIONS - 1)
         agents = [asyncio.create_task(agent) for agent in self._agents(desk)]
         try:

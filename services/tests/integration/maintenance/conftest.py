@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from contextlib import asynccontextmanager
@@ -217,14 +218,17 @@ async def make_desk(
     """Contexts of leaders that no replica replaces; a new one takes over from the one before."""
     pools: list[ConnectionPool] = []
 
-    async def make(**overrides: Any) -> LeaderContext:
+    async def make(
+        heard_for_seconds: Callable[[], float] = lambda: math.inf, **overrides: Any
+    ) -> LeaderContext:
         settings = make_settings(**overrides)
         pool = ConnectionPool(partial(connect, settings), 4)
         pools.append(pool)
         await db.execute("UPDATE leases SET expires_at = now()")
         lease = await leases.take(db, LEASE_NAME, uuid4(), 600)
         assert lease is not None
-        return LeaderContext(settings, pool, line_redis, Leadership(lease, time.monotonic() + 600))
+        leadership = Leadership(lease, time.monotonic() + 600)
+        return LeaderContext(settings, pool, line_redis, leadership, heard_for_seconds)
 
     yield make
     for pool in pools:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import math
 import signal
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -210,6 +211,34 @@ async def test_what_postgres_answers_too_late_does_not_go_on(
         with pytest.raises(TimeoutError):
             await candidate._ask(unanswered, 0.05)
     assert ended
+
+
+async def test_it_knows_for_how_long_it_has_heard_postgres(
+    make_settings: Callable[..., Settings],
+) -> None:
+    settings = make_settings()
+
+    async def lead(_: Leadership) -> None:
+        raise AssertionError("none stands")
+
+    async def answer(_: Connection) -> None:
+        pass
+
+    async def late(_: Connection) -> None:
+        await asyncio.sleep(1.2)  # asked each 0.5 s, it hears by 1.0 s
+
+    candidate = Candidate(lambda: connect(settings), 1, lead)
+    for _ in range(2):
+        await candidate._ask(answer, 60)
+        assert candidate.heard_for_seconds == math.inf, "it has just begun"
+    await candidate._ask(late, 60)
+    assert candidate.heard_for_seconds < 1.0
+    candidate._heard_since = -math.inf
+    assert candidate._connection is not None
+    candidate._connection.terminate()
+    await candidate._ask(answer, 60)
+    assert candidate.heard_for_seconds < 1.0
+    await postgres.close_quickly(candidate._connection)
 
 
 # --- with real processes

@@ -85,6 +85,11 @@ class Seen:
     """Another application was scored meanwhile; looked up where it matters."""
     traceparent: str | None = None
 
+    @property
+    def may_be_held(self) -> bool:
+        """Whether its worker may live, though Postgres does not know it."""
+        return self.open and self.known and not self.let_go
+
 
 @dataclass(frozen=True, slots=True)
 class Urgency:
@@ -146,6 +151,7 @@ def judge(
     front: Front,
     urgent: bool,
     suspected_seconds: float | None,
+    late: bool = False,
 ) -> Judgement:
     """Decide about one unfinished application of which no entry is known to wait.
 
@@ -154,8 +160,9 @@ def judge(
         front: how far the line has come.
         urgent: whether there is no grace.
         suspected_seconds: for how long it has been a suspect; None: not before.
+        late: whether workers that live may not have said so yet, as Postgres was away.
     """
-    if seen.held or seen.scheduled:
+    if seen.held or seen.scheduled or (late and seen.may_be_held):
         return "fine"
     if seen.attempt == 0 and not urgent and not front.has_passed(seen.id):
         return "fine"
@@ -261,15 +268,19 @@ class Memory:
         *,
         now: float,
         urgency: Urgency = NOT_URGENT,
+        late: bool = False,
     ) -> Verdicts:
-        """Judge what was seen; an application that was looked at and not seen is finished."""
+        """Judge what was seen; an application that was looked at and not seen is finished.
+
+        ``late``: as in `judge`.
+        """
         verdicts = Verdicts()
         before = {i: self._watched.pop(i) for i in looked_at if i in self._watched}
         for one in seen:
             if one.id in self._entries:  # it was published after the look began
                 continue
             watched = self._watched[one.id] = before.get(one.id) or _Watched()
-            judgement = self._judge(one, watched, now=now, urgency=urgency)
+            judgement = self._judge(one, watched, now=now, urgency=urgency, late=late)
             if judgement == "fine":
                 watched.suspected_since = None
             elif watched.suspected_since is None:
@@ -280,7 +291,9 @@ class Memory:
                 verdicts.poisoned.append(one)
         return verdicts
 
-    def _judge(self, one: Seen, watched: _Watched, *, now: float, urgency: Urgency) -> Judgement:
+    def _judge(
+        self, one: Seen, watched: _Watched, *, now: float, urgency: Urgency, late: bool
+    ) -> Judgement:
         since, put_back_at = watched.suspected_since, watched.put_back_at
         on_its_way = (
             put_back_at is not None
@@ -293,4 +306,5 @@ class Memory:
             front=self.front,
             urgent=urgency.covers(one) and not on_its_way,
             suspected_seconds=None if since is None else now - since,
+            late=late,
         )

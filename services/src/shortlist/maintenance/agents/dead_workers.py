@@ -75,6 +75,8 @@ class DeadWorkers:
             self._set_at = now
         self._dead_since = {worker: self._dead_since.get(worker, now) for worker in dead}
         self._told &= dead.keys()
+        if self._desk.workers_may_be_late:
+            return None
         trouble_seconds = min(self._seconds_since_a_break(), now - self._set_at)
         patient = trouble_seconds < _PATIENCE_SECONDS
         confirm_seconds = _PATIENCE_SECONDS if patient else _CONFIRM_SECONDS

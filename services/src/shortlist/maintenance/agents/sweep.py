@@ -177,11 +177,13 @@ class Sweep:
         """
         self._desk.goes_on()
         async with self._lock:
+            late = self._desk.workers_may_be_late
             async with self._desk.connection() as connection:
                 seen = await recovery.look(connection, self.pipeline, ids)
             self.suspects -= set(ids)
             self.suspects |= {one.id for one in seen if is_suspect(one.abandoned - one.held)}
-            verdicts = self.memory.decide(ids, seen, now=time.monotonic(), urgency=urgency)
+            now = time.monotonic()
+            verdicts = self.memory.decide(ids, seen, now=now, urgency=urgency, late=late)
             await self._act(verdicts, urgency)
         return {one.worker_id for one in seen if one.held and one.worker_id is not None}
 

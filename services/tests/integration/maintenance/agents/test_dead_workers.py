@@ -8,15 +8,17 @@ from uuid import uuid4
 import pytest
 
 from shortlist.domain.line.application import DEFAULT_PIPELINE, ConnectionMode
+from shortlist.domain.line.sweep import GRACE_SECONDS
 from shortlist.maintenance.agents.dead_workers import DeadWorkers
+from shortlist.maintenance.agents.sweep import Sweeps
+from shortlist.maintenance.context import WORKERS_ARE_BACK_SECONDS
 from shortlist.storage.postgres.queries import workers
 from shortlist.storage.redis import heartbeats, keys
 from shortlist.storage.redis.heartbeats import Grant, Heartbeat
 from support.waiting import until
 
 if TYPE_CHECKING:
-    from integration.maintenance.conftest import FakeWorker, Shop
-    from shortlist.maintenance.agents.sweep import Sweeps
+    from integration.maintenance.conftest import FakeWorker, MakeDesk, Shop
     from shortlist.maintenance.context import LeaderContext
 
 MODES = get_args(ConnectionMode)
@@ -104,6 +106,34 @@ async def test_while_our_own_connections_break_nobody_is_declared_dead_in_haste(
     assert await shop.in_again() == []
     seconds_since_a_break = 2.0
     await agent.turn()
+    assert len(await shop.in_again()) == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_workers_that_found_no_postgres_have_time_to_come_back(
+    shop: Shop, make_desk: MakeDesk, mode: ConnectionMode
+) -> None:
+    heard_for_seconds = 0.0
+    desk = await make_desk(lambda: heard_for_seconds)
+    sweeps = Sweeps(desk)
+    sweep = await sweeps.of(DEFAULT_PIPELINE)
+    assert sweep is not None
+    agent = DeadWorkers(desk, sweeps, long_ago)
+    worker = await shop.worker(mode)
+    await worker.claim(*await shop.accept(1))
+    await worker.die()  # so it looks to Postgres
+
+    async def looks_dead() -> bool:
+        return worker.id in await workers.dead(shop.db)
+
+    await until(looks_dead, within_seconds=30, what="Postgres notices")
+    for _ in range(2):
+        await look_twice(agent)
+        await sweep.run()
+        await asyncio.sleep(1.1 * GRACE_SECONDS)  # what is suspected longer is lost
+    assert await shop.in_again() == []
+    heard_for_seconds = WORKERS_ARE_BACK_SECONDS
+    await look_twice(agent)
     assert len(await shop.in_again()) == 1
 
 

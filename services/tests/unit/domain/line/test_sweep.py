@@ -50,8 +50,9 @@ def judged(
     front: Front = Front(made_at(100)),  # noqa: B008 (immutable)
     urgent: bool = False,
     suspected_seconds: float | None = None,
+    late: bool = False,
 ) -> Judgement:
-    return judge(one, front=front, urgent=urgent, suspected_seconds=suspected_seconds)
+    return judge(one, front=front, urgent=urgent, suspected_seconds=suspected_seconds, late=late)
 
 
 LONG_SUSPECTED = GRACE_SECONDS
@@ -65,6 +66,28 @@ def test_what_is_held_or_scheduled_is_never_touched(
 ) -> None:
     one = seen(attempt=attempt, abandoned=99, **{reason: True})
     assert judged(one, urgent=urgent, suspected_seconds=LONG_SUSPECTED) == "fine"
+
+
+@pytest.mark.parametrize("urgent", [False, True])
+def test_after_postgres_was_away_what_a_worker_left_open_may_still_be_held(*, urgent: bool) -> None:
+    one = seen(attempt=1, open=True)
+    assert judged(one, urgent=urgent, suspected_seconds=LONG_SUSPECTED, late=True) == "fine"
+    assert judged(one, urgent=urgent, suspected_seconds=LONG_SUSPECTED) == "lost"
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"attempt": 1, "open": True, "known": False},
+        {"attempt": 1, "open": True, "let_go": True},
+        {"attempt": 1},
+        {"attempt": 0},
+    ],
+)
+def test_after_postgres_was_away_what_no_worker_can_hold_is_lost_as_ever(
+    facts: dict[str, object],
+) -> None:
+    assert judged(seen(**facts), suspected_seconds=LONG_SUSPECTED, late=True) == "lost"
 
 
 def test_a_newcomer_behind_the_front_waits_its_turn() -> None:
