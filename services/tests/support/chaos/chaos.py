@@ -28,8 +28,6 @@ T = TypeVar("T")
 
 SCORE_SECONDS = 0.4
 SCORE_TIMEOUT_SECONDS = 10.0
-COMMIT_TIMEOUT_SECONDS = 4.0
-"""A machine that is busy with faults commits by then; a 503 is Postgres's doing."""
 CONCURRENCY = 5
 WORKERS = 3
 FEWEST_WORKERS, MOST_WORKERS = 2, 5
@@ -136,7 +134,6 @@ async def chaos_in(
         stack = Stack(
             directory, as_user(site.postgres_proxy.url, SERVICE), site.valkey_proxy.url,
             connection_mode=mode, concurrency=CONCURRENCY, unguarded=everywhere,
-            commit_timeout_seconds=COMMIT_TIMEOUT_SECONDS,
             score_timeout_seconds=SCORE_TIMEOUT_SECONDS, retention_days=30,
         )  # fmt: skip
         async with stack:
