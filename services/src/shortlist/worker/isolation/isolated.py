@@ -71,7 +71,8 @@ class IsolatedScorer:
         Where it cannot be started, the score that follows says so.
         """
         async with self._starting:
-            if self._control is None:
+            if self._control is None or _is_left(self._control):
+                await self._forget()
                 try:
                     await self._start()
                 except OSError as error:
@@ -152,6 +153,16 @@ class IsolatedScorer:
             with suppress(ProcessLookupError):
                 server.kill()
             await server.wait()
+
+
+def _is_left(control: socket.socket) -> bool:
+    """Whether the fork server has ended: it does when it was idle."""
+    try:
+        return not control.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def _file_of(payload: str) -> BinaryIO:

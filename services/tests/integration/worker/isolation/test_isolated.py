@@ -84,7 +84,12 @@ async def test_once_started_no_score_waits_for_the_fork_server(
         server = scorer._server
         assert (await asyncio.wait_for(scorer.score("x"), 1.0)).value == score_of_payload("x")
         await scorer.start()
+        assert server is not None
         assert scorer._server is server
+        os.kill(server.pid, signal.SIGKILL)  # as it ends itself when it was idle
+        await server.wait()
+        await scorer.start()
+        assert (await asyncio.wait_for(scorer.score("x"), 1.0)).value == score_of_payload("x")
 
 
 async def test_a_score_that_is_cancelled_leaves_no_process() -> None:
