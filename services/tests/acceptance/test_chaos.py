@@ -86,7 +86,7 @@ async def promises_hold_in_chaos(
         say(f"answers {dict(chaos.ledger.answers)}, {len(chaos.api.requests)} asked of the model")
         say(f"crowds were answered {dict(chaos.answered_crowds)}")
         say(f"{watch.samples} samples; at most {watch.longest[0]:.0f} s scoring without excuse")
-        say(await promises.assert_attempts_are_not_wasted(chaos))
+        say(await promises.assert_attempts_are_not_wasted(chaos, watch))
         watch.judge()
         await promises.assert_only_faults_ended_processes(chaos)
         await chaos.ledger.assert_nothing_is_half_done(watch.unconfirmed)

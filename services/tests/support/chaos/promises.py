@@ -16,6 +16,7 @@ from shortlist.domain.sizing.connections import claims_for, connections_wanted
 from shortlist.storage.faults import is_outage
 from support.chaos.chaos import (
     CONCURRENCY,
+    MOST_WORKERS,
     SCORE_TIMEOUT_SECONDS,
     worker_ids,
 )
@@ -67,7 +68,12 @@ WHERE application_name LIKE 'shortlist-worker %' GROUP BY 1
 """
 
 _WITHOUT_A_SCORE = """
-SELECT t.worker_id::text AS worker, a.payload, coalesce(t.outcome, 'open') AS outcome
+SELECT t.worker_id::text AS worker, a.payload,
+       CASE WHEN t.outcome IS NOT NULL THEN t.outcome
+            WHEN EXISTS (SELECT FROM attempts n
+                         WHERE n.application_id = t.application_id AND n.attempt = t.attempt + 1
+                           AND n.worker_id = t.worker_id) THEN 'claimed again'
+            ELSE 'open' END AS outcome
 FROM attempts t JOIN applications a ON a.id = t.application_id
 WHERE NOT EXISTS (SELECT FROM results r
                   WHERE r.application_id = t.application_id AND r.attempt = t.attempt)
@@ -170,17 +176,29 @@ def _is_new(service: Service) -> bool:
     return time.time() - psutil.Process(service.process.pid).create_time() < PATIENCE_SECONDS
 
 
-async def assert_attempts_are_not_wasted(chaos: Chaos) -> str:
-    """What gave no score is excused by a fault, but for one in a hundred; returns the figures."""
+async def assert_attempts_are_not_wasted(chaos: Chaos, watch: Watch) -> str:
+    """What gave no score is excused by a fault, but for one in a hundred; returns the figures.
+
+    A worker whose claim Postgres made, and could not say so, claims again: nothing was scored by
+    the first attempt. Each time that Postgres breaks, each worker may have one such claim under
+    way, of as many as it may hold.
+    """
     attempts = int(await chaos.ledger.value("SELECT count(*) FROM attempts"))
     rows = await chaos.ledger.query(_WITHOUT_A_SCORE)
     innocent = [row for row in rows if row["payload"] not in chaos.ledger.fates]
     errored = sum(row["outcome"] == "errored" for row in innocent)
     left_open = Counter(row["worker"] for row in innocent if row["outcome"] == "open")
-    wasted = unexcused(left_open, chaos) + max(0, errored - chaos.answered_errors)
+    again = sum(row["outcome"] == "claimed again" for row in innocent)
+    unheard = len(watch.unconfirmed) * MOST_WORKERS * _most_held(chaos)
+    wasted = (
+        unexcused(left_open, chaos)
+        + max(0, errored - chaos.answered_errors)
+        + max(0, again - unheard)
+    )
     figures = (
         f"{attempts} attempts, without a score {len(rows)}: {len(rows) - len(innocent)} of poison, "
-        f"{errored} errors of the model, {left_open.total()} left open by workers; {wasted} wasted"
+        f"{errored} errors of the model, {again} claimed again as the answer got lost, "
+        f"{left_open.total()} left open by workers; {wasted} wasted"
     )
     assert wasted <= MOST_WASTED * attempts, figures
     return figures
@@ -189,11 +207,15 @@ async def assert_attempts_are_not_wasted(chaos: Chaos) -> str:
 def unexcused(left_open: Mapping[str, int], chaos: Chaos) -> int:
     """Of attempts that were left open, those whose worker nothing befell."""
     dead = {id_ for worker in _workers(chaos) for id_ in _ids_of_the_dead(worker)}
-    held = claims_for(CONCURRENCY, overhead=1, mode=chaos.mode)  # type: ignore[arg-type]
-    stopped = {id_: held * times for id_, times in chaos.frozen.items()}
+    stopped = {id_: _most_held(chaos) * times for id_, times in chaos.frozen.items()}
     return sum(
         max(0, count - stopped.get(id_, 0)) for id_, count in left_open.items() if id_ not in dead
     )
+
+
+def _most_held(chaos: Chaos) -> int:
+    """Applications that one worker may hold."""
+    return claims_for(CONCURRENCY, overhead=1, mode=chaos.mode)  # type: ignore[arg-type]
 
 
 def _workers(chaos: Chaos) -> list[Service]:
