@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 SCORE_SECONDS = 0.4
 SCORE_TIMEOUT_SECONDS = 10.0
+COMMIT_TIMEOUT_SECONDS = 1.5
+"""The default; other tests have a longer one."""
 CONCURRENCY = 5
 WORKERS = 3
 FEWEST_WORKERS, MOST_WORKERS = 2, 5
@@ -134,6 +136,7 @@ async def chaos_in(
         stack = Stack(
             directory, as_user(site.postgres_proxy.url, SERVICE), site.valkey_proxy.url,
             connection_mode=mode, concurrency=CONCURRENCY, unguarded=everywhere,
+            commit_timeout_seconds=COMMIT_TIMEOUT_SECONDS,
             score_timeout_seconds=SCORE_TIMEOUT_SECONDS, retention_days=30,
         )  # fmt: skip
         async with stack:

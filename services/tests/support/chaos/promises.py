@@ -15,6 +15,7 @@ import psutil
 from shortlist.domain.sizing.connections import claims_for, connections_wanted
 from shortlist.storage.faults import is_outage
 from support.chaos.chaos import (
+    COMMIT_TIMEOUT_SECONDS,
     CONCURRENCY,
     MOST_WORKERS,
     SCORE_TIMEOUT_SECONDS,
@@ -42,7 +43,7 @@ DEATHS_OF_A_POISON = 3
 """Two make it a suspect, which dies in a process of its own. One more when a Postgres that was
 killed has forgotten one of the two claims (they do not wait for the disk)."""
 
-ANSWER_SECONDS = 2.0
+ANSWER_SECONDS = COMMIT_TIMEOUT_SECONDS + 0.5
 """Each client is answered by then."""
 
 HUNG = 1
