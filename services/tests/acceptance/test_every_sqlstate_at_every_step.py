@@ -1,7 +1,8 @@
 """Postgres refuses each step with each SQLSTATE, in both modes: nothing is lost or wasted.
 
 The proxy has the server raise them in turn at one step, or a group of steps, while applications are
-posted. Reads of maintenance and of ingest have a group of their own, as none of them holds a score.
+posted. `support.sqlstates` has the table, and says where steps are refused that a load does not
+meet.
 """
 
 from __future__ import annotations
@@ -13,73 +14,85 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 
 from shortlist.domain.line.application import ConnectionMode
+from support import steps
 from support.place import Place
-from support.postgres_proxy import EVERYONES, SERVERS, PostgresProxy
-from support.stack import status_of
+from support.postgres_proxy import PostgresProxy
+from support.sqlstates import AT_THE_START, ITEMS_AND_BUGS, KINDS, Row, rows
 from support.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from support.place import Running
+    from support.postgres_proxy import Refusal
 
-pytestmark = pytest.mark.slow
-
-ITEMS_AND_BUGS = ("22021", "22P05", "23505", "23514", "54000", "P0001")
-
-MAINTENANCE_MEETS = ("25006", "53100", "57P01", "42501")
-"""A kind each: it takes a turn of an agent to meet one, and all go the same way."""
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SCORING_STEPS = ("accept", "claim", "complete")
-READS_OF_MAINTENANCE = (
-    "unfinished", "next_retry", "dead_workers", "renew_lease", "assert_lease",
-    "SELECT id FROM applications ORDER BY id DESC LIMIT 1", "SELECT name, swept_to FROM pipelines",
-)  # fmt: skip
-READS_OF_INGEST = ("views", "SELECT name, line_capacity FROM pipelines", "SELECT version_num FROM")
+TEXTS = steps.postgres_steps()
 
 WASTED = "SELECT count(*) FROM attempts WHERE attempt > 1 OR outcome IS NOT NULL"
 SCORING = """
     SELECT count(*) FROM attempts t WHERE outcome IS NULL
     AND NOT EXISTS (SELECT FROM results r WHERE r.application_id = t.application_id)
 """
+UNFINISHED = """
+    SELECT count(*) FROM applications a
+    WHERE NOT EXISTS (SELECT FROM results r WHERE r.application_id = a.id)
+"""
+DUE_AT_ONCE = """
+    UPDATE retries SET due_at = clock_timestamp()
+    WHERE due_at BETWEEN clock_timestamp() AND clock_timestamp() + interval '5 min 1 s'
+"""
+"""After a bug an application waits for 5 s and more, and for 5 min when its failure is refused too
+(`Runner._put_aside`): longer than a test should."""
 
 
-async def raised_at(
-    run: Running, proxy: PostgresProxy, steps: tuple[str, ...], states: tuple[str, ...]
-) -> None:
-    """Have each state raised at each of some steps, while applications are posted and read."""
+def refused(
+    stack: ExitStack, proxy: PostgresProxy, refused_steps: Iterable[str], states: tuple[str, ...]
+) -> dict[str, Refusal]:
+    """Have each state raised once at each step, until the stack is left."""
+    return {
+        step: stack.enter_context(proxy.refusing(TEXTS[step], *states, times=len(states)))
+        for step in refused_steps
+    }
+
+
+async def raised_at(run: Running, proxy: PostgresProxy, row: Row) -> None:
+    """Have each state of a row raised at each of its steps, while applications are posted."""
     with ExitStack() as stack:
-        refusals = [
-            stack.enter_context(proxy.refusing(step, *states, times=len(states))) for step in steps
-        ]
+        refusals = refused(stack, proxy, row.steps, row.states)
+        await row.begin(run)
 
         async def all_raised() -> bool:
-            await run.ledger.post()
-            await status_of(f"{run.ingest.url}/readyz")
-            newest = next(reversed(run.ledger.accepted), None)
-            await status_of(f"{run.ingest.url}/applications/{newest}")
-            return all(refusal.is_over for refusal in refusals)
+            await row.provoke(run)
+            return all(refusal.is_over for refusal in refusals.values())
 
-        await until(all_raised, within_seconds=30, what=f"{states} are raised at {steps}")
+        try:
+            await until(all_raised, within_seconds=60, what=f"{row.states} are raised")
+        except AssertionError as error:
+            missing = [step for step, refusal in refusals.items() if not refusal.is_over]
+            raise AssertionError(f"{error}: at {missing}") from None
 
 
 async def every_state_at_every_step(
     directory: Path, database_url: str, redis_url: str, mode: str, *, unguarded: str = ""
 ) -> None:
-    states = (*SERVERS, *EVERYONES)
     async with PostgresProxy(database_url) as proxy:
         place = Place(directory, proxy.url, redis_url)
         async with place.running(
             "maintenance", connection_mode=mode, service_seconds=0.2, concurrency=8,
             commit_timeout_seconds=1.5, sweep_interval_seconds=0.3,
         ) as run:  # fmt: skip
-            await run.stack.start("worker", unguarded=unguarded)
+            with ExitStack() as stack:
+                refusals = refused(stack, proxy, AT_THE_START, KINDS)
+                await run.stack.start("worker", unguarded=unguarded)
+                assert all(refusal.is_over for refusal in refusals.values())
             await run.ledger.submit_until_accepted(1)
             async with run.ledger.load(per_second=10):
-                for step in SCORING_STEPS:
-                    await raised_at(run, proxy, (step,), states)
-                await raised_at(run, proxy, READS_OF_INGEST, states)
-                await raised_at(run, proxy, READS_OF_MAINTENANCE, MAINTENANCE_MEETS)
+                for row in rows(mode):
+                    await raised_at(run, proxy, row)
             await run.ledger.settle(within_seconds=30)
             assert await run.ledger.value(WASTED) == 0
             await assert_items_and_bugs_end(run, proxy)
@@ -88,15 +101,13 @@ async def every_state_at_every_step(
 async def assert_items_and_bugs_end(run: Running, proxy: PostgresProxy) -> None:
     """What is one item's, or a bug, ends attempts with its name; nothing stays ``scoring``."""
     for step in SCORING_STEPS:
-        await raised_at(run, proxy, (step,), ITEMS_AND_BUGS)
+        await raised_at(run, proxy, Row((step,), ITEMS_AND_BUGS))
 
     async def all_ended() -> bool:
-        unfinished = """
-            SELECT count(*) FROM applications a
-            WHERE NOT EXISTS (SELECT FROM results r WHERE r.application_id = a.id)"""
-        return int(await run.ledger.value(unfinished)) == 0
+        await run.ledger.query(DUE_AT_ONCE)
+        return int(await run.ledger.value(UNFINISHED)) == 0
 
-    await until(all_ended, within_seconds=30, what="everything has ended")
+    await until(all_ended, within_seconds=30, poll_seconds=0.5, what="everything has ended")
     assert await run.ledger.value(SCORING) == 0
     reasons = await run.ledger.query("SELECT reason FROM results WHERE status = 'failed'")
     assert all("made by a test" in row["reason"] for row in reasons), reasons

@@ -657,3 +657,41 @@ GUARDS["body_limit"] = _bodies_of_any_size
 GUARDS["short_collections"] = lambda: replace(
     "shortlist.ingest.tuning:COLLECT_AFTER", (50_000, 50, 50)
 )
+
+
+def _once_at(step: str) -> Callable[[], object]:
+    """One step of a worker is tried once: what Postgres says leaves it, whosever trouble it is."""
+
+    def patch() -> None:
+        async def persistently(operation: Any, at: str, **more: Any) -> Any:
+            return await (operation() if at == step else old(operation, at, **more))
+
+        old = replace("shortlist.worker.holding:persistently", None)
+        replace("shortlist.worker.holding:persistently", persistently)
+
+    return patch
+
+
+def _ends_with(step: str) -> Callable[[], object]:
+    """One loop ends with what a server says, whosever trouble it is; for each pipeline too."""
+
+    def patch() -> None:
+        def met(trouble: Any, error: BaseException) -> Any:
+            if trouble.step == step or trouble.step.startswith(f"{step} of "):
+                raise error
+            return old(trouble, error)
+
+        old = replace("shortlist.storage.trouble:Trouble.met", None)
+        replace("shortlist.storage.trouble:Trouble.met", met)
+
+    return patch
+
+
+for _step in ("claiming", "completing", "ending an attempt", "counting errors"):
+    GUARDS[f"once_at {_step}"] = _once_at(_step)
+for _step in (
+    "staying enrolled", "beating", "pulling", "acknowledging", "publishing",
+    "maintaining: sweep", "maintaining: retries", "maintaining: dead workers",
+    "standing for leader", "renewing the lease",
+):  # fmt: skip
+    GUARDS[f"ends_with {_step}"] = _ends_with(_step)

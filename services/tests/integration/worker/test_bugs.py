@@ -119,6 +119,15 @@ async def test_a_bug_that_meets_one_application_fails_it_with_the_true_reason(
     assert await the_last_attempt(bench, mode, others_are_scored=True) == "RuntimeError: boom"
 
 
+async def test_the_question_about_others_is_asked_again(
+    refused_bench: Bench, proxy: PostgresProxy, mode: str
+) -> None:
+    with proxy.refusing("others_scored", "53100", "57P01", "42501", times=3) as refusal:
+        reason = await the_last_attempt(refused_bench, mode, others_are_scored=True)
+    assert refusal.is_over
+    assert reason == "RuntimeError: boom"
+
+
 async def test_while_no_other_application_is_scored_a_bug_fails_none(
     bench: Bench, mode: str
 ) -> None:

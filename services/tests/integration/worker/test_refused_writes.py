@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shortlist.domain.line.scoring import Score, TemporaryScoringError
-from shortlist.storage import postgres
+from shortlist.storage import postgres, trouble
 from shortlist.storage.postgres import text
 from shortlist.worker import holding
 from shortlist.worker.runner import Runner
 from support.bench import Bench
 from support.postgres_proxy import PostgresProxy
 from support.scripted import Scripted
+from support.steps import postgres_steps
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from shortlist.storage.redis import Redis
 
 pytestmark = pytest.mark.usefixtures("logs_as_a_process")
+
+OUTAGES = ("25006", "40001", "40P01", "53100", "55P03", "57014", "42501")
+LATEST = postgres_steps()["claims.fail"]
 
 OPEN_ATTEMPTS = """
     SELECT count(*) FROM attempts t WHERE outcome IS NULL
@@ -205,7 +209,7 @@ async def test_off_switch_an_end_that_is_refused_once_would_not_come(
 
 
 async def test_a_claim_that_is_refused_for_its_data_fails_alone(
-    refused_bench: Bench, mode: str
+    refused_bench: Bench, proxy: PostgresProxy, mode: str
 ) -> None:
     bench = refused_bench
     ids = await bench.submit(10)
@@ -217,8 +221,14 @@ async def test_a_claim_that_is_refused_for_its_data_fails_alone(
         WHEN (NEW.application_id = '{ids[4]}') EXECUTE FUNCTION refuse();
         """
     )
-    async with bench.worker(connection_mode=mode):
-        views = await bench.until_final(ids)
+    with (
+        proxy.refusing(LATEST, *OUTAGES, times=len(OUTAGES)) as looks,
+        proxy.refusing("fail", *OUTAGES, times=len(OUTAGES)) as failures,
+    ):
+        async with bench.worker(connection_mode=mode):
+            views = await bench.until_final(ids)
+    assert looks.is_over
+    assert failures.is_over
     assert [view.status for view in views if view.id != ids[4]] == ["scored"] * 9
     assert {view.attempts for view in views} == {0, 1}
     failed = await bench.view(ids[4])
@@ -226,17 +236,51 @@ async def test_a_claim_that_is_refused_for_its_data_fails_alone(
     assert "CharacterNotInRepertoireError" in failed.reason
 
 
-async def test_every_way_of_an_attempts_end_is_tried_again(
-    refused_bench: Bench, proxy: PostgresProxy, mode: str
+@pytest.mark.parametrize("step", ["ended", "end_attempt"])
+async def test_every_call_at_an_attempts_end_is_tried_again(
+    refused_bench: Bench, proxy: PostgresProxy, mode: str, step: str
 ) -> None:
     bench = refused_bench
     await bench.submit(1)
-    states = ("25006", "40001", "40P01", "53100", "55P03", "57014", "42501")
-    with proxy.refusing("end_attempt", *states, times=len(states)) as refusal:
+    with proxy.refusing(step, *OUTAGES, times=len(OUTAGES)) as refusal:
         async with bench.worker(Scripted(TemporaryScoringError("later")), connection_mode=mode):
             assert await ended(bench) == ("errored", "later")
     assert refusal.is_over
     assert await bench.db.fetchval("SELECT count(*) FROM attempts") == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "asked"), [("ended", holding.COUNTING), ("end_attempt", holding.ENDING)]
+)
+async def test_off_switch_a_call_at_an_attempts_end_that_is_made_once_loses_its_reason(
+    refused_bench: Bench,
+    proxy: PostgresProxy,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    asked: str,
+) -> None:
+    as_it_is = trouble.persistently
+
+    async def once(operation: Callable[[], Awaitable[object]], at: str) -> object:
+        return await (operation() if at == asked else as_it_is(operation, at))
+
+    monkeypatch.setattr(holding, "persistently", once)
+    with pytest.raises(AssertionError):
+        await test_every_call_at_an_attempts_end_is_tried_again(
+            refused_bench, proxy, "perWrite", step
+        )
+
+
+async def test_a_postponement_that_is_refused_comes_later(
+    refused_bench: Bench, proxy: PostgresProxy, mode: str
+) -> None:
+    bench = refused_bench
+    [one] = await bench.accept(1, "payload")
+    with proxy.refusing("postpone", *OUTAGES, times=len(OUTAGES)) as refusal:
+        async with bench.worker(connection_mode=mode) as running:
+            await running.worker._runner._holder.postpone(one, 60.0)
+    assert refusal.is_over
+    assert await bench.db.fetchval("SELECT application_id FROM retries") == one
 
 
 async def test_the_databases_own_isolation_is_not_ours(

@@ -206,7 +206,7 @@ async def refuse_read_only(connection: Connection) -> None:
 
 async def server_run(connection: Connection) -> str:
     """Which run of which server this is; another one after a restart, a failover or a restore."""
-    return str(await connection.fetchval("SELECT pg_postmaster_start_time()::text"))
+    return str(await connection.fetchval("SELECT pg_postmaster_start_time()::text AS run"))
 
 
 async def close_quickly(connection: Connection, timeout_seconds: float = 1.0) -> None:

@@ -1,0 +1,98 @@
+"""Every call by which a process asks Postgres or Redis something, found in the source.
+
+The tables that refuse each step (`acceptance/test_every_*_at_every_step.py`) are compared with it:
+a new query without a row fails `unit/test_every_step_has_a_row.py`.
+"""
+
+from __future__ import annotations
+
+import ast
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import shortlist
+from shortlist.storage.postgres.statements import SQL
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+SOURCE = Path(shortlist.__file__).parent
+_ASKS = {"fetch", "fetchval", "fetchrow", "execute", "executemany"}
+
+
+def postgres_steps() -> dict[str, str]:
+    """Step → a text that its statement holds: each of `SQL`, and each that stands in the source.
+
+    Those are named ``module.function``. The text is empty where it is put together at run time.
+    """
+    return dict(SQL) | dict(inline_steps(SOURCE))
+
+
+def inline_steps(source: Path) -> Iterator[tuple[str, str]]:
+    """Those that stand in the source below a folder."""
+    names: set[str] = set()
+    for path in sorted(source.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        constants = _constants(tree)
+        for function, call in _calls(tree, _ASKS):
+            if call.args and not _is_of_sql(call.args[0], tree):
+                names.add(name := _new(f"{path.stem}.{function}", names))
+                yield name, _text(call.args[0], constants)
+
+
+def _new(name: str, steps: Collection[str]) -> str:
+    """The name, or ``name 2`` and so on for a function's further calls."""
+    numbered = (name if number == 1 else f"{name} {number}" for number in count(1))
+    return next(one for one in numbered if one not in steps)
+
+
+def _calls(tree: ast.Module, names: set[str]) -> Iterator[tuple[str, ast.Call]]:
+    """Each call of a method of one of these names, with the innermost function that it is in."""
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            for node in _within(function):
+                if (
+                    isinstance(node, ast.Call)
+                    and isinstance(node.func, ast.Attribute)
+                    and node.func.attr in names
+                ):
+                    yield function.name, node
+
+
+def _within(function: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(function):
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield child
+            yield from _within(child)
+
+
+def _is_of_sql(argument: ast.expr, tree: ast.Module) -> bool:
+    """Whether it is ``SQL[…]``, or a name that was just given that."""
+    if isinstance(argument, ast.Name):
+        given = [
+            node.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == argument.id
+        ]
+        return bool(given) and all(_is_of_sql(value, tree) for value in given)
+    return isinstance(argument, ast.Subscript) and ast.unparse(argument.value) == "SQL"
+
+
+def _constants(tree: ast.Module) -> dict[str, str]:
+    return {
+        ast.unparse(node.targets[0]): node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    }
+
+
+def _text(argument: ast.expr, constants: dict[str, str]) -> str:
+    if isinstance(argument, ast.Name):
+        return constants.get(argument.id, "")
+    if isinstance(argument, ast.JoinedStr):
+        first = argument.values[0]
+        return str(first.value) if isinstance(first, ast.Constant) else ""
+    return str(argument.value) if isinstance(argument, ast.Constant) else ""
