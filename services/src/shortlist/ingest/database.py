@@ -36,9 +36,9 @@ class Database:
     """
 
     def __init__(
-        self, url: DatabaseUrl | str, *, name: str, connections: int, timeout_seconds: float | None
+        self, url: DatabaseUrl | str, *, name: str, connections: int, timeout_seconds: float
     ) -> None:
-        """``timeout_seconds``: for `read`, and for each statement; None: wait for ever."""
+        """``timeout_seconds``: for `read`, and for each statement."""
         self._url = url
         self._name = f"shortlist-ingest {name}"
         self._timeout_seconds = timeout_seconds
@@ -52,8 +52,8 @@ class Database:
         return self._pool.open
 
     @property
-    def timeout_seconds(self) -> float | None:
-        """How long a client may wait for an answer; None: for ever."""
+    def timeout_seconds(self) -> float:
+        """How long a client may wait for an answer."""
         return self._timeout_seconds
 
     async def read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
@@ -61,10 +61,9 @@ class Database:
 
         Raises `DatabaseUnavailableError` when it is not done within the time-out.
         """
-        timeout = self._timeout_seconds
-        return await self.run(work, None if timeout is None else time.monotonic() + timeout)
+        return await self.run(work, time.monotonic() + self._timeout_seconds)
 
-    async def run(self, work: Callable[[Connection], Awaitable[T]], deadline: float | None) -> T:
+    async def run(self, work: Callable[[Connection], Awaitable[T]], deadline: float) -> T:
         """Do some work by ``deadline`` (monotonic seconds), or raise `DatabaseUnavailableError`.
 
         What is the work's own trouble, or a bug, is raised as it is, and so is an `Answer`.
@@ -72,9 +71,8 @@ class Database:
         trouble = Trouble(self._name, "postgres")
         try:
             while True:
-                left = None if deadline is None else deadline - time.monotonic()
                 try:
-                    async with asyncio.timeout(left):
+                    async with asyncio.timeout(deadline - time.monotonic()):
                         return await self._attempt(work)
                 except Answer:
                     raise
@@ -85,12 +83,12 @@ class Database:
         finally:
             trouble.over()
 
-    async def _again(self, trouble: Trouble, error: Exception, deadline: float | None) -> None:
+    async def _again(self, trouble: Trouble, error: Exception, deadline: float) -> None:
         """Wait before the next try; raises when none would help, or none is left."""
         fault = trouble.met(error)
         if fault in {Fault.ITEM, Fault.BUG}:
             raise error
-        late = deadline is not None and time.monotonic() + _RETRY_SECONDS >= deadline
+        late = time.monotonic() + _RETRY_SECONDS >= deadline
         if late or fault is Fault.EVERYONE:
             raise DatabaseUnavailableError from error
         await asyncio.sleep(_RETRY_SECONDS)
@@ -114,13 +112,12 @@ class Database:
             await self._pool.release(connection)
 
     async def _open(self) -> Connection:
-        statement_timeout = self._timeout_seconds or 0
         connection = await postgres.connect(
             self._url,
             application_name=self._name,
             # The server gives up too, so that nothing is committed for a client that has gone.
             settings={
-                "statement_timeout": str(int(statement_timeout * 1000)),
+                "statement_timeout": str(int(self._timeout_seconds * 1000)),
                 "client_connection_check_interval": _GONE_MILLISECONDS,
             },
         )

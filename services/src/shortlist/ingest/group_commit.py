@@ -87,7 +87,7 @@ class GroupCommit:
         await self._groups.join()
 
     async def _commit(
-        self, waiting: list[Asked[NewApplication]], deadline: float | None
+        self, waiting: list[Asked[NewApplication]], deadline: float
     ) -> list[AcceptOutcome]:
         group = [w.item for w in waiting]
         await failpoint("ingest.before_commit")
@@ -104,19 +104,17 @@ class GroupCommit:
         self._on_accepted(accepted)
         return outcomes
 
-    def _before(self, deadline: float | None) -> dt.datetime | None:
+    def _before(self, deadline: float) -> dt.datetime | None:
         """A deadline (monotonic seconds) by Postgres's clock."""
         clock = self._database.clock
-        return None if deadline is None or clock is None else clock.at(deadline)
+        return None if clock is None else clock.at(deadline)
 
-    async def _insert(
-        self, group: list[NewApplication], deadline: float | None
-    ) -> list[AcceptOutcome]:
+    async def _insert(self, group: list[NewApplication], deadline: float) -> list[AcceptOutcome]:
         async def insert(connection: Connection) -> list[AcceptOutcome]:
             try:
                 return await applications.accept(connection, group, before=self._before(deadline))
             except applications.LateError:
-                if deadline is None or time.monotonic() >= deadline:
+                if time.monotonic() >= deadline:
                     raise
             self._database.learn_clock(await ServerClock.read(connection))  # it was set
             return await applications.accept(connection, group, before=self._before(deadline))

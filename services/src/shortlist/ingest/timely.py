@@ -52,16 +52,16 @@ class Timely(Generic[Item, Result]):
 
     def __init__(
         self,
-        run: Callable[[list[Asked[Item]], float | None], Awaitable[list[Result]]],
+        run: Callable[[list[Asked[Item]], float], Awaitable[list[Result]]],
         *,
-        timeout_seconds: float | None,
+        timeout_seconds: float,
         overlap: int = 1,
         on_refused: Callable[[int], None] = lambda count: None,  # noqa: ARG005 (most count nothing)
         weigh: Callable[[Item], int] = lambda item: 0,  # noqa: ARG005 (most weigh nothing)
         max_weight: int = 0,
         hold: Callable[[int], None] = lambda weight: None,  # noqa: ARG005
     ) -> None:
-        """``run`` gets a batch and its deadline (monotonic); time-out None: wait for ever.
+        """``run`` gets a batch and its deadline (monotonic seconds).
 
         ``on_refused`` is told how many askers were answered 503 together. ``weigh``,
         ``max_weight`` and ``hold`` are those of `Batcher`.
@@ -87,7 +87,7 @@ class Timely(Generic[Item, Result]):
     def submit(self, item: Item, since: float) -> asyncio.Future[Result]:
         """Queue an item of a request that began at ``since`` (monotonic)."""
         future = self._batcher.submit(Asked(item, since))
-        if self._timer is None and self._timeout_seconds is not None and self._batcher.waiting:
+        if self._timer is None and self._batcher.waiting:
             self._look_later(since + self._timeout_seconds * _WAIT_SHARE)
         return future
 
@@ -103,10 +103,8 @@ class Timely(Generic[Item, Result]):
             self._on_refused(len(asked) + self._batcher.fail_waiting(error))
             raise
 
-    def _deadline(self, since: float) -> float | None:
-        """When a batch is given up whose oldest asker waits ``since``; None: never."""
-        if self._timeout_seconds is None:
-            return None
+    def _deadline(self, since: float) -> float:
+        """When a batch is given up whose oldest asker waits ``since``."""
         least = time.monotonic() + self._timeout_seconds * _LEAST_SHARE
         return max(since + self._timeout_seconds, least)
 
@@ -116,7 +114,6 @@ class Timely(Generic[Item, Result]):
 
     def _refuse_overdue(self) -> None:
         """Answer those who have waited too long; look again when the next one would have."""
-        assert self._timeout_seconds is not None
         patience = self._timeout_seconds * _WAIT_SHARE
         overdue = time.monotonic() - patience
         if refused := self._batcher.fail_waiting(

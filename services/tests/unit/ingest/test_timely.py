@@ -22,7 +22,7 @@ async def answers_in_time(monkeypatch: pytest.MonkeyPatch | None = None) -> None
         monkeypatch.setattr(Timely, "_refuse_overdue", lambda _: None)
     refused: list[int] = []
 
-    async def slow(asked: list[Asked[int]], _deadline: float | None) -> list[int]:
+    async def slow(asked: list[Asked[int]], _deadline: float) -> list[int]:
         await asyncio.sleep(2 * TIMEOUT_SECONDS)
         return [one.item for one in asked]
 
@@ -56,7 +56,7 @@ async def test_off_switch_without_a_look_for_those_who_wait_they_wait_too_long(
 async def test_a_batch_that_fails_answers_those_who_wait_behind_it() -> None:
     batches = 0
 
-    async def fail(_asked: list[Asked[int]], _deadline: float | None) -> list[int]:
+    async def fail(_asked: list[Asked[int]], _deadline: float) -> list[int]:
         nonlocal batches
         batches += 1
         await asyncio.sleep(0.05)
@@ -74,7 +74,7 @@ async def test_a_batch_that_fails_answers_those_who_wait_behind_it() -> None:
 async def test_a_batchs_deadline_counts_from_its_oldest_request() -> None:
     deadlines = []
 
-    async def note(asked: list[Asked[int]], deadline: float | None) -> list[int]:
+    async def note(asked: list[Asked[int]], deadline: float) -> list[int]:
         deadlines.append(deadline)
         return [one.item for one in asked]
 
@@ -85,16 +85,9 @@ async def test_a_batchs_deadline_counts_from_its_oldest_request() -> None:
 
 
 async def test_what_has_waited_for_long_still_gets_a_share_of_the_time_out() -> None:
-    async def note(_asked: list[Asked[int]], deadline: float | None) -> list[float | None]:
+    async def note(_asked: list[Asked[int]], deadline: float) -> list[float]:
         return [deadline]
 
     timely = Timely(note, timeout_seconds=60)
     deadline = await timely.submit(1, time.monotonic() - 59)
     assert deadline == pytest.approx(time.monotonic() + 20, abs=1)
-
-
-async def test_without_a_time_out_nothing_is_given_up() -> None:
-    async def note(_asked: list[Asked[int]], deadline: float | None) -> list[float | None]:
-        return [deadline]
-
-    assert await Timely(note, timeout_seconds=None).submit(1, 0.0) is None

@@ -55,10 +55,7 @@ class Lines:
         """Makes the ids of what is accepted."""
         self._gauges: dict[str, LineCapacity] = {}
         self._lines: dict[str, Line] = {}
-        timeout = database.timeout_seconds
-        self._looks = Timely(
-            self._learn_anew, timeout_seconds=None if timeout is None else timeout * _SHARE
-        )
+        self._looks = Timely(self._learn_anew, timeout_seconds=database.timeout_seconds * _SHARE)
         self._learnt_at = -math.inf
         self._troubles: dict[str, Trouble] = {}
 
@@ -99,11 +96,10 @@ class Lines:
 
     async def look(self) -> None:
         """Learn the pipelines and their depths; 503 when Postgres does not answer."""
-        timeout = self._database.timeout_seconds
-        await self._learn(None if timeout is None else time.monotonic() + timeout)
+        await self._learn(time.monotonic() + self._database.timeout_seconds)
         await asyncio.gather(*(self._measure(name) for name in list(self._gauges)))
 
-    async def _learn_anew(self, asked: list[Asked[None]], deadline: float | None) -> list[None]:
+    async def _learn_anew(self, asked: list[Asked[None]], deadline: float) -> list[None]:
         """For pipelines that may be new; at most ten times a second, whatever clients send.
 
         Only a look that began after the asking can know what was made just before it.
@@ -112,7 +108,7 @@ class Lines:
         await self._learn(deadline)
         return [None] * len(asked)
 
-    async def _learn(self, deadline: float | None) -> None:
+    async def _learn(self, deadline: float) -> None:
         began_at = time.monotonic()
         look = await self._database.run(pipelines.look, deadline)
         self.ids.learn(look.clock.at(time.monotonic()), look.newest)

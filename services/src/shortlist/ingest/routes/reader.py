@@ -50,7 +50,7 @@ class Reader:
         return self._leaderboards.submit((pipeline, limit), since or time.monotonic())
 
     async def _read_views(
-        self, asked: list[Asked[ApplicationId]], deadline: float | None
+        self, asked: list[Asked[ApplicationId]], deadline: float
     ) -> list[ApplicationView | None]:
         async def read(connection: Connection) -> dict[ApplicationId, ApplicationView]:
             return await applications.views(connection, {one.item for one in asked})
@@ -59,7 +59,7 @@ class Reader:
         return [found.get(one.item) for one in asked]
 
     async def _read_leaderboards(
-        self, asked: list[Asked[tuple[PipelineName, int]]], deadline: float | None
+        self, asked: list[Asked[tuple[PipelineName, int]]], deadline: float
     ) -> list[list[RankedApplication]]:
         async def read(
             connection: Connection,
