@@ -31,7 +31,7 @@ HANGING_SECONDS = 20.0
 
 WORKERS_ARE_BACK_SECONDS = 3.5
 """After Postgres is heard again, a worker that lives has said so by then. Until then its lease may
-have run out, or its locks may be gone, because nobody could tell Postgres anything:
+have run out, or its locks may be gone, because no worker could tell Postgres anything:
 
     2.0 s  a try at a server that does not answer is given up (`worker.membership`, `connect`)
     1.0 s  at most until the next one (`storage.trouble`)
