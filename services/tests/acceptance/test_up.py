@@ -116,9 +116,7 @@ async def test_one_command_accepts_scores_and_shows_an_application(
         url = await up.ready()
         ids = await submit(url, 3)
         await all_scored(url, ids)
-        async with aiohttp.ClientSession(url) as session, session.get("/") as page:
-            assert page.status == 200
-            assert "text/html" in page.headers["content-type"]
+        assert await up.page() == "text/html"
         if prefix:
             assert {p.uids().real for p in up.children().values()} == {ORDINARY_USER}
         up.interrupt()
@@ -581,8 +579,7 @@ async def test_no_service_is_a_superuser_and_the_dashboard_only_reads(tmp_path: 
         url = await up.ready()
         ids = await submit(url, 3)
         await all_scored(url, ids)
-        async with aiohttp.ClientSession(url) as session, session.get("/") as page:
-            await page.read()  # so that the dashboard has its connection
+        await up.page()  # so that the dashboard has its connection
         lines = (up.data / "env").read_text(encoding="utf-8").splitlines()
         urls = dict(line.split("=", 1) for line in lines)
         owner = await postgres.connect(urls["OWNER_DATABASE_URL"], application_name="test")

@@ -137,9 +137,9 @@ async def test_in_a_small_pod_nothing_is_ended_for_want_of_memory(tmp_path: Path
     with pod(SMALL_POD_BYTES) as its_pod:
         assert its_pod.cgroup is not None, "a cgroup has to be made: run this as root"
         with running(tmp_path, prefix=its_pod.prefix) as up:
-            url = await up.ready()
+            await up.ready()
             await up.said("limited by memory")
-            await serve_a_rush(url)
+            await serve_a_rush(up)
             assert not its_pod.kills(), up.output
             up.interrupt()
             assert await up.ended() == 0
@@ -156,9 +156,9 @@ async def test_off_switch_without_the_bound_by_memory_they_are(tmp_path: Path) -
             assert its_pod.kills()
 
 
-async def serve_a_rush(url: str) -> None:
+async def serve_a_rush(up: Up) -> None:
     """Submit a good deal, look at a page, and wait until all of it is scored."""
-    async with aiohttp.ClientSession(url) as session:
+    async with aiohttp.ClientSession(up.url) as session:
 
         async def submitted() -> str:
             body = {"candidate": "Ada", "payload": "x"}
@@ -167,12 +167,7 @@ async def serve_a_rush(url: str) -> None:
                 return str((await answer.json())["id"])
 
         ids = await asyncio.gather(*(submitted() for _ in range(200)))
-
-        async def has_pages() -> bool:
-            async with session.get("/") as page:
-                return page.status == 200
-
-        await until(has_pages, within_seconds=120, what="the dashboard runs")
+        await up.page()
         for one in ids:
 
             async def scored(one: str = one) -> bool:

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+import aiohttp
 import psutil
 
 from shortlist.embedded.supervision.data_directory import holders
@@ -70,6 +72,17 @@ class Up:
             return words in self.output
 
         await until(look, within_seconds=within_seconds, what=f"it says {words!r}: {self.output}")
+
+    async def page(self) -> str:
+        """Wait until the dashboard, which starts after ingest, shows its page; the media type."""
+
+        async def look() -> str | None:
+            async with aiohttp.ClientSession(self.url) as session, session.get("/") as page:
+                return page.content_type if page.status == HTTPStatus.OK else None
+
+        shown = await until(look, within_seconds=_READY_SECONDS, what="the dashboard's page")
+        assert shown is not None
+        return shown
 
     def interrupt(self) -> None:
         """Ctrl-C."""
