@@ -177,7 +177,7 @@ async def test_a_process_says_of_a_certificate_of_another_authority_that_it_is_r
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["killed", "frozen", "left as it is"])
+@pytest.mark.parametrize("how", ["frozen", "left as it is"])
 async def test_postgres_fails_over_with_tls(
     tmp_path: Path, ours: Certificate, by_tls: dict[str, str], redis_url: str, how: str
 ) -> None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist.domain.line.application import DEFAULT_PIPELINE, ConnectionMode
+from shortlist.domain.line.application import DEFAULT_PIPELINE
 from shortlist.storage.redis import keys
 from support.browsers import Browsers
 from support.ledger import Ledger
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.place import Running
-
-MODES = get_args(ConnectionMode)
 
 SERVICE_SECONDS = 1.5
 """What the simulated scorer takes by default."""
@@ -74,8 +72,16 @@ async def watch_some(run: Running, browsers: Browsers) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["demoted", "frozen", "frozen for long", "left as it is"])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("mode", "how"),
+    [
+        ("perJob", "demoted"),
+        ("perJob", "frozen for long"),
+        ("perJob", "left as it is"),
+        ("perWrite", "demoted"),
+        ("perWrite", "frozen"),
+    ],
+)
 async def test_redis_fails_over(tmp_path: Path, database_url: str, mode: str, how: str) -> None:
     await fails_over(tmp_path, database_url, mode, how)
 
