@@ -10,7 +10,7 @@ import asyncio
 import datetime as dt
 import socket
 import time
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -136,10 +136,11 @@ async def scene(directory: Path, clocks: dict[str, Clock], unguarded: str) -> As
             )
             for name in ("one", "other")
         ]
-        client = redis.connect(servers.redis.url, timeout_seconds=5)
-        async with Place(directory, servers.postgres.url, "").ledger(ingest) as ledger:
+        async with (
+            aclosing(redis.connect(servers.redis.url, timeout_seconds=5)) as client,
+            Place(directory, servers.postgres.url, "").ledger(ingest) as ledger,
+        ):
             yield Scene(api, operators, ledger, client)
-        await client.aclose()
 
 
 async def clocks_are_set(
