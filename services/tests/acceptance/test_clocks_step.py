@@ -87,5 +87,5 @@ async def test_clocks_step(tmp_path: Path) -> None:
 @pytest.mark.parametrize("guard", ["bounded_retries", "deadlines_look_again"])
 async def test_off_switch_clocks(tmp_path: Path, guard: str) -> None:
     """An hour ahead, and right again: what was written meanwhile ends an hour too late."""
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match="postgres is set to"):
         await clocks_are_set(tmp_path, ("postgres",), offsets=(HOUR, 0), unguarded=guard)
