@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,9 +27,26 @@ from support.up import Up, running
 from support.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-SERVICE_SECONDS = {"SHORTLIST_SERVICE_SECONDS": "0.1"}
+PIPELINE = """
+apiVersion: shortlist.dev/v1alpha1
+kind: ScoringPipeline
+metadata: {name: default}
+spec:
+  scorer: {kind: simulated, serviceSeconds: 0.1}
+  scaling: {minReplicas: 2}
+"""
+"""As many workers as `up` starts with: else it would let one go 45 s later, which is waited for."""
+
+
+@contextmanager
+def an_up(directory: Path, **variables: str) -> Iterator[Up]:
+    """`shortlist up` with that pipeline."""
+    (directory / "pipeline.yaml").write_text(PIPELINE, encoding="utf-8")
+    with running(directory, "-f", "pipeline.yaml", **variables) as up:
+        yield up
 
 
 def urls(up: Up) -> dict[str, str]:
@@ -63,8 +81,8 @@ async def goes_on(up: Up, ledger: Ledger, when: str) -> None:
 
 
 async def until_quiet(up: Up) -> None:
-    """Wait until a worker is ready: before, a start may be under way."""
-    await up.said("workers 1/1")
+    """Wait until the workers are ready: before, a start may be under way."""
+    await up.said("workers 2/2")
 
 
 async def lives_by(up: Up, ahead_seconds: int) -> None:
@@ -77,8 +95,8 @@ async def is_right_after(directory: Path, ahead_seconds: int, *, unguarded: str 
     """Everything lives an hour off, is stopped cleanly, and comes back with the right clock."""
     clock = Clock.right(directory / "time")
     clock.set(ahead_seconds)
-    variables = clock.variables | SERVICE_SECONDS | without_guards(unguarded)
-    with running(directory, prefix=(), **variables) as up:
+    variables = clock.variables | without_guards(unguarded)
+    with an_up(directory, **variables) as up:
         await up.ready()
         await lives_by(up, ahead_seconds)
         async with Ledger(up.url, owner_url(up)) as ledger:
@@ -87,7 +105,7 @@ async def is_right_after(directory: Path, ahead_seconds: int, *, unguarded: str 
         up.interrupt()
         assert await up.ended() == 0
     clock.set(0)
-    with running(directory, prefix=(), **variables) as up:
+    with an_up(directory, **variables) as up:
         await up.ready()
         await lives_by(up, 0)
         async with Ledger(up.url, owner_url(up)) as ledger:
@@ -111,7 +129,7 @@ async def test_off_switch_of_up_after_an_hour_that_was_wrong(tmp_path: Path) -> 
 @pytest.mark.slow
 async def test_up_while_its_machines_clock_is_set(tmp_path: Path) -> None:
     clock = Clock.right(tmp_path / "time")
-    with running(tmp_path, prefix=(), **clock.variables, **SERVICE_SECONDS) as up:
+    with an_up(tmp_path, **clock.variables) as up:
         await up.ready()
         await until_quiet(up)
         async with Ledger(up.url, owner_url(up)) as ledger:
@@ -130,7 +148,7 @@ async def test_up_beside_servers_whose_clocks_are_set(tmp_path: Path) -> None:
     own, *others = clocks.values()
     async with servers_by(tmp_path, postgres=others[0], redis=others[1]) as servers:
         place = {"DATABASE_URL": servers.postgres.url, "REDIS_URL": servers.redis.url}
-        with running(tmp_path, prefix=(), **own.variables, **place, **SERVICE_SECONDS) as up:
+        with an_up(tmp_path, **own.variables, **place) as up:
             await up.ready()
             await until_quiet(up)
             async with Ledger(up.url, servers.postgres.url) as ledger:
