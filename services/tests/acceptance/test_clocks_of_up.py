@@ -45,7 +45,7 @@ spec:
 def an_up(directory: Path, **variables: str) -> Iterator[Up]:
     """`shortlist up` with that pipeline."""
     (directory / "pipeline.yaml").write_text(PIPELINE, encoding="utf-8")
-    with running(directory, "-f", "pipeline.yaml", **variables) as up:
+    with running(directory, "-f", "pipeline.yaml", prefix=(), **variables) as up:
         yield up
 
 
