@@ -107,7 +107,7 @@ async def test_off_switch_attempts_whose_end_postgres_forgot_stay_under_way(
     tmp_path: Path, redis_url: str
 ) -> None:
     with pytest.raises(AssertionError, match="unfinished: "):
-        await forgets_ends(tmp_path, redis_url, unguarded="disown")
+        await forgets_ends(tmp_path, redis_url, unguarded="held_lists")
 
 
 async def test_off_switch_a_postgres_that_nobody_looks_at_is_used_though_its_name_has_moved(

@@ -157,7 +157,7 @@ EVERY_MODE = (
 PER_WRITE = (
     Row(("workers.renew",), ("25006", "53100")),
     Row(("workers.renew",), ("57P01", "42501")),
-    Row(("workers.renew", "workers.enrol", "connection.server_run"), ONE),
+    Row(("workers.renew", "workers.enrol"), ONE),
 )
 PER_JOB = (
     Row(("workers.enrol", "connection.server_run"), ONE, begin=end_the_workers_own_connection),
@@ -191,8 +191,6 @@ BY_THE_SAME_GUARD = {
     "remove_finished": "shortlist.maintenance.context:LeaderContext.repeat",
     "unfinished_count": "shortlist.ingest.admission.line_registry:Lines",
     "applications._was_committed": "shortlist.ingest.database:Database.run",
-    "disown": "shortlist.worker.membership:Control.stay_enrolled",
-    "workers.disown": "shortlist.worker.membership:Control.stay_enrolled",
     "workers.leave": "shortlist.worker.membership:Control.leave",
     "recent": "shortlist.dashboard.reader:Reader",
     "connection._look": "shortlist.storage.watch:Watch",

@@ -35,10 +35,6 @@ def _nothing(*_: object) -> None:
     """In place of what a guard does."""
 
 
-async def _counts_none(*_: object) -> int:
-    return 0
-
-
 async def _says_nothing(*_: object) -> None:
     """In place of an asynchronous guard."""
 
@@ -67,7 +63,6 @@ def _pass_the_shell_s_variables_on() -> None:
 
 
 GUARDS: dict[str, Callable[[], object]] = {
-    "disown": lambda: replace("shortlist.storage.postgres.queries.workers:disown", _counts_none),
     "redis_left": lambda: replace("shortlist.storage.redis.connection_pool:_mark", _nothing),
     "server_watch": lambda: replace("shortlist.storage.watch:Watch._leave_all", _nothing),
     "postgres_written": lambda: replace(
@@ -695,3 +690,4 @@ for _step in (
     "standing for leader", "renewing the lease",
 ):  # fmt: skip
     GUARDS[f"ends_with {_step}"] = _ends_with(_step)
+GUARDS["held_lists"] = _without("look", "t.lists < w.lists", "false")

@@ -63,8 +63,6 @@ class Control:
         ``lists``: of the applications that it is at.
         """
         self._lists = lists
-        self._server = ""
-        """Which run of Postgres knew this worker last."""
         self._state = state
         self._limits = limits
         self._slots = limits.in_flight
@@ -107,15 +105,7 @@ class Control:
             await asyncio.sleep(_REENROL_SECONDS)  # Postgres alone knows, and does not tell
         # Each time: what a former server knew of, one that was restored may have to be told.
         await pipelines.ensure(self._connection, self._state.pipeline)
-        await self._disown_if_another_server(self._connection)
         self._is_known = True
-
-    async def _disown_if_another_server(self, connection: Connection) -> None:
-        """What a former server had heard of the end of, this one may believe to be under way."""
-        before, self._server = self._server, await postgres.server_run(connection)
-        if before not in ("", self._server) and self._state.mode == "perWrite":
-            count = await workers.disown(connection, self._state.worker_id, self._lists.in_work)
-            log.warning("another_postgres", released=count)
 
     async def stay_enrolled(self) -> None:
         """Each second: renew, or be known anew after a break. Runs until cancelled.

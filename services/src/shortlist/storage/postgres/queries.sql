@@ -235,14 +235,6 @@ WITH ended AS (
 )
 SELECT EXISTS (SELECT FROM ended)
 
--- name: disown
--- Open attempts of worker $1 but those of $2 (ids) end, when claimed before $3: it is at none.
-UPDATE attempts t SET outcome = 'released', detail = 'Postgres forgot how it ended'
-WHERE worker_id = $1 AND outcome IS NULL AND application_id <> ALL($2::uuid[])
-  AND claimed_at < $3
-  AND NOT EXISTS (SELECT FROM results r WHERE r.application_id = t.application_id)
-RETURNING application_id
-
 -- name: ended
 -- How many attempts of application $1 ended with outcome $2, since it was last requeued.
 SELECT count(*) FROM attempts

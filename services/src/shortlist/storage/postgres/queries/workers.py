@@ -10,7 +10,7 @@ from shortlist.storage import postgres
 from shortlist.storage.postgres.statements import SQL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
 
     from shortlist.domain.line.application import (
         ApplicationId,
@@ -57,20 +57,6 @@ async def enrol(
         None if mode == "perJob" else LEASE_SECONDS,
     )
     return True
-
-
-async def disown(
-    connection: Connection, worker_id: WorkerId, held: Callable[[], Collection[ApplicationId]]
-) -> int:
-    """Release what stands as a worker's open attempt and is none of ``held``; how many there were.
-
-    What is claimed while this runs is left alone: by then it may not be among the held.
-
-    After a failover or a restore Postgres may have forgotten the end of attempts: while the worker
-    lives, each would be taken for one under way. Reads all attempts: not for every second.
-    """
-    now = await connection.fetchval("SELECT clock_timestamp()")
-    return len(await connection.fetch(SQL["disown"], worker_id, list(held()), now))
 
 
 async def renew(connection: Connection, worker_id: WorkerId, held: HeldList) -> bool:
