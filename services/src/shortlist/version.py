@@ -1,3 +1,5 @@
-"""The version of both distributions and of the chart: written here, and nowhere else by hand."""
+"""The version that is installed, as ``services/pyproject.toml`` has it."""
 
-__version__ = "0.1.0"
+from importlib.metadata import version
+
+__version__ = version("shortlist")
