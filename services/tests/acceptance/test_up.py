@@ -204,7 +204,15 @@ async def page_is_shown(url: str) -> None:
     await until(look, within_seconds=60, what="the page is shown")
 
 
-@pytest.mark.parametrize("name", ["ingest", "worker", "maintenance", "dashboard"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ingest",
+        pytest.param("worker", marks=pytest.mark.slow),
+        pytest.param("maintenance", marks=pytest.mark.slow),
+        pytest.param("dashboard", marks=pytest.mark.slow),
+    ],
+)
 async def test_a_stopped_child_is_replaced_and_what_it_held_goes_on(
     tmp_path: Path, name: str
 ) -> None:

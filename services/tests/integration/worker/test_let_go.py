@@ -69,7 +69,7 @@ def leave_the_first_open(monkeypatch: pytest.MonkeyPatch) -> None:
 async def what_is_left_open_is_scored_again(bench: Bench, mode: str) -> None:
     async with maintained(bench), bench.worker(connection_mode=mode):
         [one] = await bench.submit()
-        await bench.until([one], lambda view: view.attempts == 1)
+        await bench.until([one], lambda view: view.attempts >= 1)
         async with asyncio.timeout(PROMISE_SECONDS):
             [view] = await bench.until_final([one])
     assert (view.status, view.attempts) == ("scored", 2)
