@@ -64,7 +64,7 @@ async def _measure(
             began = time.monotonic()
             try:
                 found = await EXPERIMENTS[name].run(bench)
-            except Exception:  # noqa: BLE001 (told at the end)
+            except Exception:  # told at the end
                 traceback.print_exc()
                 failed.append(name)
                 continue

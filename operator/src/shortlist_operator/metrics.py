@@ -18,9 +18,11 @@ WAITERS = Gauge(
     ["pipeline"],
 )
 TICK_SECONDS = Histogram(
-    "shortlist_operator_tick_seconds", "One look, decision and its acts.", ["pipeline"],
+    "shortlist_operator_tick_seconds",
+    "One look, decision and its acts.",
+    ["pipeline"],
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
-)  # fmt: skip
+)
 TICK_FAILURES = Counter(
     "shortlist_operator_tick_failures", "Looks or acts that failed.", ["pipeline", "at"]
 )

@@ -92,7 +92,7 @@ class PipelineLoop:
                     interval = await self._tick(resource)
             except KubeError as error:
                 self._failed_at_kubernetes(error)
-            except Exception as error:  # noqa: BLE001 (`is_outage` decides)
+            except Exception as error:  # `is_outage` decides
                 await self._failed(resource, error)
             self._budget.looked(self._name)
             self.last_tick = time.monotonic()

@@ -152,9 +152,14 @@ def ingest(
 ) -> None:
     """Accept applications over HTTP."""
     _serve(
-        "ingest", host=host, port=port, database_url=database_url, redis_url=redis_url,
-        dashboard_url=dashboard_url, log_level=log_level,
-    )  # fmt: skip
+        "ingest",
+        host=host,
+        port=port,
+        database_url=database_url,
+        redis_url=redis_url,
+        dashboard_url=dashboard_url,
+        log_level=log_level,
+    )
 
 
 @app.command(rich_help_panel="Processes")
@@ -175,10 +180,18 @@ def worker(  # noqa: PLR0913 (each flag is an argument)
 ) -> None:
     """Score what waits in a pipeline's line."""
     _serve(
-        "worker", pipeline=pipeline, concurrency=concurrency, connection_mode=connection_mode,
-        scorer=scorer, service_seconds=service_seconds, host=host, port=port,
-        database_url=database_url, redis_url=redis_url, log_level=log_level,
-    )  # fmt: skip
+        "worker",
+        pipeline=pipeline,
+        concurrency=concurrency,
+        connection_mode=connection_mode,
+        scorer=scorer,
+        service_seconds=service_seconds,
+        host=host,
+        port=port,
+        database_url=database_url,
+        redis_url=redis_url,
+        log_level=log_level,
+    )
 
 
 @app.command(rich_help_panel="Processes")
@@ -192,9 +205,13 @@ def maintenance(
 ) -> None:
     """Find what got lost on the way, rescue, retry, clean up. One replica leads."""
     _serve(
-        "maintenance", host=host, port=port, database_url=database_url, redis_url=redis_url,
+        "maintenance",
+        host=host,
+        port=port,
+        database_url=database_url,
+        redis_url=redis_url,
         log_level=log_level,
-    )  # fmt: skip
+    )
 
 
 @app.command(rich_help_panel="Processes")
@@ -208,9 +225,13 @@ def dashboard(
 ) -> None:
     """Serve the pages that people look at."""
     _serve(
-        "dashboard", host=host, port=port, database_url=database_url, redis_url=redis_url,
+        "dashboard",
+        host=host,
+        port=port,
+        database_url=database_url,
+        redis_url=redis_url,
         log_level=log_level,
-    )  # fmt: skip
+    )
 
 
 @app.command(rich_help_panel="Tools")
@@ -265,9 +286,13 @@ def settings(
         typer.echo(report.markdown(), nl=False)
         return
     flags = _given(
-        host=host, port=port, pipeline=pipeline, database_url=database_url, redis_url=redis_url,
+        host=host,
+        port=port,
+        pipeline=pipeline,
+        database_url=database_url,
+        redis_url=redis_url,
         log_level=log_level,
-    )  # fmt: skip
+    )
     show = report.text if output == "text" else report.as_json
     typer.echo(show(_settings(process, (), **flags), frozenset(flags)))
     for warning in report.warnings():

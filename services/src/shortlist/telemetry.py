@@ -33,21 +33,45 @@ if TYPE_CHECKING:
 # --- metrics
 
 LATENCY_BUCKETS = (
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0,
-    7.5, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0,
-)  # fmt: skip
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    0.75,
+    1.0,
+    1.5,
+    2.0,
+    2.5,
+    3.0,
+    4.0,
+    5.0,
+    7.5,
+    10.0,
+    15.0,
+    20.0,
+    30.0,
+    60.0,
+    120.0,
+    300.0,
+    600.0,
+)
 """Seconds; dense around one service time, wide enough for a long line."""
 
 ACCEPTED = Counter("shortlist_accepted", "Applications answered 202.", ["pipeline"])
 REFUSED = Counter("shortlist_refused", "Submissions refused, by reason.", ["reason"])
 ACCEPT_SECONDS = Histogram(
-    "shortlist_accept_seconds", "Time from a decoded body to its commit.",
+    "shortlist_accept_seconds",
+    "Time from a decoded body to its commit.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
-)  # fmt: skip
+)
 GROUP_SIZE = Histogram(
-    "shortlist_group_commit_size", "Applications per commit.",
+    "shortlist_group_commit_size",
+    "Applications per commit.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
-)  # fmt: skip
+)
 CLIENTS_OPEN = Gauge(
     "shortlist_client_connections_open", "Connections of clients that are open.", ["listener"]
 )
@@ -92,14 +116,17 @@ SCORE_SECONDS = Histogram(
     "shortlist_score_seconds", "Time in the scorer.", ["pipeline"], buckets=LATENCY_BUCKETS
 )
 SUBMIT_TO_SCORED_SECONDS = Histogram(
-    "shortlist_submit_to_scored_seconds", "Time from acceptance to verdict.", ["pipeline"],
+    "shortlist_submit_to_scored_seconds",
+    "Time from acceptance to verdict.",
+    ["pipeline"],
     buckets=LATENCY_BUCKETS,
-)  # fmt: skip
+)
 
 FAULTS = Counter(
-    "shortlist_faults", "Steps that a server did not do, by whose trouble it was.",
+    "shortlist_faults",
+    "Steps that a server did not do, by whose trouble it was.",
     ["step", "fault"],
-)  # fmt: skip
+)
 LEADING = Gauge("shortlist_maintenance_leading", "1 while this process leads maintenance.")
 REPUBLISHED = Counter(
     "shortlist_republished", "Applications put back in the line.", ["pipeline", "why"]
@@ -375,7 +402,7 @@ def _sampled_by_us(traceparent: str | None) -> str | None:
     parts = (traceparent or "").split("-")
     if ratio is None or len(parts) < len(("version", "trace", "parent", "flags")):
         return traceparent
-    if random.random() >= ratio:  # noqa: S311 (no secret)
+    if random.random() >= ratio:  # no secret
         parts[3] = "00"
     return "-".join(parts)
 

@@ -22,6 +22,6 @@ def _switch_off(names: list[str]) -> None:
 if os.environ.get("UNGUARDED"):
     try:
         _switch_off(os.environ["UNGUARDED"].split(","))
-    except BaseException:  # noqa: BLE001 (Python would print any other end of this file, and go on)
+    except BaseException:  # Python would print any other end of this file, and go on
         traceback.print_exc()
         os._exit(70)

@@ -89,7 +89,7 @@ class Reader:
         try:
             async with asyncio.timeout(FIGURES_TIMEOUT_SECONDS):
                 figures = _sum([await self._figures_of(name) for name in names])
-        except Exception as error:  # noqa: BLE001 (the rows are shown without the figures)
+        except Exception as error:  # the rows are shown without the figures
             self._trouble.met(error)
             return None
         self._trouble.over()

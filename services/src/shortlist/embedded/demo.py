@@ -62,7 +62,7 @@ async def run(url: str) -> int:
     if trouble := await trouble_with(url):
         sys.stderr.write(f"shortlist: {trouble}\n")
         return 1
-    chance = random.Random()  # noqa: S311 (made-up applications)
+    chance = random.Random()  # made-up applications
     async with httpx2.AsyncClient(base_url=url, timeout=10) as client:
         while not stop.is_set():
             pause = await _submit(client, chance)

@@ -21,9 +21,20 @@ if TYPE_CHECKING:
 _VERSIONS = frozenset({"1.0", "1.1"})
 
 _METHODS_OF_RTSP = frozenset(
-    {b"DESCRIBE", b"ANNOUNCE", b"SETUP", b"PLAY", b"PAUSE", b"TEARDOWN", b"GET_PARAMETER",
-     b"SET_PARAMETER", b"REDIRECT", b"RECORD", b"FLUSH"}
-)  # fmt: skip
+    {
+        b"DESCRIBE",
+        b"ANNOUNCE",
+        b"SETUP",
+        b"PLAY",
+        b"PAUSE",
+        b"TEARDOWN",
+        b"GET_PARAMETER",
+        b"SET_PARAMETER",
+        b"REDIRECT",
+        b"RECORD",
+        b"FLUSH",
+    }
+)
 """Which the parser knows, too."""
 
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")

@@ -78,7 +78,7 @@ class Database:
                     raise
                 except PoolClosedError as error:  # this process ends
                     raise DatabaseUnavailableError from error
-                except Exception as error:  # noqa: BLE001 (`fault_of` decides)
+                except Exception as error:  # `fault_of` decides
                     await self._again(trouble, error, deadline)
         finally:
             trouble.over()

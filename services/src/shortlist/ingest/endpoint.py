@@ -155,7 +155,7 @@ class Endpoint:
             return await self._handle(call)
         except ClientGoneError:
             raise
-        except Exception as error:  # noqa: BLE001 (a bug must not cost the connection)
+        except Exception as error:  # a bug must not cost the connection
             return refusal(error, self._route)
 
 

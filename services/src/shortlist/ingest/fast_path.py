@@ -35,8 +35,11 @@ if TYPE_CHECKING:
 _ROUTE = "/applications"
 _URL = _ROUTE.encode()
 _UNUSUAL = local.TELLS_OF_A_BROWSER | {
-    b"idempotency-key", b"content-encoding", b"transfer-encoding", b"expect",
-}  # fmt: skip
+    b"idempotency-key",
+    b"content-encoding",
+    b"transfer-encoding",
+    b"expect",
+}
 _ACCEPTED = accepted_answer(ApplicationId(UUID(int=0)))
 _ANY_ID = str(UUID(int=0)).encode()
 """Stands in `_ACCEPTED` for the one that was accepted."""

@@ -110,7 +110,7 @@ class _Lane:
         try:
             entries = [Entry(a.id, a.traceparent) for a in group]
             depth = await self._lines.line(self._pipeline).publish(entries)
-        except Exception as error:  # noqa: BLE001 (the rows are there: the sweep finds them)
+        except Exception as error:  # the rows are there: the sweep finds them
             self._trouble.met(error)
             self._drop(group + self._take(), repr(error))
         else:

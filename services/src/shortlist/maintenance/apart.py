@@ -52,7 +52,7 @@ class Apart:
             await step(thing)
         except NotLeadingError:
             raise
-        except Exception as error:  # noqa: BLE001 (one bad pipeline must not stop all the others)
+        except Exception as error:  # one bad pipeline must not stop all the others
             trouble.met(error)
         else:
             trouble.over()

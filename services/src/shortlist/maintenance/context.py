@@ -126,7 +126,7 @@ class LeaderContext:
                 trouble.over()
             except NotLeadingError:
                 raise
-            except Exception as error:  # noqa: BLE001 (one bad turn must not stop all the others)
+            except Exception as error:  # one bad turn must not stop all the others
                 trouble.met(error)
             if task is not None and task.cancelling():
                 # A cut connection makes a transaction end with an error of its own, which takes

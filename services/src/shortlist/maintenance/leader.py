@@ -124,7 +124,7 @@ class Candidate:
         asked = time.monotonic()
         try:
             lease = await self._ask(take, self._lease_seconds)
-        except Exception as error:  # noqa: BLE001 (it stands again)
+        except Exception as error:  # it stands again
             self._standing.met(error)
             return None
         self._standing.over()
@@ -170,7 +170,7 @@ class Candidate:
                 else:
                     log.warning("leadership_lost", term=leadership.lease.term)
                     return
-            except Exception as error:  # noqa: BLE001 (it tries again while the lease lasts)
+            except Exception as error:  # it tries again while the lease lasts
                 trouble.met(error)
                 if time.monotonic() >= leadership.valid_until:
                     return
@@ -182,7 +182,7 @@ class Candidate:
 
         try:
             await self._ask(give_up, 1.0)
-        except Exception as error:  # noqa: BLE001 (it runs out by itself)
+        except Exception as error:  # it runs out by itself
             Trouble("giving the lease up", "postgres").met(error)
 
     async def _ask(self, operation: Callable[[Connection], Awaitable[T]], seconds: float) -> T:

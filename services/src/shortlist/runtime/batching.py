@@ -115,7 +115,7 @@ class Batcher(Generic[Item, Result]):
     async def _run_batch(self, batch: _Batch[Item, Result]) -> None:
         try:
             results = await self._run([item for item, _, _ in batch])
-        except Exception as error:  # noqa: BLE001 (each caller gets it, whatever it is)
+        except Exception as error:  # each caller gets it, whatever it is
             if len(batch) == 1 or not self._apart(error):
                 self._fail(batch, error)
                 return

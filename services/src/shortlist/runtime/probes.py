@@ -148,7 +148,7 @@ class _Shared:
         try:
             async with asyncio.timeout(_CHECK_TIMEOUT_SECONDS):
                 return await self._check()
-        except Exception as error:  # noqa: BLE001 (whatever is wrong, the answer is "not well")
+        except Exception as error:  # whatever is wrong, the answer is "not well"
             return Health(ok=False, detail={"error": type(error).__name__})
 
 

@@ -78,7 +78,7 @@ async def _answers(url: DatabaseUrl | str) -> bool:
             timeout_seconds=_LOOK_SECONDS,
             writes=False,
         )
-    except Exception as error:  # noqa: BLE001 (`is_answer` decides)
+    except Exception as error:  # `is_answer` decides
         return is_answer(error)
     await postgres.close_quickly(connection)
     return True

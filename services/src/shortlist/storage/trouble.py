@@ -93,7 +93,7 @@ class Trouble:
     async def wait(self, fault: Fault) -> None:
         """Wait before the next try: full jitter, longer with each failure."""
         ceiling = min(_CEILING_SECONDS[fault], _BASE_SECONDS * 2 ** min(self._failures, 10))
-        await asyncio.sleep(random.uniform(0, ceiling))  # noqa: S311 (spreads load)
+        await asyncio.sleep(random.uniform(0, ceiling))  # spreads load
 
     async def wait_after(self, error: Exception) -> None:
         """Wait before the next try; raises the error when another try would not help."""
@@ -127,7 +127,7 @@ async def persistently(
                 return await operation()
             except Answer:
                 raise
-            except Exception as error:  # noqa: BLE001 (`fault_of` decides)
+            except Exception as error:  # `fault_of` decides
                 await trouble.wait_after(error)
     finally:
         trouble.over()

@@ -116,7 +116,7 @@ class Watch:
         try:
             async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
                 sight = await self._look()
-        except Exception as error:  # noqa: BLE001 (callers of the server meet and report it too)
+        except Exception as error:  # callers of the server meet and report it too
             if fault_of(error) is Fault.BUG:
                 _log.exception("watch_failed")
             self.seen = self.seen or _UNKNOWN

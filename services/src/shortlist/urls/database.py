@@ -42,23 +42,56 @@ _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full
 _SSL_WORDS = {"true": "require", "1": "require", "false": "disable", "0": "disable"}
 _FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 _PASSED = (
-    *_FILES, "sslpassword", "sslnegotiation", "ssl_min_protocol_version",
-    "ssl_max_protocol_version", "krbsrvname", "gsslib", "passfile", "service",
-)  # fmt: skip
+    *_FILES,
+    "sslpassword",
+    "sslnegotiation",
+    "ssl_min_protocol_version",
+    "ssl_max_protocol_version",
+    "krbsrvname",
+    "gsslib",
+    "passfile",
+    "service",
+)
 _SESSIONS = ("any", "primary", "standby", "read-write", "read-only", "prefer-standby")
 
 _WITHOUT_MEANING = frozenset(
     # libpq's, of which Shortlist has its own
-    ("connect_timeout", "application_name", "fallback_application_name", "keepalives",
-     "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
-     "load_balance_hosts", "sslcompression", "sslsni", "sslcertmode", "gssdelegation",
-     "min_protocol_version", "max_protocol_version",
-     # other clients' pools and caches
-     "connection_limit", "pool_timeout", "pool_size", "max_overflow", "pool_mode", "pool_recycle",
-     "pool_pre_ping", "statement_cache_size", "prepared_statement_cache_size",
-     "prepared_statements", "preparethreshold", "socket_timeout", "command_timeout", "timeout",
-     "sslaccept", "supa", "async_fallback")
-)  # fmt: skip
+    (
+        "connect_timeout",
+        "application_name",
+        "fallback_application_name",
+        "keepalives",
+        "keepalives_idle",
+        "keepalives_interval",
+        "keepalives_count",
+        "tcp_user_timeout",
+        "load_balance_hosts",
+        "sslcompression",
+        "sslsni",
+        "sslcertmode",
+        "gssdelegation",
+        "min_protocol_version",
+        "max_protocol_version",
+        # other clients' pools and caches
+        "connection_limit",
+        "pool_timeout",
+        "pool_size",
+        "max_overflow",
+        "pool_mode",
+        "pool_recycle",
+        "pool_pre_ping",
+        "statement_cache_size",
+        "prepared_statement_cache_size",
+        "prepared_statements",
+        "preparethreshold",
+        "socket_timeout",
+        "command_timeout",
+        "timeout",
+        "sslaccept",
+        "supa",
+        "async_fallback",
+    )
+)
 
 _ONLY_SO: Mapping[str, tuple[frozenset[str], str]] = {
     "client_encoding": (frozenset({"utf8", "utf-8", "auto"}), "UTF8"),

@@ -26,17 +26,39 @@ LeadsTo = Literal["server", "sentinels", "cluster"]
 _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _TLS = (*_TLS_FILES, "ssl_cert_reqs", "ssl_check_hostname", "ssl_password")
 _VERIFICATION = {
-    "none": "none", "cert_none": "none", "optional": "optional", "cert_optional": "optional",
-    "required": "required", "cert_required": "required",
-}  # fmt: skip
+    "none": "none",
+    "cert_none": "none",
+    "optional": "optional",
+    "cert_optional": "optional",
+    "required": "required",
+    "cert_required": "required",
+}
 
 _WITHOUT_MEANING = frozenset(
     # Shortlist has time-outs, tries and a pool of its own, and speaks RESP2
-    ("socket_timeout", "socket_connect_timeout", "socket_keepalive", "socket_read_size", "timeout",
-     "retry_on_timeout", "retry_on_error", "max_connections", "health_check_interval", "protocol",
-     "client_name", "decode_responses", "encoding", "encoding_errors", "legacy_responses",
-     "lib_name", "lib_version", "family", "pool_size", "connection_limit")
-)  # fmt: skip
+    (
+        "socket_timeout",
+        "socket_connect_timeout",
+        "socket_keepalive",
+        "socket_read_size",
+        "timeout",
+        "retry_on_timeout",
+        "retry_on_error",
+        "max_connections",
+        "health_check_interval",
+        "protocol",
+        "client_name",
+        "decode_responses",
+        "encoding",
+        "encoding_errors",
+        "legacy_responses",
+        "lib_name",
+        "lib_version",
+        "family",
+        "pool_size",
+        "connection_limit",
+    )
+)
 
 
 class RedisUrl(ServerUrl):

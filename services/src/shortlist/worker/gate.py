@@ -135,7 +135,7 @@ class Gate:
     async def _is_chosen(self, seconds: float) -> bool:
         try:
             chosen = await refusal.may_ask(self._redis, self._pipeline, self._worker_id, seconds)
-        except Exception as error:  # noqa: BLE001 (then each worker asks for itself)
+        except Exception as error:  # then each worker asks for itself
             self._trouble.met(error)
             return True
         self._trouble.over()
@@ -158,6 +158,6 @@ class Gate:
         try:
             await message
             self._trouble.over()
-        except Exception as error:  # noqa: BLE001 (the others find out from the model)
+        except Exception as error:  # the others find out from the model
             self._trouble.met(error)
         self._changes += 1

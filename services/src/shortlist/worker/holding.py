@@ -195,7 +195,7 @@ class HeldOnConnection:
         try:
             if not connection.is_closed():
                 await postgres.unlock(connection, self.claim.application_id)
-        except Exception as error:  # noqa: BLE001 (whatever it is, the lock goes with it)
+        except Exception as error:  # whatever it is, the lock goes with it
             log.warning("postgres_unavailable", doing="releasing a claim", error=repr(error))
             connection.terminate()
         finally:

@@ -117,7 +117,7 @@ class Control:
             try:
                 async with asyncio.timeout(workers.LEASE_SECONDS - BEAT_SECONDS):
                     await self._renew()
-            except Exception as error:  # noqa: BLE001 (the next turn tries again, on another one)
+            except Exception as error:  # the next turn tries again, on another one
                 fault = trouble.met(error)
                 if self._connection is not None:
                     self._connection.terminate()
@@ -143,7 +143,7 @@ class Control:
             try:
                 await self.beat()
                 trouble.over()
-            except Exception as error:  # noqa: BLE001 (the next beat tries again)
+            except Exception as error:  # the next beat tries again
                 trouble.met(error)
             await asyncio.sleep(BEAT_SECONDS)
 
@@ -187,14 +187,14 @@ class Control:
         try:
             async with asyncio.timeout(2):
                 await heartbeats.leave(self._redis, self._state.pipeline, self._state.worker_id)
-        except Exception as error:  # noqa: BLE001 (the silence says the same later)
+        except Exception as error:  # the silence says the same later
             Trouble("leaving", "redis").met(error)
         if self._connection is None:
             return
         try:
             async with asyncio.timeout(2):
                 await workers.leave(self._connection, self._state.worker_id)
-        except Exception as error:  # noqa: BLE001 (the silence says the same later)
+        except Exception as error:  # the silence says the same later
             Trouble("leaving", "postgres").met(error)
         await postgres.close_quickly(self._connection)
 

@@ -67,7 +67,7 @@ class Outbox:
                     await self._line.acknowledge(acknowledged)
                     await events.announce(self._redis, self._line.pipeline, changes)
                     self._trouble.over()
-                except Exception as error:  # noqa: BLE001 (nothing is lost with it)
+                except Exception as error:  # nothing is lost with it
                     self.unacknowledged = True
                     self._trouble.met(error)
         finally:

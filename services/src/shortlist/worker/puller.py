@@ -56,7 +56,7 @@ class Puller:
             try:
                 await self._turn()
                 trouble.over()
-            except Exception as error:  # noqa: BLE001 (the next turn tries again)
+            except Exception as error:  # the next turn tries again
                 self._look_back = True
                 await trouble.wait(trouble.met(error))
 

@@ -251,7 +251,7 @@ class Runner:
 
     async def _postpone(self, delivery: Delivery) -> None:
         """Another worker may be free for a suspect, or this one later."""
-        seconds = POSTPONED_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 (spreads load)
+        seconds = POSTPONED_SECONDS * random.uniform(0.5, 1.5)  # spreads load
         await self._holder.postpone(delivery.application_id, seconds)
         self._outbox.acknowledge(delivery)
 
@@ -300,7 +300,7 @@ class Runner:
             for end in chain([self._end_broken], repeat(self._put_aside)):
                 try:
                     await end(hold, error)
-                except Exception as refusal:  # noqa: BLE001 (it is said, and tried again)
+                except Exception as refusal:  # it is said, and tried again
                     await trouble.wait(trouble.met(refusal))
                 else:
                     return
@@ -499,7 +499,7 @@ class Runner:
         trouble = Trouble("giving back", "redis")
         try:
             await self._line.republish([entry], by="drain", first=True)
-        except Exception as error:  # noqa: BLE001 (it is found: Postgres knows that it was released)
+        except Exception as error:  # it is found: Postgres knows that it was released
             trouble.met(error)
             return
         finally:
@@ -508,7 +508,7 @@ class Runner:
 
 
 def _chance() -> float:
-    return random.random()  # noqa: S311 (spreads load)
+    return random.random()  # spreads load
 
 
 class _Scoring:

@@ -65,7 +65,7 @@ class Observer:
             async with asyncio.timeout(_LOOK_TIMEOUT_SECONDS):
                 self.connections = await snapshots.look_at_connections(await self.connection())
             self.sees_connections = True
-        except Exception as error:  # noqa: BLE001 (whatever it is, the screen says it)
+        except Exception as error:  # whatever it is, the screen says it
             problems.append(f"Postgres does not answer: {_said(error)}")
             if self._connection is not None:
                 self._connection.terminate()
@@ -78,7 +78,7 @@ class Observer:
         try:
             async with asyncio.timeout(_LOOK_TIMEOUT_SECONDS):
                 look = await snapshots.look_at_line(self.redis, name, self._memories[name].line)
-        except Exception as error:  # noqa: BLE001 (whatever it is, the screen says it)
+        except Exception as error:  # whatever it is, the screen says it
             return f"Redis does not answer: {_said(error)}"
         self.lines[name] = look
         self.seen |= {name}
@@ -88,7 +88,7 @@ class Observer:
         """Whether anything waits in one of these lines; not when Redis does not say."""
         try:
             depths = [await Line(self.redis, name).depth() for name in pipelines]
-        except Exception:  # noqa: BLE001 (the next look says what it is)
+        except Exception:  # the next look says what it is
             return False
         return any(depth.waiting for depth in depths)
 

@@ -121,15 +121,23 @@ class EmbeddedPostgres:
         programs.run(
             as_ordinary_user(
                 [
-                    postgres_binary("initdb"), "-D", str(scratch), "-U", ADMIN,
-                    "--auth=scram-sha-256", f"--pwfile={self.directory / 'password'}",
-                    "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions",
+                    postgres_binary("initdb"),
+                    "-D",
+                    str(scratch),
+                    "-U",
+                    ADMIN,
+                    "--auth=scram-sha-256",
+                    f"--pwfile={self.directory / 'password'}",
+                    "--encoding=UTF8",
+                    "--locale=C.UTF-8",
+                    "--no-sync",
+                    "--no-instructions",
                     *_initial_settings(),
                 ],
                 self._owner,
             ),
             inherited=self.inherited,
-        )  # fmt: skip
+        )
         scratch.rename(self.data)
 
     def _hand_over(self) -> None:

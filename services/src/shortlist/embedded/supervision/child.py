@@ -205,7 +205,7 @@ class Child:
         try:
             await self.program.prepare()
             process = await self._spawn()
-        except Exception as error:  # noqa: BLE001 (whatever keeps it from starting, others go on)
+        except Exception as error:  # whatever keeps it from starting, others go on
             return str(error) or repr(error)
         beside = [
             asyncio.create_task(self._become_ready(), name=f"readying {self.name}"),

@@ -17,9 +17,14 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _PASSED_ON = (
-    signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2,
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
     signal.SIGWINCH,
-)  # fmt: skip
+)
 
 
 def stand_aside() -> None:

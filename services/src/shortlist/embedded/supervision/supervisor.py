@@ -165,7 +165,7 @@ class Supervisor:
             view = await self._observer.look()
             await self._tell_another_postgres()
             await (self._sizing.publish() if self._is_ending else self._scaler.tick())
-        except Exception as error:  # noqa: BLE001 (whatever it is, the children must be kept running)
+        except Exception as error:  # whatever it is, the children must be kept running
             return View(problems=[f"The line cannot be looked at: {error!r}"])
         return view
 

@@ -90,7 +90,7 @@ class Lines:
         while True:
             try:
                 await self.look()
-            except Exception as error:  # noqa: BLE001 (what is known stays; the next look is soon)
+            except Exception as error:  # what is known stays; the next look is soon
                 _log.warning("pipelines_unknown", error=said(error))
             await asyncio.sleep(_LOOK_SECONDS)
 
@@ -127,7 +127,7 @@ class Lines:
         asked_after = gauge.tells
         try:
             depth = await line.depth()
-        except Exception as error:  # noqa: BLE001 (counted in Postgres then)
+        except Exception as error:  # counted in Postgres then
             trouble.met(error)
             gauge.distrust(time.monotonic())
         else:

@@ -106,7 +106,7 @@ class Watching:
             told = self._announcements.connected
             try:
                 newer = await self._reader.view(view.id)
-            except Exception:  # noqa: BLE001 (it was said; the stream goes on when it can be read)
+            except Exception:  # it was said; the stream goes on when it can be read
                 told = False
             else:
                 if newer is None:

@@ -60,9 +60,16 @@ class Health(msgspec.Struct):
 
 
 _TYPES = (
-    ApplicationBody, JobBody, AcceptedApplication, AcceptedJob, ApplicationStatus, Ranked,
-    JobStatus, Error, Health,
-)  # fmt: skip
+    ApplicationBody,
+    JobBody,
+    AcceptedApplication,
+    AcceptedJob,
+    ApplicationStatus,
+    Ranked,
+    JobStatus,
+    Error,
+    Health,
+)
 
 _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Retry-After": ("Seconds after which it is worth trying again.", {"type": "integer"}),
@@ -90,8 +97,11 @@ _SUBMISSION_ERRORS = (400, 408, 413, 415, 422, 429, 503)
 _READ_ERRORS = (400, 404, 429, 503)
 
 _ID = {
-    "name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"},
-}  # fmt: skip
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "format": "uuid"},
+}
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -99,28 +109,39 @@ _IDEMPOTENCY_KEY = {
     "schema": {"type": "string", "minLength": 1, "maxLength": KEY_LIMIT_CHARACTERS},
 }
 _IDS = {
-    "name": "ids", "in": "query", "required": True, "style": "form", "explode": False,
+    "name": "ids",
+    "in": "query",
+    "required": True,
+    "style": "form",
+    "explode": False,
     "schema": {
-        "type": "array", "minItems": 1, "maxItems": IDS_LIMIT,
+        "type": "array",
+        "minItems": 1,
+        "maxItems": IDS_LIMIT,
         "items": {"type": "string", "format": "uuid"},
     },
-}  # fmt: skip
+}
 _LIMIT = {
-    "name": "limit", "in": "query",
+    "name": "limit",
+    "in": "query",
     "schema": {
-        "type": "integer", "minimum": 1, "maximum": LEADERBOARD_LIMIT,
+        "type": "integer",
+        "minimum": 1,
+        "maximum": LEADERBOARD_LIMIT,
         "default": LEADERBOARD_DEFAULT,
     },
-}  # fmt: skip
+}
 _PIPELINE = {
-    "name": "pipeline", "in": "query",
+    "name": "pipeline",
+    "in": "query",
     "schema": {"type": "string", "default": "default", "pattern": PIPELINE_NAME_PATTERN},
-}  # fmt: skip
+}
 _LAST_EVENT_ID = {
-    "name": "Last-Event-ID", "in": "header",
+    "name": "Last-Event-ID",
+    "in": "header",
     "description": "The id of the last event that was received: it is not sent again.",
     "schema": {"type": "string"},
-}  # fmt: skip
+}
 _EVENT_STREAM = {
     "type": "string",
     "description": (
@@ -156,26 +177,34 @@ def _paths() -> dict[str, Any]:
             "post": _operation(
                 "Submit an application",
                 {202: _answer("Accepted", _ref("AcceptedApplication"), "Location", *_QUOTA)},
-                _SUBMISSION_ERRORS, parameters=[_IDEMPOTENCY_KEY], body="ApplicationBody",
+                _SUBMISSION_ERRORS,
+                parameters=[_IDEMPOTENCY_KEY],
+                body="ApplicationBody",
             ),
             "get": _operation(
                 "Many applications; those that are unknown are left out",
                 {200: _answer("In the order asked", {"type": "array", "items": status})},
-                (400, 429, 503), parameters=[_IDS],
+                (400, 429, 503),
+                parameters=[_IDS],
             ),
         },
         "/applications/{id}": {
             "get": _operation(
-                "One application", {200: _answer("As it is now", status)},
-                (404, 429, 503), parameters=[_ID],
+                "One application",
+                {200: _answer("As it is now", status)},
+                (404, 429, 503),
+                parameters=[_ID],
             ),
             "head": _operation(
                 "One application's state as a status code",
                 {
-                    200: _answer("Scored"), 202: _answer("In line, or being scored"),
-                    404: _answer("Unknown"), 410: _answer("Failed for good"),
+                    200: _answer("Scored"),
+                    202: _answer("In line, or being scored"),
+                    404: _answer("Unknown"),
+                    410: _answer("Failed for good"),
                 },
-                (), parameters=[_ID],
+                (),
+                parameters=[_ID],
             ),
         },
         "/applications/{id}/events": {
@@ -185,21 +214,25 @@ def _paths() -> dict[str, Any]:
                     200: _answer("The stream", _EVENT_STREAM, content_type="text/event-stream"),
                     204: _answer("The final event was received before: do not come back"),
                 },
-                (404, 429, 503), parameters=[_ID, _LAST_EVENT_ID],
+                (404, 429, 503),
+                parameters=[_ID, _LAST_EVENT_ID],
             ),
         },
         "/leaderboard": {
             "get": _operation(
                 "Best first; ties by who was accepted first",
                 {200: _answer("Ranked", {"type": "array", "items": _ref("Ranked")})},
-                (400, 429, 503), parameters=[_LIMIT, _PIPELINE],
+                (400, 429, 503),
+                parameters=[_LIMIT, _PIPELINE],
             ),
         },
         "/job": {
             "post": _operation(
                 "Submit a job: an application whose candidate is anonymous",
                 {202: _answer("Accepted", _ref("AcceptedJob"), *_QUOTA)},
-                _SUBMISSION_ERRORS, parameters=[_IDEMPOTENCY_KEY], body="JobBody",
+                _SUBMISSION_ERRORS,
+                parameters=[_IDEMPOTENCY_KEY],
+                body="JobBody",
             ),
         },
         "/status/{id}": {
@@ -209,7 +242,8 @@ def _paths() -> dict[str, Any]:
                     200: _answer("COMPLETED", _ref("JobStatus")),
                     425: _answer("PENDING or PROCESSING", _ref("JobStatus")),
                 },
-                (404, 429, 503), parameters=[_ID],
+                (404, 429, 503),
+                parameters=[_ID],
             ),
         },
         "/healthz": {"get": _operation("Whether the process lives", _HEALTH, ())},
@@ -217,10 +251,11 @@ def _paths() -> dict[str, Any]:
         "/metrics": {
             "get": _operation(
                 "Prometheus metrics",
-                {200: _answer("Metrics", {"type": "string"}, content_type="text/plain")}, (),
+                {200: _answer("Metrics", {"type": "string"}, content_type="text/plain")},
+                (),
             ),
         },
-    }  # fmt: skip
+    }
 
 
 def _operation(

@@ -26,9 +26,18 @@ _PASSED_ON = frozenset(
 )
 _NOT_PASSED_BACK = frozenset(
     # RFC 9110, 7.6.1: these are about one connection; our server adds its own date.
-    {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding",
-     b"upgrade", b"date", b"server"}
-)  # fmt: skip
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"date",
+        b"server",
+    }
+)
 
 
 class PageClient:

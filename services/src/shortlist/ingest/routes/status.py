@@ -52,9 +52,16 @@ class ApplicationStatus(msgspec.Struct, omit_defaults=True):
     def of(cls, view: ApplicationView) -> ApplicationStatus:
         """As the outside sees it."""
         return cls(
-            view.id, view.candidate, view.status, view.pipeline, view.attempts, view.accepted_at,
-            view.score, view.reason, view.finished_at,
-        )  # fmt: skip
+            view.id,
+            view.candidate,
+            view.status,
+            view.pipeline,
+            view.attempts,
+            view.accepted_at,
+            view.score,
+            view.reason,
+            view.finished_at,
+        )
 
 
 class Ranked(msgspec.Struct):

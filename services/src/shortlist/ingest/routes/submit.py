@@ -70,11 +70,16 @@ class Submissions:
             with telemetry.send_span(line.pipeline, application_id):
                 outcome = await self._accepter.accept(
                     NewApplication(
-                        application_id, line.pipeline, candidate, payload,
-                        telemetry.current_traceparent(), key, body_hash,
+                        application_id,
+                        line.pipeline,
+                        candidate,
+                        payload,
+                        telemetry.current_traceparent(),
+                        key,
+                        body_hash,
                     ),
                     call.since,
-                )  # fmt: skip
+                )
         except BaseException:
             line.leave(application_id)
             raise

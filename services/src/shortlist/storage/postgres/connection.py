@@ -215,5 +215,5 @@ async def close_quickly(connection: Connection, timeout_seconds: float = 1.0) ->
         return
     try:
         await connection.close(timeout=timeout_seconds)
-    except Exception:  # noqa: BLE001 (it is to be closed, whatever it says)
+    except Exception:  # it is to be closed, whatever it says
         connection.terminate()

@@ -73,7 +73,7 @@ async def new_subscription(client: Redis) -> PubSub:
     if not isinstance(client, RedisCluster):
         return client.pubsub()
     await client.initialize()
-    return client.pubsub(node=random.choice(client.get_nodes()))  # noqa: S311 (spreads load)
+    return client.pubsub(node=random.choice(client.get_nodes()))  # spreads load
 
 
 async def takes_writes(client: Redis) -> bool:
@@ -86,7 +86,7 @@ async def takes_writes(client: Redis) -> bool:
             await client.set(keys.PROBE, "1", px=_PROBE_MILLISECONDS)
             if isinstance(client, RedisCluster):
                 await client.ping(target_nodes=RedisCluster.PRIMARIES)
-    except Exception:  # noqa: BLE001 (whatever it says, it does not)
+    except Exception:  # whatever it says, it does not
         return False
     return True
 

@@ -104,7 +104,7 @@ class Announcements:
         while True:
             try:
                 await self._subscribe()
-            except* Exception as errors:  # noqa: BLE001 (the next turn subscribes anew)
+            except* Exception as errors:  # the next turn subscribes anew
                 self._trouble.met(errors.exceptions[0])
             finally:
                 self.connected = False

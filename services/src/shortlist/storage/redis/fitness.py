@@ -20,7 +20,7 @@ async def refusal(url: RedisUrl) -> str | None:
     client = redis.connect(url)
     try:
         info = await client.info()  # its own time-outs bound it: cut off, it leaves sockets open
-    except Exception as error:  # noqa: BLE001 (the caller that uses it reports it)
+    except Exception as error:  # the caller that uses it reports it
         return _wrong_scheme(url, error)
     finally:
         await client.aclose()

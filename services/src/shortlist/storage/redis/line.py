@@ -242,9 +242,14 @@ class Line:
         """
         try:
             infos = await self._redis.xpending_range(
-                stream, keys.GROUP, min="-", max="+", count=count,
-                consumername=consumer, idle=int(idle_seconds * 1000) or None,
-            )  # fmt: skip
+                stream,
+                keys.GROUP,
+                min="-",
+                max="+",
+                count=count,
+                consumername=consumer,
+                idle=int(idle_seconds * 1000) or None,
+            )
         except Exception as error:
             if not is_missing(error):
                 raise

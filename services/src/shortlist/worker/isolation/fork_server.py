@@ -157,7 +157,7 @@ class ForkServer:
             code = _score(payload, pipe, self._settings)
         except MemoryError:
             code = EXIT_OUT_OF_MEMORY
-        except BaseException:  # noqa: BLE001 (it is not raised into the fork server's frames)
+        except BaseException:  # it is not raised into the fork server's frames
             traceback.print_exc()
         finally:
             os._exit(code)
@@ -190,7 +190,7 @@ async def _answer(payload: str, settings: WorkerSettings) -> bytes:
             return answers.of_score(await make_scorer(settings).score(payload))
         except MemoryError:
             raise
-        except Exception as error:  # noqa: BLE001 (it is told)
+        except Exception as error:  # it is told
             return answers.of_error(error)
 
 

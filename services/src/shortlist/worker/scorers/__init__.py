@@ -22,5 +22,5 @@ def make_scorer(settings: WorkerSettings) -> Scorer:
     return SimulatedScorer(
         settings.service_seconds,
         settings.service_cv,
-        random.Random(),  # noqa: S311 (service times are no secret)
+        random.Random(),  # service times are no secret
     )

@@ -75,7 +75,7 @@ class LimitedScorer:
                 return None
             try:
                 answer = await question()
-            except Exception as error:  # noqa: BLE001 (no application fails for a limit's sake)
+            except Exception as error:  # no application fails for a limit's sake
                 self._trouble.met(error)
                 self._ask_after = time.monotonic() + _ASK_AGAIN_SECONDS
                 return None
