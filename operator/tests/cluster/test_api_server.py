@@ -53,7 +53,9 @@ async def test_the_api_server_is_away_and_the_operator_goes_on_when_it_is_back(
     assert await generation(outsider, pipeline) == before
     await outsider.proxy.recover()
     await pipeline.until_replicas(3)
-    assert [m[:4] for m in await pipeline.until_events("ScaledOut", 2)] == ["0→1:", "1→3:"]
+    first, second = await pipeline.until_events("ScaledOut", 2)
+    assert first.startswith("0→")  # how many at first is the policy's, and not tested here
+    assert second.startswith("1→3:")
     assert len(await pipeline.events("DeploymentCreated")) == 1
     assert await generation(outsider, pipeline) == before + 1  # it was done once
     assert await outsider.is_well()
