@@ -247,9 +247,16 @@ def migrate(
     is_outage = import_module("shortlist.storage.faults").is_outage
     cannot = f"Postgres at {settings.owner_variable} cannot be migrated"
     deadline = time.monotonic() + wait_seconds
+    pause_seconds = 0.0
+
+    async def migrate_after_a_pause() -> tuple[str, str]:
+        await asyncio.sleep(pause_seconds)
+        told: tuple[str, str] = await migrations.migrate_as_told(settings, revision)
+        return told
+
     while True:
         try:
-            before, after = asyncio.run(migrations.migrate_as_told(settings, revision))
+            before, after = asyncio.run(migrate_after_a_pause())
             break
         except migrations.UnfitDatabaseError as error:
             fail(f"{cannot}: {error}.")
@@ -258,7 +265,7 @@ def migrate(
                 raise
             if time.monotonic() > deadline:
                 fail(f"{cannot}: {_reason(error)}")
-        time.sleep(_MIGRATE_AGAIN_SECONDS)
+        pause_seconds = _MIGRATE_AGAIN_SECONDS
     typer.echo(f"{before or 'empty'} -> {after}" if before != after else f"Up to date at {after}.")
 
 

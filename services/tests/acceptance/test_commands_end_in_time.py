@@ -109,8 +109,10 @@ async def mute() -> AsyncIterator[Mute]:
     found = Mute()
     server = await asyncio.start_server(found.hear, "127.0.0.1", 0)
     found.port = server.sockets[0].getsockname()[1]
-    yield found
-    server.close()
+    try:
+        yield found
+    finally:
+        server.close()
 
 
 def nowhere() -> str:

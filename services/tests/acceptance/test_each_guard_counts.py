@@ -60,7 +60,6 @@ PLACES = {
     "publish": Guarded("ends_with publishing", redis="INCRBY", says="publish_failed"),
     "pull": Guarded("ends_with pulling", redis="XREADGROUP"),
     "beat": Guarded("ends_with beating", redis="HSET"),
-    "acknowledge": Guarded("ends_with acknowledging", redis="XACK"),
 }
 """At an attempt's end a scorer must fail: see `integration/worker/test_refused_writes.py`."""
 

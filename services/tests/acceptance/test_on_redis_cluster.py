@@ -180,6 +180,7 @@ async def ups_observer_sees(two: Two) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.quiet
 @pytest.mark.parametrize("how", ["killed", "frozen"])
 async def test_a_node_that_is_away_stops_no_other_pipeline(
     tmp_path: Path, database_url: str, how: str

@@ -160,7 +160,7 @@ PER_WRITE = (
     Row(("workers.renew", "workers.enrol"), ONE),
 )
 PER_JOB = (
-    Row(("workers.enrol", "connection.server_run"), ONE, begin=end_the_workers_own_connection),
+    Row(("workers.enrol",), ONE, begin=end_the_workers_own_connection),
     Row(("connection.try_lock",), ALL),
     Row(("connection.unlock",), KINDS),
     Row(("complete", "owns"), ("08006", "57P01")),
@@ -187,6 +187,7 @@ ELSEWHERE = {
 }
 
 BY_THE_SAME_GUARD = {
+    "connection.server_run": "shortlist.embedded.scaling.observer:Observer",
     "not_unfinished": "shortlist.maintenance.context:LeaderContext.repeat",
     "remove_finished": "shortlist.maintenance.context:LeaderContext.repeat",
     "unfinished_count": "shortlist.ingest.admission.line_registry:Lines",

@@ -497,9 +497,6 @@ GUARDS["pipelines_apart"] = lambda: replace(
     "shortlist.maintenance.apart:Apart.each", _one_after_the_other
 )
 GUARDS["lanes_apart"] = _one_publisher_for_all
-GUARDS["epoch_of_a_server"] = lambda: replace(
-    "shortlist.storage.redis.generation:_READ", "return {redis.call('GET', KEYS[1]) or '', ''}"
-)
 
 
 # --- accepting, scoring, leading and scaling
