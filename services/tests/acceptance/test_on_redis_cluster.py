@@ -34,7 +34,10 @@ MODES = get_args(ConnectionMode)
 SCORED_SECONDS = 2.0
 """By a worker that waits for it: 0.05 s and some round trips; and a subscription's."""
 
-SWEPT_SECONDS = 2.0 + 3.0 + 2.0
+FROZEN_SECONDS = 3.0
+"""What a client of the cluster may wait for a frozen node, which it asks where keys live, too."""
+
+SWEPT_SECONDS = 2.0 + FROZEN_SECONDS + 2.0
 """Until a row that was never published is found: the sweep's period, what a turn takes at most
 while a node is frozen, and the time for which such a row is given the benefit of the doubt."""
 
@@ -156,7 +159,8 @@ async def a_node_is_away(
         before = set(two.there.accepted)
         await two.there.submit(10)
         await browsers.watch(two.there.accepted.keys() - before)
-        await all_are_scored(two.there, SCORED_SECONDS)
+        waits_seconds = FROZEN_SECONDS if how == "frozen" else 0.0
+        await all_are_scored(two.there, SCORED_SECONDS + waits_seconds)
         await browsers.are_told(WHOLE_AGAIN_SECONDS)
         await ups_observer_sees(two)
         if how == "killed":
