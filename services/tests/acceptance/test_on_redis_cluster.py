@@ -200,29 +200,18 @@ async def test_off_switch_maintenance_that_ends_its_turn_at_a_node_that_is_away_
         await a_node_is_away(tmp_path, database_url, "killed", unguarded="pipelines_apart")
 
 
-async def a_frozen_node_keeps_no_other_waiting(
-    directory: Path, database_url: str, *, unguarded: str = ""
+@pytest.mark.slow
+async def test_ingest_publishes_for_a_pipeline_whatever_another_s_node_does(
+    tmp_path: Path, database_url: str
 ) -> None:
-    """Without maintenance: what ingest did not publish, or late, is not made good by a sweep."""
-    async with two_pipelines(directory, database_url, unguarded=unguarded) as two:
+    """Without maintenance: what ingest did not publish, or late, is not made good by a sweep.
+
+    `test_publisher_lanes` has the guard of it, and what happens without.
+    """
+    async with two_pipelines(tmp_path, database_url) as two:
         two.node.freeze()
         async with two.away.load(per_second=5):
             for _ in range(5):
                 await two.there.submit(5)
                 await all_are_scored(two.there, SCORED_SECONDS)
         two.node.thaw()
-
-
-@pytest.mark.slow
-async def test_ingest_publishes_for_a_pipeline_whatever_another_s_node_does(
-    tmp_path: Path, database_url: str
-) -> None:
-    await a_frozen_node_keeps_no_other_waiting(tmp_path, database_url)
-
-
-@pytest.mark.slow
-async def test_off_switch_one_publisher_for_all_waits_for_the_node_that_is_frozen(
-    tmp_path: Path, database_url: str
-) -> None:
-    with pytest.raises(AssertionError, match="goes on"):
-        await a_frozen_node_keeps_no_other_waiting(tmp_path, database_url, unguarded="lanes_apart")
