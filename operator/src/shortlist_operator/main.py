@@ -26,10 +26,10 @@ from typing import Any, cast
 import kopf
 import structlog
 
-from shortlist import telemetry
 from shortlist.runtime import probes
 from shortlist.settings import DATABASE, REDIS, BadSettingsError, load
 from shortlist.storage import redis
+from shortlist.telemetry import logs
 from shortlist_operator import metrics
 from shortlist_operator.budget import Budget
 from shortlist_operator.kube import Kube, KubeError, NoClusterError, kopf_login
@@ -55,7 +55,7 @@ def main() -> int:
     except BadSettingsError as error:
         sys.stderr.write(f"shortlist-operator: {error}\n")
         return _EXIT_USAGE
-    telemetry.configure_logging(settings, "operator")
+    logs.configure(settings, "operator")
     try:
         return asyncio.run(run(settings))
     except NoClusterError as error:

@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 from prometheus_client.metrics import Histogram, MetricWrapperBase
 
-from shortlist import telemetry
+from shortlist.telemetry import metrics
 from shortlist_operator import metrics as operator_metrics
 from support import reaper
 from support.stack import free_port, status_of
@@ -68,7 +68,7 @@ def unknown_parts(query: str) -> list[str]:
 
 
 def _series() -> Iterator[tuple[str, set[str]]]:
-    for metric in [*vars(telemetry).values(), *vars(operator_metrics).values()]:
+    for metric in [*vars(metrics).values(), *vars(operator_metrics).values()]:
         if isinstance(metric, MetricWrapperBase):
             labels = set(metric._labelnames)
             (family,) = metric.describe()

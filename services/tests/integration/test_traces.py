@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from shortlist import telemetry
 from shortlist.settings import Settings
+from shortlist.telemetry import traces
 from shortlist.worker.scorers import make_scorer
 from support.messages_api import MessagesApi
 from support.otlp import Collector, collecting, tracing
@@ -31,16 +31,16 @@ def test_one_trace_goes_from_the_request_to_the_write(collector: Collector) -> N
     application, worker = uuid4(), uuid4()
     with tracing(collector):
         with (
-            telemetry.request_span("POST", "/applications"),
-            telemetry.send_span("default", application),
+            traces.request_span("POST", "/applications"),
+            traces.send_span("default", application),
         ):
-            traceparent = telemetry.current_traceparent()
-        with telemetry.process_span("default", application, traceparent, worker):
-            with telemetry.database_span("claim"):
+            traceparent = traces.current_traceparent()
+        with traces.process_span("default", application, traceparent, worker):
+            with traces.database_span("claim"):
                 pass
-            with telemetry.score_span("simulated"):
+            with traces.score_span("simulated"):
                 pass
-            with telemetry.database_span("complete"):
+            with traces.database_span("complete"):
                 pass
     assert len({span.trace_id for span in collector.spans}) == 1
     post, send = collector.one("POST /applications"), collector.one("send default")
@@ -57,14 +57,14 @@ def test_attributes_follow_the_conventions(collector: Collector) -> None:
     application, worker = uuid4(), uuid4()
     with tracing(collector):
         with (
-            telemetry.request_span("POST", "/applications") as request,
-            telemetry.send_span("default", application),
+            traces.request_span("POST", "/applications") as request,
+            traces.send_span("default", application),
         ):
             request.set_attribute("http.response.status_code", 202)
-            traceparent = telemetry.current_traceparent()
+            traceparent = traces.current_traceparent()
         with (
-            telemetry.process_span("default", application, traceparent, worker),
-            telemetry.database_span("complete"),
+            traces.process_span("default", application, traceparent, worker),
+            traces.database_span("complete"),
         ):
             pass
     messaging = {
@@ -109,8 +109,8 @@ async def test_a_request_to_the_model_is_a_span_without_its_text(collector: Coll
         )
         with (
             tracing(collector),
-            telemetry.send_span("default", uuid4()),
-            telemetry.score_span("claude") as score,
+            traces.send_span("default", uuid4()),
+            traces.score_span("claude") as score,
         ):
             await scorer.score(SECRET)
             parent = f"{score.get_span_context().span_id:016x}"
@@ -135,7 +135,7 @@ def test_an_error_is_named_and_not_quoted(collector: Collector) -> None:
     with (
         tracing(collector),
         pytest.raises(ValueError, match=SECRET),
-        telemetry.send_span("default", uuid4()),
+        traces.send_span("default", uuid4()),
     ):
         raise ValueError(SECRET)
     span = collector.one("send default")
@@ -149,7 +149,7 @@ def test_a_cancellation_is_no_error(collector: Collector) -> None:
     with (
         tracing(collector),
         pytest.raises(asyncio.CancelledError),
-        telemetry.send_span("default", uuid4()),
+        traces.send_span("default", uuid4()),
     ):
         raise asyncio.CancelledError
     assert not collector.one("send default").is_error
@@ -158,7 +158,7 @@ def test_a_cancellation_is_no_error(collector: Collector) -> None:
 def test_a_clients_own_trace_goes_on(collector: Collector) -> None:
     with (
         tracing(collector, trace_sample_ratio=0, trust_traceparent=True),
-        telemetry.request_span("POST", "/job", f"00-{0xABC:032x}-{0xDEF:016x}-01"),
+        traces.request_span("POST", "/job", f"00-{0xABC:032x}-{0xDEF:016x}-01"),
     ):
         pass
     span = collector.one("POST /job")
@@ -167,7 +167,7 @@ def test_a_clients_own_trace_goes_on(collector: Collector) -> None:
 
 @pytest.mark.parametrize("traceparent", ["", "nonsense", f"00-{0:032x}-{1:016x}-01", "00-\x00"])
 def test_a_malformed_traceparent_begins_a_new_trace(collector: Collector, traceparent: str) -> None:
-    with tracing(collector), telemetry.request_span("POST", "/job", traceparent):
+    with tracing(collector), traces.request_span("POST", "/job", traceparent):
         pass
     assert collector.one("POST /job").parent_id == ""
 
@@ -175,13 +175,13 @@ def test_a_malformed_traceparent_begins_a_new_trace(collector: Collector, tracep
 def test_what_is_not_sampled_leaves_no_half_trace(collector: Collector) -> None:
     application = uuid4()
     with tracing(collector, trace_sample_ratio=0):
-        with telemetry.request_span("POST", "/job"), telemetry.send_span("default", application):
-            traceparent = telemetry.current_traceparent()
+        with traces.request_span("POST", "/job"), traces.send_span("default", application):
+            traceparent = traces.current_traceparent()
             assert traceparent is None
         with (
-            telemetry.process_span("default", application, traceparent, uuid4()),
-            telemetry.database_span("claim"),
-            telemetry.chat_span("claude"),
+            traces.process_span("default", application, traceparent, uuid4()),
+            traces.database_span("claim"),
+            traces.chat_span("claude"),
         ):
             pass
     assert collector.spans == []
@@ -190,10 +190,10 @@ def test_what_is_not_sampled_leaves_no_half_trace(collector: Collector) -> None:
 def test_a_retry_is_another_span_of_the_same_trace(collector: Collector) -> None:
     application = uuid4()
     with tracing(collector):
-        with telemetry.send_span("default", application):
-            traceparent = telemetry.current_traceparent()
+        with traces.send_span("default", application):
+            traceparent = traces.current_traceparent()
         for _ in range(3):
-            with telemetry.process_span("default", application, traceparent, uuid4()):
+            with traces.process_span("default", application, traceparent, uuid4()):
                 pass
     attempts = collector.named("process default")
     assert len(attempts) == 3
@@ -205,9 +205,9 @@ def test_a_collector_that_is_not_there_holds_nobody_up(
 ) -> None:
     with collecting() as gone:
         pass
-    stop = telemetry.configure_tracing(Settings.model_validate({"otlp_endpoint": gone.url}), "test")
+    stop = traces.configure(Settings.model_validate({"otlp_endpoint": gone.url}), "test")
     for _ in range(10_000):
-        with telemetry.send_span("default", uuid4()):
+        with traces.send_span("default", uuid4()):
             pass
     started = time.monotonic()
     stop()
@@ -233,7 +233,7 @@ def test_what_a_client_wants_recorded_counts_as_far_as_clients_are_trusted(
 ) -> None:
     with tracing(collector, trace_sample_ratio=ratio, trust_traceparent=trusted):
         for _ in range(20):
-            with telemetry.request_span("POST", "/applications", UPSTREAM.format(flags)):
+            with traces.request_span("POST", "/applications", UPSTREAM.format(flags)):
                 pass
     assert len(collector.spans) == recorded
     assert {span.trace_id for span in collector.spans} <= {f"{0xABC:032x}"}  # it is continued
@@ -242,10 +242,10 @@ def test_what_a_client_wants_recorded_counts_as_far_as_clients_are_trusted(
 def test_off_switch_without_our_own_dice_a_client_has_everything_recorded(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(telemetry, "_sampled_by_us", lambda traceparent: traceparent)
+    monkeypatch.setattr(traces, "_sampled_by_us", lambda traceparent: traceparent)
     with (
         tracing(collector, trace_sample_ratio=0),
-        telemetry.request_span("POST", "/applications", UPSTREAM.format("01")),
+        traces.request_span("POST", "/applications", UPSTREAM.format("01")),
     ):
         pass
     assert len(collector.spans) == 1

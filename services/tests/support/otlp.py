@@ -18,8 +18,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from shortlist import telemetry
 from shortlist.settings import Settings
+from shortlist.telemetry import traces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -105,7 +105,7 @@ def collecting() -> Iterator[Collector]:
 def tracing(collector: Collector, **settings: Any) -> Iterator[None]:
     """Trace this process to the collector for the length of the block; after it all is there."""
     fields = {"otlp_endpoint": collector.url} | settings
-    stop = telemetry.configure_tracing(Settings.model_validate(fields), "test")
+    stop = traces.configure(Settings.model_validate(fields), "test")
     try:
         yield
     finally:

@@ -109,12 +109,12 @@ def _ask_on(path: str, ports: list[int]) -> None:
 
 
 async def _serve(port: int) -> None:
-    from shortlist import telemetry  # noqa: PLC0415 (who only asks has no use for it)
     from shortlist.runtime import probes  # noqa: PLC0415 (as above)
     from shortlist.settings import CommonSettings  # noqa: PLC0415 (as above)
+    from shortlist.telemetry import logs  # noqa: PLC0415 (who only asks has no use for it)
 
     settings = CommonSettings(host="127.0.0.1", metrics_port=port, log_level="error")
-    telemetry.configure_logging(settings, "reference")
+    logs.configure(settings, "reference")
     async with probes.serve_probes(probes.always_ok, settings):
         print("serving")  # noqa: T201 (it is the output)
         await asyncio.Event().wait()

@@ -16,10 +16,10 @@ import yaml
 from prometheus_client import metrics
 from prometheus_client.metrics import MetricWrapperBase
 
-from shortlist import telemetry
 from shortlist.ingest.listeners import ALL, HEALTH, ROUTES, public_groups
 from shortlist.settings import Settings
 from shortlist.storage.redis import keys
+from shortlist.telemetry import metrics as service_metrics
 from shortlist_operator import metrics as operator_metrics
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"
 
 def metrics_table() -> str:
     """One line for each metric of ours and of the operator, by name."""
-    defined = [*vars(telemetry).values(), *vars(operator_metrics).values()]
+    defined = [*vars(service_metrics).values(), *vars(operator_metrics).values()]
     rows = sorted(_metric(metric) for metric in defined if _is_metric(metric))
     return markdown_table(["metric", "kind", "labels", "means"], rows)
 

@@ -174,7 +174,7 @@ def _a_fork_server_starts_slowly() -> None:
             time.sleep(2)
         old(*arguments)
 
-    old = replace("shortlist.telemetry:configure_logging", configure)
+    old = replace("shortlist.telemetry.logs:configure", configure)
 
 
 GUARDS["fork_server_starts_slowly"] = _a_fork_server_starts_slowly

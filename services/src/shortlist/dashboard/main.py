@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shortlist import telemetry
 from shortlist.dashboard.app import build_app
 from shortlist.dashboard.reader import Reader
 from shortlist.runtime import probes
 from shortlist.storage import postgres, redis
 from shortlist.storage.postgres.pool import ConnectionPool
+from shortlist.telemetry import logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ _log = structlog.get_logger(__name__)
 
 async def run(settings: DashboardSettings) -> int:
     """Serve until told to stop; the exit code. A second signal stops without waiting."""
-    telemetry.configure_logging(settings, "dashboard")
+    logs.configure(settings, "dashboard")
     pool = ConnectionPool(partial(_connect, settings), _CONNECTIONS)
     client = redis.connect(settings.redis_url)
     reader = Reader(pool, client)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from shortlist.domain.networks import LOCAL, NO_PROXIES, Proxies, network_of
 from shortlist.http.budget import CONNECTION_BYTES, RUNNING_BYTES, Budget
-from shortlist.telemetry import CLIENTS_GIVEN_UP
+from shortlist.telemetry.metrics import CLIENTS_GIVEN_UP
 
 if TYPE_CHECKING:
     Order = OrderedDict["Guest", float]

@@ -29,7 +29,7 @@ from shortlist.http.budget import (
     SOCKET_BYTES,
 )
 from shortlist.http.errors import CODES, RETRY_AFTER_UNAVAILABLE_SECONDS, error_body
-from shortlist.telemetry import REFUSED
+from shortlist.telemetry.metrics import REFUSED
 
 if TYPE_CHECKING:
     import asyncio

@@ -15,11 +15,11 @@ from urllib.parse import parse_qs
 import structlog
 from starlette.responses import StreamingResponse
 
-from shortlist import telemetry
 from shortlist.domain.errors import ShortlistError
 from shortlist.http.errors import ApiError, error_body, invalid, rate_limited, unavailable
 from shortlist.ingest.admission.line_capacity import LineFullError
 from shortlist.storage.unavailable import DatabaseUnavailableError
+from shortlist.telemetry import traces
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -134,7 +134,7 @@ class Endpoint:
         """Answer one request."""
         call = Call(scope, receive)
         traceparent = call.headers.get(b"traceparent", b"").decode("latin-1")
-        with telemetry.request_span(scope["method"], self._route, traceparent) as span:
+        with traces.request_span(scope["method"], self._route, traceparent) as span:
             try:
                 answer = await self._answer(call)
             except (ClientGoneError, asyncio.CancelledError):  # cancelled: stopped at once

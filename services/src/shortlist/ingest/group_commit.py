@@ -19,7 +19,7 @@ from shortlist.storage.postgres import ServerClock
 from shortlist.storage.postgres.queries import applications
 from shortlist.storage.postgres.queries.applications import Accepted, AcceptOutcome
 from shortlist.storage.unavailable import DatabaseUnavailableError
-from shortlist.telemetry import ACCEPT_SECONDS, ACCEPTED, GROUP_SIZE, REFUSED
+from shortlist.telemetry.metrics import ACCEPT_SECONDS, ACCEPTED, GROUP_SIZE, REFUSED
 
 if TYPE_CHECKING:
     import asyncio

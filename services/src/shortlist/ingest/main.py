@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shortlist import telemetry
 from shortlist.domain.networks import Proxies, parse_networks
 from shortlist.http.budget import Budget, share_of
 from shortlist.http.house import House, Limits
@@ -39,6 +38,7 @@ from shortlist.storage import postgres, redis
 from shortlist.storage.postgres import schema
 from shortlist.storage.redis.events import Announcements
 from shortlist.storage.unavailable import DatabaseUnavailableError
+from shortlist.telemetry import logs, metrics, traces
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -55,8 +55,8 @@ _log = structlog.get_logger(__name__)
 
 async def run(settings: IngestSettings) -> int:
     """Serve until SIGTERM or SIGINT; a second one stops at once. Returns the exit code."""
-    telemetry.configure_logging(settings, "ingest")
-    stop_tracing = telemetry.configure_tracing(settings, "ingest")
+    logs.configure(settings, "ingest")
+    stop_tracing = traces.configure(settings, "ingest")
     stopping = Stopping()
     stopping.listen()
     try:
@@ -86,13 +86,13 @@ class Ingest:
         self._redis = redis.connect(settings.redis_url)
         self.lines = Lines(self._reading, self._redis, self._writing.learn_clock)
         self._publisher = Publisher(self.lines)
-        telemetry.CONNECTIONS_OPEN.labels("ingest").set_function(
+        metrics.CONNECTIONS_OPEN.labels("ingest").set_function(
             lambda: self._writing.open + self._reading.open
         )
         proxies = _proxies(settings)
         budget = Budget(settings.client_memory_bytes or share_of(machine.memory_bytes()))
-        telemetry.CLIENT_BYTES.set_function(lambda: budget.held_bytes)
-        telemetry.CLIENT_BYTES_ALLOWED.set(budget.limit_bytes)
+        metrics.CLIENT_BYTES.set_function(lambda: budget.held_bytes)
+        metrics.CLIENT_BYTES_ALLOWED.set(budget.limit_bytes)
         self.house = House(_limits(settings, proxies), budget)
         self._accepter = GroupCommit(
             self._writing,
@@ -125,7 +125,7 @@ class Ingest:
     def _hot_post(self) -> FastPost | None:
         """None where every request is unusual: a rate is limited, or traces are recorded."""
         settings = self._settings
-        if settings.rate_limit_per_second or telemetry.is_tracing():
+        if settings.rate_limit_per_second or traces.is_tracing():
             return None
         names = LocalNames(settings.allowed_hosts)
         return FastPost(

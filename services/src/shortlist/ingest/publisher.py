@@ -16,7 +16,7 @@ import structlog
 from shortlist.runtime.failpoints import failpoint
 from shortlist.storage.redis.line import Entry
 from shortlist.storage.trouble import Trouble
-from shortlist.telemetry import PUBLISH_FAILURES
+from shortlist.telemetry.metrics import PUBLISH_FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,12 +16,12 @@ from uuid import uuid4
 
 import structlog
 
-from shortlist import telemetry
 from shortlist.storage import postgres
 from shortlist.storage.faults import breaks_connection
 from shortlist.storage.postgres.queries import leases
 from shortlist.storage.postgres.queries.leases import Lease, NotLeadingError
 from shortlist.storage.trouble import Trouble
+from shortlist.telemetry import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -88,7 +88,7 @@ class Candidate:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Wait to lead, lead, and again, until told to stop."""
-        telemetry.LEADING.set(0)
+        metrics.LEADING.set(0)
         try:
             while not stop.is_set():
                 self.last_turn = time.monotonic()
@@ -132,7 +132,7 @@ class Candidate:
 
     async def _lead_until(self, stop: asyncio.Event, leadership: Leadership) -> None:
         log.info("leading", term=leadership.lease.term, holder=str(self.holder))
-        telemetry.LEADING.set(1)
+        metrics.LEADING.set(1)
         self.leadership = leadership
         parts = [
             asyncio.create_task(self._lead(leadership), name="lead"),
@@ -143,7 +143,7 @@ class Candidate:
             await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.leadership = None
-            telemetry.LEADING.set(0)
+            metrics.LEADING.set(0)
             for part in parts:
                 part.cancel()
             ends = await asyncio.gather(*parts, return_exceptions=True)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shortlist import telemetry
 from shortlist.maintenance.agents import consumers, dead_workers, gauges, retention, retries
 from shortlist.maintenance.agents.redis_loss import RedisLoss
 from shortlist.maintenance.agents.sweep import Sweeps
@@ -19,6 +18,7 @@ from shortlist.runtime import probes
 from shortlist.storage import postgres, redis
 from shortlist.storage.postgres.pool import ConnectionPool
 from shortlist.storage.postgres.queries import recovery
+from shortlist.telemetry import logs
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 async def run(settings: MaintenanceSettings) -> int:
     """Maintain until SIGTERM or SIGINT; the exit code."""
-    telemetry.configure_logging(settings, "maintenance")
+    logs.configure(settings, "maintenance")
     stop = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)

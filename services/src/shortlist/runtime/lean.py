@@ -4,7 +4,7 @@ structlog imports rich for tracebacks that we render ourselves; redis-py imports
 SDK for metrics that we never turn on. Both do without when it is not installed. A third of the CPU
 that a worker's imports take went there (`python -X importtime -c 'import shortlist.worker.main'`
 shows it). So while one of them is imported, and by that thread only, those are not found. Whatever
-needs them itself (the panel of ``up``, `telemetry.configure_tracing`) imports them as ever.
+needs them itself (the panel of ``up``, `telemetry.traces`) imports them as ever.
 """
 
 from __future__ import annotations

@@ -31,13 +31,13 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from shortlist import telemetry
 from shortlist.domain.addresses import is_loopback
 from shortlist.domain.errors import ShortlistError
 from shortlist.http import local
 from shortlist.http.budget import SOCKET_BYTES, Budget
 from shortlist.http.house import House, Limits, see_off
 from shortlist.http.protocol import BoundedProtocol
+from shortlist.telemetry import metrics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
@@ -371,8 +371,8 @@ async def _serving(
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout_seconds)),
     )
     _bound_buffers(listener)
-    telemetry.CLIENTS_OPEN.labels(name).set_function(lambda: house.open)
-    telemetry.CLIENTS_ALLOWED.labels(name).set(house.limits.connections)
+    metrics.CLIENTS_OPEN.labels(name).set_function(lambda: house.open)
+    metrics.CLIENTS_ALLOWED.labels(name).set(house.limits.connections)
     server = HttpServer(_Server(config), listener)
     await server.start()
     seeing_off = asyncio.create_task(see_off(house), name=f"{name}-see-off")

@@ -17,8 +17,8 @@ from weakref import WeakSet
 
 import structlog
 
-from shortlist import telemetry
 from shortlist.storage.faults import Answer, Fault, fault_of, said
+from shortlist.telemetry import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -67,7 +67,7 @@ class Trouble:
         """Count an error, and say it once for each time of trouble; whose trouble it is."""
         fault = fault_of(error)
         self._failures += 1
-        telemetry.FAULTS.labels(self.step, fault).inc()
+        metrics.FAULTS.labels(self.step, fault).inc()
         spell = _spells.get(self.step)
         if spell is None or not spell.waiting:
             spell = _spells[self.step] = _Spell(time.monotonic(), error)

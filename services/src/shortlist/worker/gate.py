@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
-from shortlist import telemetry
 from shortlist.domain.line.scoring import LEAST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
 from shortlist.storage.postgres import refusal
 from shortlist.storage.postgres.refusal import Refusal
 from shortlist.storage.redis import model_limits
 from shortlist.storage.trouble import Trouble
+from shortlist.telemetry import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -147,7 +147,7 @@ class Gate:
         elif refused is None and self._refusal is not None:
             log.info("nothing_is_refused_any_more", pipeline=self._pipeline)
         self._refusal = refused
-        telemetry.MODEL_REFUSES.labels(self._pipeline).set(refused is not None)
+        metrics.MODEL_REFUSES.labels(self._pipeline).set(refused is not None)
 
     async def _tell(self, message: Awaitable[None]) -> None:
         """Tell the other workers; those that do not hear it find out for themselves.

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
 
 import structlog
 
-from shortlist import telemetry
 from shortlist.domain.errors import ShortlistError
 from shortlist.domain.line.application import Claim
 from shortlist.domain.line.suspicion import Suspect
@@ -26,6 +25,7 @@ from shortlist.storage import postgres
 from shortlist.storage.faults import Answer, Fault, breaks_connection, fault_of, may_be_of_one, said
 from shortlist.storage.postgres.queries import claims
 from shortlist.storage.trouble import persistently
+from shortlist.telemetry import traces
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -292,7 +292,7 @@ class ConnectionHolder:
             await self.pool.release(connection)
             return claimed
 
-        with telemetry.database_span("claim"):
+        with traces.database_span("claim"):
             got = await _unless_refused(persistently(claim, CLAIMING))
         if isinstance(got, Suspect):
             raise SuspectError(got)
@@ -393,7 +393,7 @@ class LeaseHolder:
     ) -> AsyncIterator[HeldByLease | None]:
         """Claim for the length of a block."""
         del on_loss  # a lease that ran out is noticed by the fence, when the verdict is written
-        with telemetry.database_span("claim"):
+        with traces.database_span("claim"):
             claim = await _unless_refused(self._claiming[company].submit(application_id))
         if isinstance(claim, Suspect):
             raise SuspectError(claim)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import structlog
 from uuid_utils.compat import uuid7
 
-from shortlist import telemetry
 from shortlist.domain.line.application import PipelineName, WorkerId
 from shortlist.domain.line.retry import RetryPolicy
 from shortlist.domain.sizing.connections import (
@@ -28,6 +27,7 @@ from shortlist.storage.postgres.pool import ConnectionPool
 from shortlist.storage.redis.line import Line
 from shortlist.storage.redis.model_limits import RateLimits
 from shortlist.storage.trouble import open_troubles, persistently
+from shortlist.telemetry import logs, traces
 from shortlist.worker import watchdog
 from shortlist.worker.gate import Gate
 from shortlist.worker.holding import WRITING_STEPS, ConnectionHolder, Identity, LeaseHolder
@@ -62,8 +62,8 @@ async def run(settings: WorkerSettings) -> int:
     if settings.database_url.pooler is not None and settings.connection_mode == "perJob":
         sys.stderr.write(f"shortlist: SHORTLIST_CONNECTION_MODE: {PER_JOB_WANTS_SESSIONS}\n")
         return _EXIT_USAGE
-    telemetry.configure_logging(settings, "worker")
-    stop_tracing = telemetry.configure_tracing(settings, "worker")
+    logs.configure(settings, "worker")
+    stop_tracing = traces.configure(settings, "worker")
     stop, stop_now = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):

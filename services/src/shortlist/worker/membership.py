@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shortlist import telemetry
 from shortlist.domain.sizing.connections import claims_for, slots_for
 from shortlist.storage import postgres
 from shortlist.storage.postgres.queries import pipelines, workers
 from shortlist.storage.redis import heartbeats
 from shortlist.storage.trouble import Trouble
+from shortlist.telemetry import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -200,7 +200,7 @@ class Control:
 
     def _observe(self) -> None:
         state = self._state
-        telemetry.IN_FLIGHT.labels(state.pipeline).set(self._slots.taken)
-        telemetry.WORKER_SLOTS.labels(state.pipeline).set(self._slots.limit)
-        telemetry.CONNECTIONS_OPEN.labels("worker").set(self.open_connections)
-        telemetry.CONNECTIONS_GRANTED.labels("worker").set(state.grant)
+        metrics.IN_FLIGHT.labels(state.pipeline).set(self._slots.taken)
+        metrics.WORKER_SLOTS.labels(state.pipeline).set(self._slots.limit)
+        metrics.CONNECTIONS_OPEN.labels("worker").set(self.open_connections)
+        metrics.CONNECTIONS_GRANTED.labels("worker").set(state.grant)

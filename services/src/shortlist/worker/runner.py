@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal, assert_never
 
 import structlog
 
-from shortlist import telemetry
 from shortlist.domain.line.application import ApplicationId, Verdict
 from shortlist.domain.line.retry import (
     BUG_CEILING_SECONDS,
@@ -44,6 +43,7 @@ from shortlist.runtime.failpoints import failpoint
 from shortlist.storage.faults import Fault, fault_of, said
 from shortlist.storage.redis.line import Entry
 from shortlist.storage.trouble import Trouble
+from shortlist.telemetry import metrics, traces
 from shortlist.worker.holding import ClaimLostError, ClaimRefusedError, SuspectError
 from shortlist.worker.slots import Slots
 from shortlist.worker.solitude import Solitude
@@ -191,7 +191,7 @@ class Runner:
             await self._gate.leave_probe(asked=self._state.scores > before)
 
     async def _traced(self, delivery: Delivery) -> None:
-        with telemetry.process_span(
+        with traces.process_span(
             self._state.pipeline,
             delivery.application_id,
             delivery.traceparent,
@@ -279,7 +279,7 @@ class Runner:
         """Fail what cannot be claimed: there is no attempt that could end."""
         log.warning("failed", application=str(application_id), reason=reason)
         if await self._holder.fail(application_id, reason):
-            telemetry.COMPLETED.labels(self._state.pipeline, "failed").inc()
+            metrics.COMPLETED.labels(self._state.pipeline, "failed").inc()
             self._outbox.announce(application_id, "failed")
 
     async def _score_once(self, hold: Hold, scoring: _Scoring) -> bool:
@@ -329,7 +329,7 @@ class Runner:
             self._fenced(hold)
 
     def _fenced(self, hold: Hold) -> None:
-        telemetry.FENCED.labels(self._state.pipeline).inc()
+        metrics.FENCED.labels(self._state.pipeline).inc()
         log.info("claim_lost", application=str(hold.claim.application_id))
 
     async def _attempt(self, hold: Hold, scoring: _Scoring) -> bool:
@@ -364,7 +364,7 @@ class Runner:
         self._state.busy_since[ticket] = started
         self._state.scores += 1
         try:
-            with telemetry.score_span(scoring.scorer.name):
+            with traces.score_span(scoring.scorer.name):
                 return await scoring.run(hold.claim.payload, self._score_timeout_seconds)
         finally:
             self._scoring_slots.give_back()
@@ -372,7 +372,7 @@ class Runner:
             del self._state.busy_since[ticket]
             seconds = time.monotonic() - started
             self._state.busy_seconds += seconds
-            telemetry.SCORE_SECONDS.labels(self._state.pipeline).observe(seconds)
+            metrics.SCORE_SECONDS.labels(self._state.pipeline).observe(seconds)
 
     async def _complete(self, hold: Hold, verdict: Verdict) -> None:
         """Write a verdict; one that is refused for its data becomes a failure that says so."""
@@ -388,13 +388,13 @@ class Runner:
             )
 
     async def _write(self, hold: Hold, verdict: Verdict) -> None:
-        with telemetry.database_span("complete"):
+        with traces.database_span("complete"):
             await hold.complete(verdict)
         claim = hold.claim
         latency = claim.waited_seconds + time.monotonic() - claim.claimed_at
         self._state.finished(verdict.status, latency)
-        telemetry.COMPLETED.labels(self._state.pipeline, verdict.status).inc()
-        telemetry.SUBMIT_TO_SCORED_SECONDS.labels(self._state.pipeline).observe(latency)
+        metrics.COMPLETED.labels(self._state.pipeline, verdict.status).inc()
+        metrics.SUBMIT_TO_SCORED_SECONDS.labels(self._state.pipeline).observe(latency)
         self._outbox.announce(verdict.application_id, verdict.status)
 
     async def _failed_attempt(self, hold: Hold, error: ScoringError) -> None:
@@ -451,14 +451,14 @@ class Runner:
             policy=replace(self._policy, max_attempts=CONVICTED_AFTER_CRASHES),
         )
         if isinstance(decision, GiveUp):
-            telemetry.POISONOUS.labels(self._state.pipeline).inc()
+            metrics.POISONOUS.labels(self._state.pipeline).inc()
         await self._act(hold, decision, "crashed", why_crashed(str(error), crashes=crashes))
 
     async def _act(
         self, hold: Hold, decision: TryAgain | GiveUp, outcome: str, reason: str
     ) -> None:
         claim = hold.claim
-        telemetry.ATTEMPTS_ENDED.labels(self._state.pipeline, outcome).inc()
+        metrics.ATTEMPTS_ENDED.labels(self._state.pipeline, outcome).inc()
         if isinstance(decision, GiveUp):
             log.warning("failed", application=str(claim.application_id), reason=reason)
             await self._complete(
@@ -475,10 +475,10 @@ class Runner:
     async def _interrupted(self, hold: Hold, why: Interruption) -> bool:
         """Whether the attempt was ours to release."""
         if why == "lost":
-            telemetry.FENCED.labels(self._state.pipeline).inc()
+            metrics.FENCED.labels(self._state.pipeline).inc()
             return False
         if why == "drained":
-            telemetry.ATTEMPTS_ENDED.labels(self._state.pipeline, "released").inc()
+            metrics.ATTEMPTS_ENDED.labels(self._state.pipeline, "released").inc()
             try:
                 await hold.end("released", "the worker stopped", None)
             except ClaimLostError:

@@ -9,9 +9,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from shortlist import telemetry
 from shortlist.storage.postgres.text import clean
 from shortlist.storage.redis.heartbeats import Heartbeat
+from shortlist.telemetry import metrics
 
 if TYPE_CHECKING:
     from shortlist.domain.line.application import (
@@ -51,7 +51,7 @@ class WorkerState:
     failed: int = 0
     retried: int = 0
     latency_counts: list[int] = field(
-        default_factory=lambda: [0] * (len(telemetry.LATENCY_BUCKETS) + 1)
+        default_factory=lambda: [0] * (len(metrics.LATENCY_BUCKETS) + 1)
     )
 
     @property
@@ -65,7 +65,7 @@ class WorkerState:
             self.completed += 1
         else:
             self.failed += 1
-        bucket = bisect.bisect_left(telemetry.LATENCY_BUCKETS, latency_seconds)
+        bucket = bisect.bisect_left(metrics.LATENCY_BUCKETS, latency_seconds)
         self.latency_counts[bucket] += 1
 
     def heartbeat(self, *, now: float, in_flight: int, open_connections: int) -> Heartbeat:

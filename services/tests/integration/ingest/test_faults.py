@@ -14,7 +14,7 @@ from shortlist.domain.line.application import DEFAULT_PIPELINE
 from shortlist.storage import postgres
 from shortlist.storage.postgres import schema
 from shortlist.storage.redis.line import Line
-from shortlist.telemetry import PUBLISH_FAILURES
+from shortlist.telemetry.metrics import PUBLISH_FAILURES
 from support.ingest import APPLICATION, NO_REDIS, open_door
 from support.servers import Servers, terminate_backends
 from support.waiting import until

@@ -15,7 +15,6 @@ from uuid import UUID, uuid4
 import pytest
 from uuid_utils.compat import uuid7
 
-from shortlist import telemetry
 from shortlist.domain.line.application import (
     DEFAULT_PIPELINE,
     ApplicationId,
@@ -34,6 +33,7 @@ from shortlist.storage import postgres
 from shortlist.storage.postgres.pool import ConnectionPool
 from shortlist.storage.postgres.queries import applications, claims, leases, workers
 from shortlist.storage.redis.line import Entry, Line
+from shortlist.telemetry import logs
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ async def start_maintenance(
         settings = make_settings(
             **{"sweep_interval_seconds": 0.2, "maintenance_lease_seconds": 5, **overrides}
         )
-        telemetry.configure_logging(settings, "maintenance")
+        logs.configure(settings, "maintenance")
         maintenance, stop = Maintenance(settings), asyncio.Event()
         running.append((stop, asyncio.create_task(maintenance.run(stop))))
         return maintenance

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist import telemetry
 from shortlist.settings import Settings
+from shortlist.telemetry import logs
 from support.bench import Bench
 
 if TYPE_CHECKING:
@@ -29,4 +29,4 @@ def mode(request: pytest.FixtureRequest) -> str:
 def logs_as_a_process(logging_is_put_back: None) -> None:
     """A traceback that is drawn for a terminal takes longer than what is tested."""
     del logging_is_put_back
-    telemetry.configure_logging(Settings(), "worker")
+    logs.configure(Settings(), "worker")

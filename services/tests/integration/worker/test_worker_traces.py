@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import uuid_utils.compat as uuid7s
 
-from shortlist import telemetry
 from shortlist.domain.line.application import ApplicationId, NewApplication
 from shortlist.storage.postgres.queries import applications
 from shortlist.storage.redis.line import Entry
+from shortlist.telemetry import traces
 from support.bench import DEFAULT
 from support.otlp import collecting, tracing
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 async def submit_traced(bench: Bench, payload: str) -> ApplicationId:
     application_id = ApplicationId(uuid7s.uuid7())
-    with telemetry.send_span(DEFAULT, application_id):
-        traceparent = telemetry.current_traceparent()
+    with traces.send_span(DEFAULT, application_id):
+        traceparent = traces.current_traceparent()
         application = NewApplication(application_id, DEFAULT, "Ada", payload, traceparent)
         await applications.accept(bench.db, [application])
     await bench.line.publish([Entry(application_id, traceparent)])

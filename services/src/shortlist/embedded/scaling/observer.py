@@ -12,7 +12,7 @@ from shortlist.embedded.terminal.rates import Rate, RecentHistogram, Total
 from shortlist.embedded.terminal.view import PipelineView, View
 from shortlist.storage import postgres, redis, snapshots
 from shortlist.storage.redis.line import Line
-from shortlist.telemetry import LATENCY_BUCKETS
+from shortlist.telemetry.metrics import LATENCY_BUCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

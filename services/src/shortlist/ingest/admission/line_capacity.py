@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from shortlist.domain.errors import ShortlistError
 from shortlist.ingest.admission.rate_limit import Quota
-from shortlist.telemetry import REFUSED
+from shortlist.telemetry.metrics import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -20,7 +20,7 @@ from shortlist.storage.faults import said
 from shortlist.storage.postgres.queries import applications, pipelines
 from shortlist.storage.redis.line import Depth, Line
 from shortlist.storage.trouble import Trouble
-from shortlist.telemetry import LINE_DELIVERED, LINE_WAITING
+from shortlist.telemetry.metrics import LINE_DELIVERED, LINE_WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from shortlist.domain.networks import LOCAL, network_of
 from shortlist.http.errors import rate_limited
-from shortlist.telemetry import REFUSED
+from shortlist.telemetry.metrics import REFUSED
 
 if TYPE_CHECKING:
     from shortlist.domain.networks import Proxies

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from shortlist import telemetry
 from shortlist.domain.line.application import DEFAULT_PIPELINE, ApplicationId, NewApplication
 from shortlist.http.errors import ApiError
 from shortlist.ingest import schemas
 from shortlist.ingest.endpoint import Answer
 from shortlist.storage.postgres.queries.applications import Accepted, KeyReused, Repeated
-from shortlist.telemetry import REFUSED
+from shortlist.telemetry import traces
+from shortlist.telemetry.metrics import REFUSED
 
 if TYPE_CHECKING:
     from shortlist.ingest.admission.line_capacity import LineCapacity
@@ -67,14 +67,14 @@ class Submissions:
         application_id = self._lines.ids.next()
         line.enter(application_id)
         try:
-            with telemetry.send_span(line.pipeline, application_id):
+            with traces.send_span(line.pipeline, application_id):
                 outcome = await self._accepter.accept(
                     NewApplication(
                         application_id,
                         line.pipeline,
                         candidate,
                         payload,
-                        telemetry.current_traceparent(),
+                        traces.current_traceparent(),
                         key,
                         body_hash,
                     ),

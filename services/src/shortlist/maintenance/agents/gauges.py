@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from shortlist import telemetry
 from shortlist.domain.line.age import HeadAge
 from shortlist.maintenance.apart import Apart
 from shortlist.storage.postgres.queries import retries
+from shortlist.telemetry import metrics
 
 if TYPE_CHECKING:
     from shortlist.maintenance.agents.sweep import Sweep, Sweeps
@@ -25,11 +25,11 @@ _COUNT_SECONDS = 5.0
 """Retries are counted less often: that reads all of them."""
 
 _GAUGES = (
-    telemetry.LINE_WAITING,
-    telemetry.LINE_DELIVERED,
-    telemetry.OLDEST_AGE_SECONDS,
-    telemetry.RETRIES_WAITING,
-    telemetry.SUSPECTS,
+    metrics.LINE_WAITING,
+    metrics.LINE_DELIVERED,
+    metrics.OLDEST_AGE_SECONDS,
+    metrics.RETRIES_WAITING,
+    metrics.SUSPECTS,
 )
 
 
@@ -52,17 +52,17 @@ class Gauges:
 
     async def _show(self, sweep: Sweep) -> None:
         name = sweep.pipeline
-        telemetry.SUSPECTS.labels(name).set(len(sweep.suspects))
+        metrics.SUSPECTS.labels(name).set(len(sweep.suspects))
         depth = await sweep.line.depth()
-        telemetry.LINE_WAITING.labels(name).set(depth.waiting)
-        telemetry.LINE_DELIVERED.labels(name).set(depth.delivered)
-        telemetry.OLDEST_AGE_SECONDS.labels(name).set(await self._oldest_age_seconds(sweep.line))
+        metrics.LINE_WAITING.labels(name).set(depth.waiting)
+        metrics.LINE_DELIVERED.labels(name).set(depth.delivered)
+        metrics.OLDEST_AGE_SECONDS.labels(name).set(await self._oldest_age_seconds(sweep.line))
 
     async def _count_retries(self) -> None:
         async with self._desk.connection() as connection:
             waiting = await retries.counts(connection)
         for sweep in self._sweeps:
-            telemetry.RETRIES_WAITING.labels(sweep.pipeline).set(waiting.get(sweep.pipeline, 0))
+            metrics.RETRIES_WAITING.labels(sweep.pipeline).set(waiting.get(sweep.pipeline, 0))
         self._count_at = time.monotonic() + _COUNT_SECONDS
 
     async def _oldest_age_seconds(self, line: Line) -> float:

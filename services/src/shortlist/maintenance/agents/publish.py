@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from shortlist import telemetry
 from shortlist.runtime.failpoints import failpoint
+from shortlist.telemetry import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ async def publish(line: Line, entries: Sequence[Entry], *, why: Why, first: bool
         entries, by="retry" if why == "retry" else "sweep", first=first
     )
     await failpoint("maintenance.after_publish")
-    telemetry.REPUBLISHED.labels(line.pipeline, why).inc(len(entries))
+    metrics.REPUBLISHED.labels(line.pipeline, why).inc(len(entries))
     return positions
 
 

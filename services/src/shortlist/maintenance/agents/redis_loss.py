@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import structlog
 
-from shortlist import telemetry
 from shortlist.domain.line.sweep import Urgency
 from shortlist.storage.redis import generation
+from shortlist.telemetry import metrics
 
 if TYPE_CHECKING:
     from shortlist.domain.line.application import PipelineName
@@ -46,7 +46,7 @@ class RedisLoss:
         republished = sweep.republished - before
         complete = await generation.finish_restoring(redis, pipeline, this)
         if republished or (memory == "gone" and pipeline in self._had):  # else it is just new
-            telemetry.REDIS_LOST.inc()
+            metrics.REDIS_LOST.inc()
             log.warning(
                 "redis_lost_its_memory",
                 pipeline=pipeline,

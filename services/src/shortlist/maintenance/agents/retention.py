@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shortlist import telemetry
 from shortlist.domain.line.application import lowest_id_at
 from shortlist.domain.line.sweep import NOTHING
 from shortlist.storage.postgres.queries import retention
+from shortlist.telemetry import metrics
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -92,7 +92,7 @@ class Retention:
                 removed = await retention.remove_finished(
                     connection, ids, before=before, archive=action == "archive"
                 )
-            telemetry.RETAINED.labels(action).inc(removed)
+            metrics.RETAINED.labels(action).inc(removed)
             log.debug("removed", applications=removed, action=action)
         more = len(ids) == _BATCH
         self._applications_behind = ids[-1] if more else NOTHING

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shortlist import telemetry
 from shortlist.domain.line.suspicion import is_suspect, why_convicted
 from shortlist.domain.line.sweep import EVERYTHING, NOT_URGENT, NOTHING, Front, Memory, Urgency
 from shortlist.maintenance.agents.publish import batches, publish
@@ -20,6 +19,7 @@ from shortlist.maintenance.apart import Apart
 from shortlist.storage.postgres.queries import recovery
 from shortlist.storage.redis import events
 from shortlist.storage.redis.line import Entry
+from shortlist.telemetry import metrics
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -224,8 +224,8 @@ class Sweep:
         if counted:
             self.suspects.discard(seen.id)
             log.warning("failed", application=str(seen.id), reason=reason)
-            telemetry.COMPLETED.labels(self.pipeline, "failed").inc()
-            telemetry.POISONOUS.labels(self.pipeline).inc()
+            metrics.COMPLETED.labels(self.pipeline, "failed").inc()
+            metrics.POISONOUS.labels(self.pipeline).inc()
             await events.announce(self._desk.redis, self.pipeline, [(seen.id, "failed")])
 
 

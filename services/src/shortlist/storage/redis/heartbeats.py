@@ -45,7 +45,7 @@ class Heartbeat:
     failed: int
     retried: int
     latency_buckets: list[int] = field(default_factory=list)
-    """Cumulative counts of submit-to-scored seconds, by `telemetry.LATENCY_BUCKETS` (and +Inf)."""
+    """Cumulative counts of submit-to-scored seconds, by `LATENCY_BUCKETS` (and +Inf)."""
     ready_monotonic: float = 0.0
     """`ready_at` by `time.monotonic`: for readers on the same host, whose clock may be set."""
 

@@ -27,8 +27,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shortlist import telemetry
 from shortlist.runtime import machine
+from shortlist.telemetry import logs
 from shortlist.worker import watchdog
 from shortlist.worker.isolation import answers
 from shortlist.worker.scorers import make_scorer
@@ -71,7 +71,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # a Ctrl-C is for the worker, which drains
     settings = pickle.load(sys.stdin.buffer)  # noqa: S301 (the worker's own words)
-    telemetry.configure_logging(settings, "worker")
+    logs.configure(settings, "worker")
     make_scorer(settings)  # so that all it imports is there before the first fork
     gc.freeze()
     control = socket.socket(fileno=int(sys.argv[1]))

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import anthropic
 import msgspec
 
-from shortlist import telemetry
 from shortlist.domain.line.scoring import (
     LONGEST_PACE_SECONDS,
     LONGEST_PAUSE_SECONDS,
@@ -29,6 +28,7 @@ from shortlist.domain.line.scoring import (
     Throttled,
 )
 from shortlist.http.retry_after import server_time
+from shortlist.telemetry import traces
 from shortlist.worker.scorers.claude.canary import Canary
 from shortlist.worker.scorers.claude.errors import error_of_answer, error_without_answer
 
@@ -128,7 +128,7 @@ class ClaudeScorer:
                 connect=min(CONNECT_SECONDS, settings.model_timeout_seconds),
             ),
             max_retries=0,
-            open_telemetry=False,  # `telemetry.chat_span` never records content, whatever is set
+            open_telemetry=False,  # `traces.chat_span` never records content, whatever is set
         )
 
     async def score(self, payload: str) -> Score:
@@ -136,7 +136,7 @@ class ClaudeScorer:
         wait_seconds = self._pacer.reserve(time.monotonic())
         await asyncio.sleep(wait_seconds)
         try:
-            with telemetry.chat_span(self._model) as span:
+            with traces.chat_span(self._model) as span:
                 reply, headers = await self._ask(payload)
                 span.set_attributes(_span_attributes(reply))
         except TemporaryScoringError as error:

@@ -3,19 +3,15 @@ from __future__ import annotations
 import io
 import json
 import logging
-import re
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import pytest
 import structlog
 from opentelemetry import trace
-from prometheus_client.metrics import MetricWrapperBase
 
-from shortlist import telemetry
 from shortlist.settings import Settings
+from shortlist.telemetry import logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,24 +19,6 @@ if TYPE_CHECKING:
     Output = Callable[[], str]
 
 SECRET = "what the candidate wrote"
-
-
-def test_every_metric_has_a_base_unit_or_counts_something() -> None:
-    for metric in vars(telemetry).values():
-        if isinstance(metric, MetricWrapperBase):
-            (family,) = metric.describe()
-            assert family.name.startswith("shortlist_")
-            assert not family.name.endswith(("_ms", "_millis", "_minutes", "_kb"))
-            assert family.type != "histogram" or family.name.endswith(("_seconds", "_size"))
-            assert family.documentation.endswith(".")
-
-
-def test_every_metric_is_measured_by_some_process() -> None:
-    names = [n for n, m in vars(telemetry).items() if isinstance(m, MetricWrapperBase)]
-    package = Path(telemetry.__file__).parent
-    files = [f for f in package.rglob("*.py") if f.name != "telemetry.py"]
-    sources = "".join(f.read_text() for f in files)
-    assert [name for name in names if not re.search(rf"\b{name}\b", sources)] == []
 
 
 @pytest.fixture
@@ -55,7 +33,7 @@ def lines(output: Output) -> list[dict[str, Any]]:
 
 
 def test_a_log_line_is_json_that_says_which_process_wrote_it(output: Output) -> None:
-    telemetry.configure_logging(Settings(), "ingest")
+    logs.configure(Settings(), "ingest")
     structlog.get_logger().info("listening", port=8000)
     (line,) = lines(output)
     assert line.pop("timestamp").endswith("Z")
@@ -63,7 +41,7 @@ def test_a_log_line_is_json_that_says_which_process_wrote_it(output: Output) -> 
 
 
 def test_messages_below_the_level_are_not_written(output: Output) -> None:
-    telemetry.configure_logging(Settings.model_validate({"log_level": "warning"}), "ingest")
+    logs.configure(Settings.model_validate({"log_level": "warning"}), "ingest")
     structlog.get_logger().info("quiet")
     logging.getLogger("anything").info("quiet")
     assert output() == ""
@@ -71,22 +49,22 @@ def test_messages_below_the_level_are_not_written(output: Output) -> None:
 
 @pytest.mark.parametrize("name", ["uvicorn.error", "asyncpg", "shortlist.anything"])
 def test_the_standard_librarys_loggers_take_the_same_way(output: Output, name: str) -> None:
-    telemetry.configure_logging(Settings(), "ingest")
+    logs.configure(Settings(), "ingest")
     logging.getLogger(name).warning("%d sheep", 3)
     (line,) = lines(output)
     assert (line["event"], line["logger"], line["process"]) == ("3 sheep", name, "ingest")
 
 
 def test_a_client_librarys_requests_are_not_logged_at_info(output: Output) -> None:
-    telemetry.configure_logging(Settings(), "worker")
+    logs.configure(Settings(), "worker")
     logging.getLogger("httpx2").info("HTTP Request: POST")
     assert output() == ""
 
 
-@pytest.mark.parametrize("key", sorted(telemetry.WITHHELD_KEYS))
+@pytest.mark.parametrize("key", sorted(logs.WITHHELD_KEYS))
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_what_a_candidate_wrote_is_withheld(output: Output, key: str, log_format: str) -> None:
-    telemetry.configure_logging(Settings.model_validate({"log_format": log_format}), "worker")
+    logs.configure(Settings.model_validate({"log_format": log_format}), "worker")
     structlog.get_logger().warning("odd", **{key: SECRET})
     text = output()
     assert "odd" in text
@@ -97,7 +75,7 @@ def test_what_a_candidate_wrote_is_withheld(output: Output, key: str, log_format
 def test_an_error_that_is_a_field_is_cut_to_its_first_line(
     output: Output, error: Callable[[str], object]
 ) -> None:
-    telemetry.configure_logging(Settings(), "worker")
+    logs.configure(Settings(), "worker")
     structlog.get_logger().warning("odd", error=error(f"violates check\nDETAIL: {SECRET}"))
     (line,) = lines(output)
     assert line["error"] == "violates check"
@@ -108,7 +86,7 @@ def test_an_error_that_is_a_field_is_cut_to_its_first_line(
 def test_an_exception_tells_its_places_but_neither_values_nor_what_postgres_quotes(
     output: Output, log_format: str, by: str
 ) -> None:
-    telemetry.configure_logging(Settings.model_validate({"log_format": log_format}), "worker")
+    logs.configure(Settings.model_validate({"log_format": log_format}), "worker")
 
     def write(payload: str) -> None:
         raise ValueError(f"violates check\nDETAIL:  Failing row contains ({payload})")
@@ -126,12 +104,12 @@ def test_an_exception_tells_its_places_but_neither_values_nor_what_postgres_quot
         log.exception("failed")
     text = output()
     assert SECRET not in text
-    for told in ("failed", "could not write", "violates check", "test_telemetry.py", "ValueError"):
+    for told in ("failed", "could not write", "violates check", "test_logs.py", "ValueError"):
         assert told in text
 
 
 def test_a_line_inside_a_span_carries_its_ids(output: Output) -> None:
-    telemetry.configure_logging(Settings(), "ingest")
+    logs.configure(Settings(), "ingest")
     context = trace.SpanContext(0xABC, 0xDEF, is_remote=False)
     with trace.use_span(trace.NonRecordingSpan(context)):
         structlog.get_logger().info("inside")
@@ -149,25 +127,6 @@ def test_output_that_cannot_be_written_stops_nobody(monkeypatch: pytest.MonkeyPa
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(sys, "stdout", FullDisk())
-    telemetry.configure_logging(Settings(), "worker")
+    logs.configure(Settings(), "worker")
     structlog.get_logger().info("lost")
     logging.getLogger("x").warning("lost")
-
-
-def test_without_an_endpoint_nothing_is_traced() -> None:
-    stop = telemetry.configure_tracing(Settings(), "ingest")
-    sampled = f"00-{1:032x}-{1:016x}-01"
-    nothing = telemetry.request_span("POST", "/applications", sampled)
-    with nothing, telemetry.send_span("default", uuid4()) as span:
-        assert span is trace.INVALID_SPAN
-        assert telemetry.current_traceparent() is None
-        assert telemetry.database_span("claim") is nothing
-        assert telemetry.score_span("simulated") is nothing
-        assert telemetry.chat_span("claude") is nothing
-    assert telemetry.process_span("default", uuid4(), sampled, uuid4()) is nothing
-    stop()
-
-
-def test_the_endpoint_is_a_base_url_or_the_whole_path() -> None:
-    for endpoint in ("http://c:4318", "http://c:4318/", "http://c:4318/v1/traces"):
-        assert telemetry._traces_url(endpoint) == "http://c:4318/v1/traces"
