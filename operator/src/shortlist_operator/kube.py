@@ -1,26 +1,30 @@
 """The only module that talks to Kubernetes' API, in plain JSON objects.
 
 Every call ends within `TIMEOUT_SECONDS`: the loop above it must never be blind for longer.
-
-Certificates are verified as `kubectl` does it. Python 3.13 by default also wants of a CA's own
-certificate what many clusters' lack (key usage, key identifiers).
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import ssl
-from typing import Any, cast
-from urllib.parse import quote, urlencode
+import time
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
 
 import aiohttp
-import kopf
-from kubernetes.aio import client, config
 
 from shortlist.domain.errors import ShortlistError
+from shortlist_operator.login import NoClusterError, login
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import kopf
 
 TIMEOUT_SECONDS = 5.0
+LOGIN_SECONDS = 60.0
+"""So often the credentials are read again: the kubelet renews a pod's token before it expires."""
+
 FIELD_MANAGER = "shortlist-operator"
 
 _MERGE = "application/merge-patch+json"
@@ -29,10 +33,6 @@ _APPLY = "application/apply-patch+yaml"
 _REFUSALS = frozenset({400, 403, 409, 422})
 
 Json = dict[str, Any]
-
-
-class NoClusterError(ShortlistError):
-    """Nothing says which cluster this is."""
 
 
 class KubeError(ShortlistError):
@@ -52,31 +52,23 @@ class KubeError(ShortlistError):
 class Kube:
     """The API server, as the pod's service account or as the user's kubeconfig."""
 
-    def __init__(self, api: client.ApiClient) -> None:
-        """Made by `connect`."""
-        self._api = api
-
-    @classmethod
-    async def connect(cls) -> Kube:
-        """In a pod: its service account; elsewhere: KUBECONFIG.
+    def __init__(self, login: Callable[[], kopf.ConnectionInfo] = login) -> None:
+        """Connect with the first call; ``login`` is asked again every `LOGIN_SECONDS`.
 
         Raises:
-            NoClusterError: neither names a cluster.
+            NoClusterError: nothing names a cluster.
         """
-        configuration = client.Configuration()
-        try:
-            config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
-        except config.ConfigException:
-            try:
-                await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-            except config.ConfigException as error:
-                raise NoClusterError(str(error)) from None
-        configuration.disable_strict_ssl_verification = True
-        return cls(client.ApiClient(configuration))
+        self._login = login
+        self._read_at = time.monotonic()
+        self._access = self._login()
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._access.as_ssl_context()),
+            proxy=self._access.proxy_url,
+        )
 
     async def close(self) -> None:
         """Give its connections back."""
-        await self._api.close()  # type: ignore[no-untyped-call]
+        await self._session.close()
 
     async def pipeline(self, namespace: str, name: str) -> Json | None:
         """A ScoringPipeline."""
@@ -205,21 +197,19 @@ class Kube:
         content_type: str = "application/json",
         query: dict[str, str] | None = None,
     ) -> Json:
-        full_path = f"{path}?{urlencode(query)}" if query else path
-        request = await self._api.param_serialize(
-            method=method,
-            resource_path=full_path,
-            header_params={"Accept": "application/json", "Content-Type": content_type},
-            body=body,
-            auth_settings=["BearerToken"],
-        )
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                response = await self._api.call_api(*request)
-                text = await response.read()  # type: ignore[no-untyped-call]
-        except client.ApiException as error:
-            raise KubeError(error.status or 0, str(error.reason)) from error
-        except (OSError, aiohttp.ClientError) as error:  # time-outs are OSErrors
+            async with (
+                asyncio.timeout(TIMEOUT_SECONDS),
+                self._session.request(
+                    method,
+                    self._access.server.rstrip("/") + path,
+                    params=query,
+                    json=body,
+                    headers={"Content-Type": content_type, **self._authorization()},
+                ) as response,
+            ):
+                text = await response.read()
+        except (OSError, aiohttp.ClientError, NoClusterError) as error:  # time-outs are OSErrors
             raise KubeError(0, repr(error)) from error
         if response.status >= 400:  # noqa: PLR2004 (HTTP)
             raise KubeError(response.status, _message(text))
@@ -228,18 +218,10 @@ class Kube:
         except ValueError as error:  # a proxy's page
             raise KubeError(response.status, _message(text)) from error
 
-
-class _Connection(kopf.ConnectionInfo):
-    def as_ssl_context(self) -> ssl.SSLContext:
-        context = super().as_ssl_context()
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        return context
-
-
-def kopf_login(**details: Any) -> kopf.ConnectionInfo | None:
-    """How kopf gets at the API server: in a pod its service account, elsewhere KUBECONFIG."""
-    found = kopf.login_with_service_account(**details) or kopf.login_with_kubeconfig(**details)
-    return None if found is None else _Connection(**vars(found))
+    def _authorization(self) -> dict[str, str]:
+        if time.monotonic() - self._read_at >= LOGIN_SECONDS:
+            self._access, self._read_at = self._login(), time.monotonic()
+        return self._access.as_http_headers()
 
 
 def _message(text: bytes) -> str:

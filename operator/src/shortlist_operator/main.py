@@ -32,8 +32,9 @@ from shortlist.storage import redis
 from shortlist.telemetry import logs
 from shortlist_operator import metrics
 from shortlist_operator.budget import Budget
-from shortlist_operator.kube import Kube, KubeError, NoClusterError, kopf_login
+from shortlist_operator.kube import Kube, KubeError
 from shortlist_operator.lease import RENEW_SECONDS, OperatorLease
+from shortlist_operator.login import NoClusterError, kopf_login
 from shortlist_operator.observe import Observer
 from shortlist_operator.reconcile import PipelineLoop
 from shortlist_operator.settings import OperatorSettings
@@ -68,7 +69,7 @@ async def run(settings: OperatorSettings) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    operator = Operator(settings, await Kube.connect())
+    operator = Operator(settings, Kube())
     try:
         await operator.run(stop)
     finally:

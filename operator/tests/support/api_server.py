@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Self
 
+import kopf
 from aiohttp import web
-from kubernetes.aio import client
 
 from shortlist_operator.kube import Kube
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 _APPLY = "application/apply-patch+yaml"
-_CALLER = "X-Caller"
 _SUBRESOURCES = ("status", "scale")
 
 _GROUP, _VERSION = "shortlist.dev", "v1alpha1"
@@ -122,7 +121,7 @@ class ApiServer:
 
     @asynccontextmanager
     async def kube(self, caller: str = "") -> AsyncIterator[Kube]:
-        """A client of it; ``caller`` is what its calls are told apart by."""
+        """A client of it; ``caller``: its token, by which its calls are told apart."""
         async with connected(self.url, caller) as kube:
             yield kube
 
@@ -135,7 +134,7 @@ class ApiServer:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         text = await request.text()
         call = Call(
-            caller=request.headers.get(_CALLER, ""),
+            caller=request.headers.get("Authorization", "").removeprefix("Bearer "),
             method=request.method,
             path=request.path,
             query=dict(request.query),
@@ -197,7 +196,7 @@ async def _tell_nothing(request: web.Request) -> web.StreamResponse:
 @asynccontextmanager
 async def connected(url: str, caller: str = "") -> AsyncIterator[Kube]:
     """The operator's own client, for the length of a block."""
-    kube = Kube(client.ApiClient(client.Configuration(host=url), _CALLER, caller))
+    kube = Kube(lambda: kopf.ConnectionInfo(server=url, token=caller))
     try:
         yield kube
     finally:

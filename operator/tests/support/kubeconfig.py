@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def kubeconfig(url: str, directory: Path) -> dict[str, str]:
+def kubeconfig(url: str, directory: Path, token: str | None = None) -> dict[str, str]:
     """What the process needs in its environment to talk to the API server at ``url``."""
     named = {"name": "here"}
     config = {
@@ -18,7 +18,7 @@ def kubeconfig(url: str, directory: Path) -> dict[str, str]:
         "kind": "Config",
         "current-context": "here",
         "clusters": [named | {"cluster": {"server": url}}],
-        "users": [named | {"user": {}}],
+        "users": [named | {"user": {} if token is None else {"token": token}}],
         "contexts": [named | {"context": {"cluster": "here", "user": "here"}}],
     }
     path = directory / "kubeconfig"
