@@ -27,12 +27,12 @@ import psutil
 import yaml
 
 from loadtest.bench.child import ROOT, Child, free_port, python
-from loadtest.bench.load import percentile
 from loadtest.bench.ours import Server, until_ready
 from loadtest.document import put
 from loadtest.document import table as markdown_table
 from loadtest.experiments.loads import Load, bursts, draw
 from shortlist.domain.line.application import DEFAULT_PIPELINE
+from shortlist.domain.percentiles import nearest_rank
 from shortlist.domain.sizing.pipeline import parse_pipeline
 from shortlist.storage import postgres, redis, snapshots
 
@@ -223,7 +223,7 @@ async def measure(directory: Path) -> tuple[list[Sample], Outcome]:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
     add_percentiles(watch.samples, [(row[0] - started_at, row[1]) for row in rows])
-    p99 = percentile(sorted(row[1] for row in rows), 0.99)
+    p99 = nearest_rank(sorted(row[1] for row in rows), 0.99)
     return watch.samples, Outcome(dict(answers), len(rows), attempts, p99)
 
 
@@ -247,8 +247,8 @@ def add_percentiles(samples: Sequence[Sample], scored: Sequence[tuple[float, flo
         since = sample.second - _WINDOW_SECONDS
         recent = sorted(took for at, took in scored if since < at <= sample.second)
         if recent:
-            sample.p50_seconds = round(percentile(recent, 0.50), 3)
-            sample.p99_seconds = round(percentile(recent, 0.99), 3)
+            sample.p50_seconds = round(nearest_rank(recent, 0.50), 3)
+            sample.p99_seconds = round(nearest_rank(recent, 0.99), 3)
 
 
 def table(samples: Sequence[Sample]) -> str:

@@ -2,7 +2,8 @@
 
 It must cost much less than what it loads, and be the same for us and for a rival. So it knows
 just enough HTTP/1.1: keep-alive, one request at a time on each connection, ``Content-Length``.
-Standard library only. ``python -m loadtest.bench.load '{"port": …}'`` prints a `Report` as JSON.
+It imports no library, and of ours one pure module.
+``python -m loadtest.bench.load '{"port": …}'`` prints a `Report` as JSON.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from itertools import cycle
 from pathlib import Path
+
+from shortlist.domain.percentiles import nearest_rank
 
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = b"content-length:"
@@ -58,11 +61,6 @@ class Report:
     def rate(self) -> float:
         """Answers per second."""
         return self.requests / self.seconds
-
-
-def percentile(ordered: list[float], share: float) -> float:
-    """The nearest-rank percentile of sorted values; ``share`` in (0, 1]."""
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def request_bytes(method: str, path: str, body: str | None) -> bytes:
@@ -167,8 +165,8 @@ class _Run:
             requests=len(ordered),
             all_requests=self.answered,
             seconds=ended - self.counts_from,
-            p50_ms=1000 * percentile(ordered, 0.50),
-            p99_ms=1000 * percentile(ordered, 0.99),
+            p50_ms=1000 * nearest_rank(ordered, 0.50),
+            p99_ms=1000 * nearest_rank(ordered, 0.99),
             statuses={status.decode(): count for status, count in self.statuses.items()},
             client_cpu_seconds=usage.ru_utime + usage.ru_stime,
         )

@@ -11,6 +11,8 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shortlist.worker.scorers.simulated import draw_seconds
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -55,21 +57,16 @@ class Trace:
 def draw(load: Load, seed: int) -> Trace:
     """Draw a load's applications (Lewis and Shedler's thinning, 1979)."""
     chance = random.Random(f"{load.name}/{seed}")
-    mu, sigma = lognormal_parameters(load.setup.mean_service_seconds, load.setup.service_cv)
+    setup = load.setup
     trace = Trace([], [])
     now = chance.expovariate(load.peak_rate)
     while now < load.horizon_seconds:
         if chance.random() * load.peak_rate < load.rate(now):
             trace.arrivals.append(now)
-            trace.service_seconds.append(chance.lognormvariate(mu, sigma))
+            seconds = draw_seconds(setup.mean_service_seconds, setup.service_cv, chance)
+            trace.service_seconds.append(seconds)
         now += chance.expovariate(load.peak_rate)
     return trace
-
-
-def lognormal_parameters(mean: float, cv: float) -> tuple[float, float]:
-    """Mu and sigma of the lognormal distribution with this mean and coefficient of variation."""
-    variance = math.log1p(cv**2)
-    return math.log(mean) - variance / 2, math.sqrt(variance)
 
 
 def steady(per_second: float) -> Callable[[float], float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shortlist.domain.percentiles import nearest_rank
 from shortlist.domain.sizing import drain, fleet, scaling
 from shortlist.domain.sizing.pipeline import (
     ConnectionsSpec,
@@ -104,6 +105,7 @@ def _report(worker: Worker, now: float) -> fleet.Worker:
 def _observe(
     cluster: Cluster, workers: list[Worker], reports: tuple[fleet.Worker, ...]
 ) -> scaling.Observation:
+    starts = sorted(cluster.start_times_seconds)
     return scaling.Observation(
         now=cluster.now,
         replicas=len(workers),
@@ -115,9 +117,5 @@ def _observe(
             cluster.submitted, len(cluster.waiting), cluster.oldest_age_seconds()
         ),
         budget=PLENTY_OF_CONNECTIONS,
-        start_p90_seconds=_p90(sorted(cluster.start_times_seconds)),
+        start_p90_seconds=nearest_rank(starts, 0.9) if starts else None,
     )
-
-
-def _p90(ordered: list[float]) -> float | None:
-    return ordered[int(0.9 * len(ordered))] if ordered else None

@@ -20,6 +20,7 @@ from loadtest.experiments.peers import (
     Kpa,
     tuned_for,
 )
+from shortlist.domain.percentiles import nearest_rank
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -148,7 +149,7 @@ def run_one(load: Load, trace: Trace, policy: PolicyName, seed: int) -> Figures:
     latencies = sorted(cluster.latencies_seconds)
     assert len(latencies) == len(trace.arrivals), "an application was lost"
     return Figures(
-        p99_seconds=latencies[math.ceil(0.99 * len(latencies)) - 1],
+        p99_seconds=nearest_rank(latencies, 0.99),
         kilo_replica_seconds=cluster.replica_seconds / 1000,
         interrupted=cluster.interrupted,
         peak_connections=cluster.peak_connections,

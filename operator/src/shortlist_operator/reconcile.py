@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from shortlist.domain.errors import message_of
 from shortlist.domain.line.application import PipelineName
 from shortlist.domain.sizing import drain, scaling
 from shortlist.domain.sizing.connections import connections_wanted
@@ -149,7 +150,7 @@ class PipelineLoop:
     async def _failed(self, resource: Json | None, error: Exception) -> None:
         if is_outage(error):  # only Redis is asked for anything that a tick cannot do without
             metrics.TICK_FAILURES.labels(self._name, "redis").inc()
-            log.warning("redis_unavailable", pipeline=self._name, error=_said(error))
+            log.warning("redis_unavailable", pipeline=self._name, error=message_of(error))
             return
         metrics.TICK_FAILURES.labels(self._name, "bug").inc()
         log.error("tick_failed", pipeline=self._name, exc_info=error)
@@ -173,13 +174,13 @@ class PipelineLoop:
         except Exception as error:
             if not is_outage(error):
                 raise
-            errors["redis"] = f"The line cannot be read: {_said(error)}"
+            errors["redis"] = f"The line cannot be read: {message_of(error)}"
         try:
             connections = await self._observer.connections()
         except Exception as error:
             if not is_outage(error):
                 raise
-            errors["postgres"] = f"Postgres cannot be read: {_said(error)}"
+            errors["postgres"] = f"Postgres cannot be read: {message_of(error)}"
         look = self._last_line
         open_by_worker = connections.open_by_worker if connections is not None else {}
         self._starts.see(
@@ -268,7 +269,7 @@ class PipelineLoop:
             if not is_outage(error):
                 raise
             # Away, or its schema is not there yet: the next tick.
-            log.warning("postgres_unavailable", pipeline=self._name, error=_said(error))
+            log.warning("postgres_unavailable", pipeline=self._name, error=message_of(error))
         else:
             self._known = (capacity, self._observer.server)
 
@@ -364,7 +365,3 @@ def _target_of(resource: Json) -> str:
 def _seniority(resource: Json) -> tuple[str, str]:
     metadata = resource["metadata"]
     return metadata.get("creationTimestamp", ""), metadata["name"]
-
-
-def _said(error: BaseException) -> str:
-    return str(error) or type(error).__name__

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from shortlist import start
+from shortlist.domain.errors import message_of
 from shortlist.version import __version__
 
 if TYPE_CHECKING:
@@ -264,7 +265,7 @@ def migrate(
             if not is_outage(error):
                 raise
             if time.monotonic() > deadline:
-                fail(f"{cannot}: {_reason(error)}")
+                fail(f"{cannot}: {message_of(error)}")
         pause_seconds = _MIGRATE_AGAIN_SECONDS
     typer.echo(f"{before or 'empty'} -> {after}" if before != after else f"Up to date at {after}.")
 
@@ -378,11 +379,6 @@ def _run(
     run: Callable[..., Awaitable[int]], settings: CommonSettings, **arguments: Any
 ) -> NoReturn:
     raise typer.Exit(start.run(run, settings, **arguments))
-
-
-def _reason(error: BaseException) -> str:
-    """An error in a few words; some have a name and no message."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 if __name__ == "__main__":

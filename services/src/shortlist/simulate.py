@@ -24,6 +24,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from shortlist.domain.errors import ShortlistError
+from shortlist.domain.percentiles import nearest_rank_of_counts
 from shortlist.http.retry_after import retry_after_seconds
 from shortlist.runtime.reachable import trouble_with
 from shortlist.urls import without_credentials
@@ -109,13 +110,10 @@ class Latencies:
 
     def percentile(self, percent: float) -> float:
         """The nearest-rank percentile in seconds, to 2.2 %; 0 when nothing was recorded."""
-        rank = math.ceil(percent / 100 * self.count)
-        seen = 0
-        for bucket in sorted(self._buckets):
-            seen += self._buckets[bucket]
-            if seen >= rank:
-                return min(2 ** (bucket / _BUCKETS_PER_DOUBLING), self.longest)
-        return 0.0
+        if not self._buckets:
+            return 0.0
+        bucket = nearest_rank_of_counts(self._buckets, percent / 100)
+        return min(2 ** (bucket / _BUCKETS_PER_DOUBLING), self.longest)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from contextlib import suppress
 import httpx2
 
 from shortlist.runtime.reachable import trouble_with
+from shortlist.runtime.tasks import wait_until_set
 
 _RATE_PER_SECOND = 2.0
 _LONGEST_RETRY_SECONDS = 30.0
@@ -66,8 +67,7 @@ async def run(url: str) -> int:
     async with httpx2.AsyncClient(base_url=url, timeout=10) as client:
         while not stop.is_set():
             pause = await _submit(client, chance)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), pause)
+            await wait_until_set(stop, pause)
     return 0
 
 

@@ -31,6 +31,7 @@ from shortlist.embedded.supervision import data_directory, listening, logs
 from shortlist.embedded.supervision.supervisor import StartError, Supervisor
 from shortlist.embedded.terminal.screen import Painter, Phase, PlainPainter, Screen, State
 from shortlist.ingest.tuning import OWN_FILES
+from shortlist.runtime.tasks import wait_until_set
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -191,7 +192,7 @@ class Up:
         """Wait for the next look, or for an application on a line that has no workers."""
         ends_at = time.monotonic() + self._look_seconds
         while (left := ends_at - time.monotonic()) > 0 and not self._stops.first.is_set():
-            await _wait(self._stops.first, min(left, _WAKE_SECONDS))
+            await wait_until_set(self._stops.first, min(left, _WAKE_SECONDS))
             if await self._supervisor.is_woken():
                 return
 
@@ -281,13 +282,6 @@ def _low(root: Path, free: int) -> str:
         f"The disk of {root} is {'full' if is_full else 'nearly full'}: {left} are free, and "
         " without space nothing is accepted. Free some; what was accepted is not lost."
     )
-
-
-async def _wait(event: asyncio.Event, timeout_seconds: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), timeout_seconds)
-    except TimeoutError:
-        return
 
 
 def _machine(settings: Settings) -> Machine:

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import structlog
 
+from shortlist.runtime.tasks import wait_until_set
 from shortlist.storage import postgres
 from shortlist.storage.faults import breaks_connection
 from shortlist.storage.postgres.queries import leases
@@ -95,7 +96,7 @@ class Candidate:
                 leadership = await self._stand()
                 if leadership is not None:
                     await self._lead_until(stop, leadership)
-                await _wait(stop, _STAND_SECONDS)
+                await wait_until_set(stop, _STAND_SECONDS)
         finally:
             if self._connection is not None:
                 await postgres.close_quickly(self._connection)
@@ -215,11 +216,3 @@ class Candidate:
         if math.isfinite(before) and (anew or silent):
             self._heard_since = now
         self._last_contact = now
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        pass

@@ -6,6 +6,7 @@ import asyncio
 
 import httpx2
 
+from shortlist.domain.errors import message_of
 from shortlist.urls import without_credentials
 
 FIRST_ANSWER_SECONDS = 5.0
@@ -23,7 +24,7 @@ async def trouble_with(url: str) -> str | None:
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
         return "--url is no address of an HTTP server, such as http://127.0.0.1:8000."
     except (httpx2.TransportError, TimeoutError) as error:
-        reason = str(error) or type(error).__name__
+        reason = message_of(error)
         place = without_credentials(url)
         return f"Nothing answers at {place} ({reason}). Start it with: shortlist up"
     return None

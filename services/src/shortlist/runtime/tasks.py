@@ -1,8 +1,9 @@
-"""Ending tasks for certain."""
+"""Ending tasks for certain, and waiting for an event for a bounded time."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +25,17 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=_AGAIN_SECONDS)
+
+
+async def wait_until_set(event: asyncio.Event, timeout_seconds: float) -> bool:
+    """Wait for an event for so many seconds at most; whether it is set.
+
+    Not by `asyncio.wait_for`, for the reason that `end` gives.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_seconds):
+            await event.wait()
+    return event.is_set()
 
 
 async def end_all_others() -> None:

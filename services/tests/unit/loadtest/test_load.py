@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.bench.load import is_whole, percentile, request_bytes
+from loadtest.bench.load import is_whole, request_bytes
 
 
 def test_a_request_with_a_body_tells_its_length() -> None:
@@ -27,10 +27,3 @@ def test_an_answer_is_whole_when_its_body_is(answer: bytes, *, has_body: bool, w
 def test_an_answer_without_a_length_is_refused() -> None:
     with pytest.raises(ValueError, match="Content-Length"):
         is_whole(b"HTTP/1.1 200 OK\r\nserver: x\r\n\r\n", has_body=True)
-
-
-def test_percentiles_are_the_nearest_rank() -> None:
-    ordered = [float(value) for value in range(1, 101)]
-    assert percentile(ordered, 0.50) == 50
-    assert percentile(ordered, 0.99) == 99
-    assert percentile([7.0], 0.99) == 7

@@ -33,3 +33,12 @@ async def test_all_others_end_and_the_one_that_asks_goes_on() -> None:
     other = asyncio.create_task(asyncio.sleep(1000))
     await tasks.end_all_others()
     assert other.cancelled()
+
+
+async def test_waiting_for_an_event_ends_when_it_is_set_or_when_the_time_is_over() -> None:
+    event = asyncio.Event()
+    assert not await tasks.wait_until_set(event, 0.01)
+    waiting = asyncio.create_task(tasks.wait_until_set(event, 1000))
+    await asyncio.sleep(0)
+    event.set()
+    assert await asyncio.wait_for(waiting, 20)

@@ -10,6 +10,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shortlist.domain.percentiles import nearest_rank
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -69,5 +71,4 @@ class StartTimes:
         """The 90th percentile; None before the first."""
         if not self._seconds:
             return None
-        ordered = sorted(self._seconds)
-        return ordered[int(0.9 * len(ordered))]
+        return nearest_rank(sorted(self._seconds), 0.9)

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from shortlist.domain.errors import message_of
 from shortlist.domain.line.application import PipelineName
 from shortlist.embedded.terminal.rates import Rate, RecentHistogram, Total
 from shortlist.embedded.terminal.view import PipelineView, View
@@ -66,7 +67,7 @@ class Observer:
                 self.connections = await snapshots.look_at_connections(await self.connection())
             self.sees_connections = True
         except Exception as error:  # whatever it is, the screen says it
-            problems.append(f"Postgres does not answer: {_said(error)}")
+            problems.append(f"Postgres does not answer: {message_of(error)}")
             if self._connection is not None:
                 self._connection.terminate()
         said = await asyncio.gather(*(self._look_at_line(name) for name in self._memories))
@@ -79,7 +80,7 @@ class Observer:
             async with asyncio.timeout(_LOOK_TIMEOUT_SECONDS):
                 look = await snapshots.look_at_line(self.redis, name, self._memories[name].line)
         except Exception as error:  # whatever it is, the screen says it
-            return f"Redis does not answer: {_said(error)}"
+            return f"Redis does not answer: {message_of(error)}"
         self.lines[name] = look
         self.seen |= {name}
         return _refused(name, look.refused) if look.refused else None
@@ -139,7 +140,3 @@ def _granted(look: LineSnapshot, beat: Heartbeat) -> int:
 
 def _refused(pipeline: PipelineName, why: str) -> str:
     return f"{pipeline}: nothing is scored until this is mended, and nothing fails meanwhile: {why}"
-
-
-def _said(error: BaseException) -> str:
-    return str(error) or type(error).__name__

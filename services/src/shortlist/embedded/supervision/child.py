@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from shortlist.embedded.servers.programs import tethered
+from shortlist.runtime.tasks import wait_until_set
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -197,8 +198,7 @@ class Child:
             pause = pause_seconds(young_deaths)
             if self._was_ready:  # or else the caller that waits for its start says what is wrong
                 self._tell(f"{self.name} is started again{_in(pause)}: {self.problem}")
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._leaving.wait(), pause)
+            await wait_until_set(self._leaving, pause)
 
     async def _run_once(self) -> str:
         """Run it to its end; why it ended, empty when it ended well."""

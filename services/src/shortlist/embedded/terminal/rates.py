@@ -6,6 +6,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from shortlist.domain.percentiles import histogram_quantile
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -75,21 +77,4 @@ class RecentHistogram:
         if not self._steps:
             return None
         counts = [sum(column) for column in zip(*(step for _, step in self._steps), strict=True)]
-        return quantile(share, bounds, counts)
-
-
-def quantile(share: float, bounds: Sequence[float], counts: Sequence[int]) -> float | None:
-    """A quantile by linear interpolation in its bucket, as Prometheus's ``histogram_quantile``.
-
-    ``counts[i]`` observations lie in (bounds[i-1], bounds[i]]; the last, one longer than
-    ``bounds``, lie above all bounds and are shown as the highest.
-    """
-    wanted = share * sum(counts)
-    if not wanted:
-        return None
-    seen, low = 0, 0.0
-    for bound, count in zip(bounds, counts, strict=False):
-        if count and seen + count >= wanted:
-            return low + (bound - low) * (wanted - seen) / count
-        seen, low = seen + count, bound
-    return low
+        return histogram_quantile(share, bounds, counts)

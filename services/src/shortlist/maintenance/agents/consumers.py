@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from shortlist.domain.line.sweep import Urgency
+from shortlist.maintenance.agents.sweep import MOST_HELD
 from shortlist.maintenance.apart import Apart
 from shortlist.storage.postgres.queries import recovery, workers
 from shortlist.storage.redis import heartbeats
@@ -31,8 +32,6 @@ _GONE_SECONDS = 10.0
 _SETTLED_SECONDS = 60.0
 """An entry of a finished application that was delivered so long ago has no worker left that would
 acknowledge it: a live one does within seconds."""
-
-_MOST_PENDING = 20_000
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +62,7 @@ class Consumers:
         for consumer in consumers:
             if consumer.name in registered or consumer.idle_seconds < _GONE_SECONDS:
                 continue
-            entries = await sweep.line.pending(stream, consumer=consumer.name, count=_MOST_PENDING)
+            entries = await sweep.line.pending(stream, consumer=consumer.name, count=MOST_HELD)
             await sweep.run(Urgency(ids={i for _, i in entries if i is not None}))
             dropped = await sweep.line.forget_consumer(stream, consumer.name)
             log.info("consumer_dropped", pipeline=sweep.pipeline, entries=dropped)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 
 from shortlist.domain.line.sweep import Urgency
+from shortlist.maintenance.agents.sweep import MOST_HELD
 from shortlist.maintenance.apart import Apart
 from shortlist.storage.postgres import ServerClock
 from shortlist.storage.postgres.queries import workers
@@ -35,8 +36,6 @@ _PATIENCE_SECONDS = 1.5
 """The same while our own connections break: then so do those of workers, which are well and come
 back within a second. Or when Postgres's clock was set: then leases end at once, and are renewed
 within a second. Their work would be scored twice for nothing."""
-
-_MOST_PENDING = 20_000
 
 log = structlog.get_logger(__name__)
 
@@ -107,7 +106,7 @@ class DeadWorkers:
             for worker_id in dead
             for stream in (line.again, line.line)
             for _, application_id in await line.pending(
-                stream, consumer=str(worker_id), count=_MOST_PENDING
+                stream, consumer=str(worker_id), count=MOST_HELD
             )
             if application_id is not None
         }

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 SLICE = 10_000
 """Applications looked at by one statement: some 20 ms when all are finished."""
 
+MOST_HELD = 20_000
+"""Entries of one consumer that are read at most: many times what a worker may hold at once."""
+
 _LOOK = 2_000
 _READ = 2_000
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from shortlist.embedded.terminal.rates import Rate, RecentHistogram, Total, quantile
+from shortlist.embedded.terminal.rates import Rate, RecentHistogram, Total
 
 
 def test_a_rate_is_the_growth_over_its_window() -> None:
@@ -26,13 +26,6 @@ def test_what_a_gone_worker_counted_stays_counted() -> None:
     total.observe({"b": 3})
     total.observe({"b": 3, "c": 2})
     assert total.total == 10
-
-
-def test_a_quantile_lies_within_its_bucket() -> None:
-    assert quantile(0.5, [1.0, 2.0, 4.0], [0, 10, 0, 0]) == pytest.approx(1.5)
-    assert quantile(0.99, [1.0, 2.0, 4.0], [99, 1, 0, 0]) == pytest.approx(1.0)
-    assert quantile(0.99, [1.0, 2.0, 4.0], [0, 0, 0, 7]) == 4.0
-    assert quantile(0.99, [1.0, 2.0, 4.0], [0, 0, 0, 0]) is None
 
 
 def test_the_percentile_forgets_what_is_older_than_its_window() -> None:
