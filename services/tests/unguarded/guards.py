@@ -630,7 +630,7 @@ GUARDS["sweep"] = _all(
     GUARDS["patrol"],
 )
 GUARDS["fence"] = _any_attempt_writes
-GUARDS["resume"] = lambda: replace("shortlist.worker.holding:HeldOnConnection._reclaim", _is_lost)
+GUARDS["resume"] = lambda: replace("shortlist.worker.claims.per_job:PerJobClaim._reclaim", _is_lost)
 GUARDS["line_capacity"] = lambda: replace(
     "shortlist.ingest.admission.line_capacity:LineCapacity.is_full", new=False
 )
@@ -658,8 +658,8 @@ def _once_at(step: str) -> Callable[[], object]:
         async def persistently(operation: Any, at: str, **more: Any) -> Any:
             return await (operation() if at == step else old(operation, at, **more))
 
-        old = replace("shortlist.worker.holding:persistently", None)
-        replace("shortlist.worker.holding:persistently", persistently)
+        for module in ("store", "per_job"):
+            old = replace(f"shortlist.worker.claims.{module}:persistently", persistently)
 
     return patch
 

@@ -29,10 +29,13 @@ from shortlist.storage.redis.model_limits import RateLimits
 from shortlist.storage.trouble import open_troubles, persistently
 from shortlist.telemetry import logs, traces
 from shortlist.worker import watchdog
+from shortlist.worker.attempts import Attempts
+from shortlist.worker.claims.lists import HeldLists
+from shortlist.worker.claims.per_job import PerJobClaimStore
+from shortlist.worker.claims.per_write import PerWriteClaimStore
+from shortlist.worker.claims.store import WRITING_STEPS, Identity
 from shortlist.worker.gate import Gate
-from shortlist.worker.holding import WRITING_STEPS, ConnectionHolder, Identity, LeaseHolder
 from shortlist.worker.isolation.isolated import IsolatedScorer, most_side_by_side
-from shortlist.worker.lists import HeldLists
 from shortlist.worker.membership import BEAT_SECONDS, OWN_CONNECTIONS, Control
 from shortlist.worker.outbox import Outbox
 from shortlist.worker.puller import BLOCK_SECONDS, Puller
@@ -45,7 +48,7 @@ from shortlist.worker.state import WorkerState
 if TYPE_CHECKING:
     from shortlist.domain.line.scoring import Scorer
     from shortlist.settings import WorkerSettings
-    from shortlist.worker.holding import Holder
+    from shortlist.worker.claims.store import ClaimStore
 
 log = structlog.get_logger(__name__)
 
@@ -134,7 +137,15 @@ class Worker:
             state=self._state,
             gate=self._gate,
             limits=limits,
-            holder=self._holder(),
+            claims=self._claims(),
+            attempts=Attempts(
+                state=self._state,
+                gate=self._gate,
+                limits=limits,
+                outbox=self._outbox,
+                policy=RetryPolicy(max_attempts=settings.max_attempts),
+                score_timeout_seconds=settings.score_timeout_seconds,
+            ),
             scorers=Scorers(
                 self._scorer,
                 self._isolated,
@@ -143,8 +154,6 @@ class Worker:
             ),
             line=self._line,
             outbox=self._outbox,
-            policy=RetryPolicy(max_attempts=settings.max_attempts),
-            score_timeout_seconds=settings.score_timeout_seconds,
         )
         self._puller = Puller(
             self._state,
@@ -229,11 +238,11 @@ class Worker:
         )
         return LimitedScorer(scorer, limits) if limits else scorer
 
-    def _holder(self) -> Holder:
+    def _claims(self) -> ClaimStore:
         identity = Identity(self._state.worker_id, self._state.pipeline)
         if self._state.mode == "perJob":
-            return ConnectionHolder(self._pool, identity)
-        return LeaseHolder(self._pool, identity, self._lists)
+            return PerJobClaimStore(self._pool, identity)
+        return PerWriteClaimStore(self._pool, identity, self._lists)
 
     async def _readiness(self) -> probes.Health:
         """Ready while both servers take what it writes, until it is told to stop."""

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from shortlist.storage.postgres import Connection
     from shortlist.storage.postgres.pool import ConnectionPool
     from shortlist.storage.redis import Redis
+    from shortlist.worker.claims.lists import HeldLists
     from shortlist.worker.gate import Gate
-    from shortlist.worker.lists import HeldLists
     from shortlist.worker.slots import Limits
     from shortlist.worker.state import WorkerState
 

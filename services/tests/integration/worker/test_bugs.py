@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from shortlist.domain.line.scoring import Score
-from shortlist.worker.runner import Runner
+from shortlist.worker.attempts import Attempts
 from support.bench import Bench
 from support.postgres_proxy import PostgresProxy
 from support.scripted import Scripted
@@ -76,12 +76,12 @@ async def test_a_bug_that_meets_every_application_fails_none_of_them_soon(
 async def test_off_switch_a_bug_booked_as_an_error_of_the_moment_comes_back_too_soon(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    as_it_is = Runner._count_error
+    as_it_is = Attempts._count_error
 
-    async def count(runner: Runner, hold: object, _: str, reason: str) -> None:
-        await as_it_is(runner, hold, "temporary", reason)  # type: ignore[arg-type]
+    async def count(attempts: Attempts, held: object, _: str, reason: str) -> None:
+        await as_it_is(attempts, held, "temporary", reason)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Runner, "_count_error", count)
+    monkeypatch.setattr(Attempts, "_count_error", count)
     with pytest.raises(AssertionError):
         await a_bug_that_meets_all_fails_none(bench, "perWrite")
 
@@ -157,7 +157,7 @@ async def test_a_failure_that_postgres_refuses_is_put_aside_and_keeps_no_slot(
 async def test_off_switch_a_failure_that_is_refused_would_keep_its_slot(
     refused_bench: Bench, proxy: PostgresProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Runner, "_put_aside", Runner._end_broken)
+    monkeypatch.setattr(Attempts, "_put_aside", Attempts._end_broken)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(4):
             await a_failure_that_is_refused_keeps_no_slot(refused_bench, proxy, "perWrite")

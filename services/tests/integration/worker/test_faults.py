@@ -14,7 +14,8 @@ from shortlist.storage import postgres
 from shortlist.storage.postgres.pool import ConnectionPool
 from shortlist.storage.postgres.queries import claims
 from shortlist.storage.redis import heartbeats
-from shortlist.worker.holding import ConnectionHolder, Identity
+from shortlist.worker.claims.per_job import PerJobClaim, PerJobClaimStore
+from shortlist.worker.claims.store import ClaimOptions, Identity
 from support.scripted import Scripted
 from support.unguarding import without
 
@@ -231,22 +232,27 @@ async def test_verdicts_written_together_with_a_lost_one_are_written_all_the_sam
         ),
         3,
     )
-    holder = ConnectionHolder(pool, Identity(worker, PipelineName("default")))
+    store = PerJobClaimStore(pool, Identity(worker, PipelineName("default")))
     async with AsyncExitStack() as stack:
         holds = [
-            await stack.enter_async_context(holder.hold(one, lambda: None, "others")) for one in ids
+            await stack.enter_async_context(
+                store.claim(one, lambda: None, ClaimOptions(alone=False))
+            )
+            for one in ids
         ]
         lost = holds[0]
-        assert lost is not None
+        assert isinstance(lost, PerJobClaim)
         lost._lost = True
         writes = [
-            (held, Verdict(held.claim.application_id, 1, "scored", 1.0)) for held in holds if held
+            (held, Verdict(held.claim.application_id, 1, "scored", 1.0))
+            for held in holds
+            if isinstance(held, PerJobClaim)
         ]
         await bench.db.execute(
             "INSERT INTO attempts (application_id, attempt, worker_id) VALUES ($1, 2, $2)",
             ids[0],
             uuid4(),
         )
-        assert await holder._complete_all(writes) == [False, True, True]
+        assert await store._complete_all(writes) == [False, True, True]
     await pool.close()
     assert await bench.db.fetchval("SELECT count(*) FROM results") == 2

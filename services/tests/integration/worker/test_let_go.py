@@ -1,7 +1,7 @@
 """An attempt that a live worker left open is scored again; one that it holds is never taken away.
 
-The worker's word is its list of what it holds (`shortlist.worker.lists`). In `perJob` the session
-lock says it: it goes with the task that held it.
+The worker's word is its list of what it holds (`shortlist.worker.claims.lists`). In `perJob` the
+session lock says it: it goes with the task that held it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from shortlist.domain.line.application import (
 from shortlist.maintenance.main import Maintenance
 from shortlist.storage.postgres.queries import applications, claims, recovery, workers
 from shortlist.storage.postgres.statements import SQL
-from shortlist.worker.lists import HeldLists
+from shortlist.worker.attempts import Attempts
+from shortlist.worker.claims.lists import HeldLists
 from shortlist.worker.runner import Runner
 from support.scripted import Scripted
 from support.waiting import until
@@ -55,15 +56,15 @@ async def maintained(bench: Bench) -> AsyncIterator[None]:
 def leave_the_first_open(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug: the first attempt is neither finished nor ended, and its task ends."""
     done: list[object] = []
-    as_it_is = Runner._score_once
+    as_it_is = Attempts.run
 
-    async def score_once(runner: Runner, hold: object, scoring: object) -> bool:
+    async def run(attempts: Attempts, held: object, call: object) -> bool:
         if not done:
-            done.append(hold)
+            done.append(held)
             return False
-        return await as_it_is(runner, hold, scoring)  # type: ignore[arg-type]
+        return await as_it_is(attempts, held, call)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Runner, "_score_once", score_once)
+    monkeypatch.setattr(Attempts, "run", run)
 
 
 async def what_is_left_open_is_scored_again(bench: Bench, mode: str) -> None:

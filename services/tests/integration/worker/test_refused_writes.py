@@ -10,8 +10,8 @@ import pytest
 from shortlist.domain.line.scoring import Score, TemporaryScoringError
 from shortlist.storage import postgres, trouble
 from shortlist.storage.postgres import text
-from shortlist.worker import holding
-from shortlist.worker.runner import Runner
+from shortlist.worker.attempts import Attempts
+from shortlist.worker.claims import per_job, per_write, store
 from support.bench import Bench
 from support.postgres_proxy import PostgresProxy
 from support.scripted import Scripted
@@ -78,7 +78,7 @@ async def test_off_switch_verdicts_that_are_not_tried_again_are_wasted(
     async def once(operation: Callable[[], Awaitable[object]], _: str) -> object:
         return await operation()
 
-    monkeypatch.setattr(holding, "persistently", once)
+    monkeypatch.setattr(store, "persistently", once)
     with pytest.raises((AssertionError, KeyError, TimeoutError)):
         await disk_is_full_for_a_while(refused_bench, proxy, "perWrite")
 
@@ -120,7 +120,8 @@ async def test_a_verdict_that_is_refused_fails_alone_with_its_true_reason(
 async def test_off_switch_a_batch_that_is_not_tried_apart_fails_together(
     bench: Bench, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(holding, "may_be_of_one", lambda _: False)
+    for module in (per_job, per_write):
+        monkeypatch.setattr(module, "may_be_of_one", lambda _: False)
     with pytest.raises((AssertionError, ValueError)):
         await a_refused_verdict_takes_no_neighbour_along(bench, mode)
 
@@ -181,7 +182,7 @@ async def test_off_switch_a_bug_would_leave_its_attempt_open(
     async def nothing(*_: object) -> None:
         pass
 
-    monkeypatch.setattr("shortlist.worker.runner.Runner._end_broken", nothing)
+    monkeypatch.setattr("shortlist.worker.attempts.Attempts._end_broken", nothing)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(a_bug_ends_its_attempt(bench, "perWrite"), 2)
 
@@ -203,7 +204,7 @@ async def test_a_claim_is_let_go_of_only_when_its_attempt_has_ended(
 async def test_off_switch_an_end_that_is_refused_once_would_not_come(
     refused_bench: Bench, proxy: PostgresProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Runner, "_end_for_certain", Runner._end_broken)
+    monkeypatch.setattr(Attempts, "_end_for_certain", Attempts._end_broken)
     with pytest.raises(TimeoutError):
         await an_end_that_is_refused_comes_later(refused_bench, proxy, "perWrite")
 
@@ -250,7 +251,7 @@ async def test_every_call_at_an_attempts_end_is_tried_again(
 
 
 @pytest.mark.parametrize(
-    ("step", "asked"), [("ended", holding.COUNTING), ("end_attempt", holding.ENDING)]
+    ("step", "asked"), [("ended", store.COUNTING), ("end_attempt", store.ENDING)]
 )
 async def test_off_switch_a_call_at_an_attempts_end_that_is_made_once_loses_its_reason(
     refused_bench: Bench,
@@ -264,7 +265,7 @@ async def test_off_switch_a_call_at_an_attempts_end_that_is_made_once_loses_its_
     async def once(operation: Callable[[], Awaitable[object]], at: str) -> object:
         return await (operation() if at == asked else as_it_is(operation, at))
 
-    monkeypatch.setattr(holding, "persistently", once)
+    monkeypatch.setattr(store, "persistently", once)
     with pytest.raises(AssertionError):
         await test_every_call_at_an_attempts_end_is_tried_again(
             refused_bench, proxy, "perWrite", step
@@ -278,7 +279,7 @@ async def test_a_postponement_that_is_refused_comes_later(
     [one] = await bench.accept(1, "payload")
     with proxy.refusing("postpone", *OUTAGES, times=len(OUTAGES)) as refusal:
         async with bench.worker(connection_mode=mode) as running:
-            await running.worker._runner._holder.postpone(one, 60.0)
+            await running.worker._runner._claims.postpone(one, 60.0)
     assert refusal.is_over
     assert await bench.db.fetchval("SELECT application_id FROM retries") == one
 

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from shortlist.domain.line.application import DEFAULT_PIPELINE, WorkerId
-from shortlist.worker.solitude import Solitude
+from shortlist.worker.isolation.solitude import Solitude
 from shortlist.worker.state import WorkerState
 
 
