@@ -20,10 +20,13 @@ from loadtest.bench.bench import Bench
 from loadtest.bench.catalog import EXPERIMENTS
 from loadtest.bench.peers import PEERS
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
+
+@app.command()
 def main(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Experiments; all of them if none is named.")
+        list[str] | None, typer.Argument(help=f"All, or some of: {', '.join(EXPERIMENTS)}.")
     ] = None,
     *,
     quick: Annotated[bool, typer.Option("--quick", help="Short rounds, main experiments.")] = False,
@@ -32,7 +35,11 @@ def main(
         bool, typer.Option("--write-docs", help="Renew docs/performance.md.")
     ] = False,
 ) -> None:
-    """Measure Shortlist beside its rivals on this machine."""
+    """Measure Shortlist beside its rivals, on real servers that are started on this machine.
+
+    All of it takes an hour, --quick about ten minutes; a machine that does other things gives
+    other figures. Ends with 1 when an experiment failed.
+    """
     _require_peers()
     unknown = set(names or ()) - set(EXPERIMENTS)
     if unknown:
@@ -90,6 +97,4 @@ def _require_peers() -> None:
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
     app()

@@ -7,18 +7,17 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import psutil
 
+from tools import ROOT
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 T = TypeVar("T")
-
-ROOT = Path(__file__).resolve().parents[2]
-"""The checkout: children import ``loadtest`` from there."""
 
 _PATH = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
 

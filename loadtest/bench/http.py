@@ -7,8 +7,9 @@ import subprocess
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from loadtest.bench.child import ROOT, Child, python
+from loadtest.bench.child import Child, python
 from loadtest.bench.load import Load, Report
+from tools import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtest.bench.catalog import EXPERIMENTS
-from loadtest.bench.child import ROOT
 from loadtest.bench.peers import PEERS
+from tools import ROOT
+from tools.markdown import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -78,10 +79,10 @@ def as_record(
 
 def print_table(record: Record) -> None:
     """For a terminal."""
-    table = Table(*_COLUMNS, title=record["heading"], title_justify="left", show_lines=True)
+    shown = Table(*_COLUMNS, title=record["heading"], title_justify="left", show_lines=True)
     for cells in record["rows"]:
-        table.add_row(*cells)
-    Console(width=200).print(table)
+        shown.add_row(*cells)
+    Console(width=200).print(shown)
 
 
 def markdown(records: dict[str, Record]) -> str:
@@ -100,9 +101,7 @@ def _section(name: str, record: Record) -> str:
     lines = [
         f"## {record['heading']}\n",
         f"`{command}`, {size}, {machine['when']}, {load}.\n",
-        "| " + " | ".join(_COLUMNS) + " |",
-        "|" + " --- |" * len(_COLUMNS),
-        *("| " + " | ".join(cells) + " |" for cells in record["rows"]),
+        table(_COLUMNS, record["rows"]),
         "\n<details><summary>Machine and versions</summary>\n",
         *(f"- {key}: {value}" for key, value in machine.items()),
         "\n</details>\n",

@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from loadtest.cluster.release import installed, resize_workers
-from loadtest.document import table
-from loadtest.experiments.loads import Load, Setup, bursts, draw
+from loadtest.simulation.loads import Load, Setup, bursts, draw
 from shortlist.domain.line.application import PipelineName
 from shortlist.storage import snapshots
 from shortlist.storage.redis import keys
 from shortlist_operator.members import is_over, read_pod
 from support.pipelines import Pipeline
+from tools.markdown import table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loadtest.cluster.release import installed, resize_workers
-from loadtest.document import table
 from shortlist.domain.line.application import PipelineName
 from shortlist.domain.sizing.connections import connections_wanted, slots_for
 from shortlist.storage import snapshots
 from support.pipelines import Pipeline
+from tools.markdown import table
 
 if TYPE_CHECKING:
     import datetime as dt

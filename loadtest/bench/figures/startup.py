@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-from loadtest.bench.child import ROOT, free_port, python, wait_for_port
+from loadtest.bench.child import free_port, python, wait_for_port
 from loadtest.bench.figure import Figure, Samples, Target, ratios
 from shortlist.start import PROCESSES
+from tools import ROOT
 
 if TYPE_CHECKING:
     from loadtest.bench.bench import Bench

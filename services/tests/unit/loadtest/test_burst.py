@@ -3,7 +3,8 @@ from __future__ import annotations
 import csv
 from typing import TYPE_CHECKING
 
-from loadtest.burst import Outcome, Sample, _write_csv, add_percentiles, table
+from loadtest.burst.report import table, write_csv
+from loadtest.burst.sample import Outcome, Sample, add_percentiles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,7 @@ def test_percentiles_are_of_what_was_scored_in_the_last_five_seconds() -> None:
 def test_the_table_has_each_fifth_sample_and_the_file_has_all(tmp_path: Path) -> None:
     samples = [sample(float(second)) for second in range(11)]
     assert len(table(samples).splitlines()) == 2 + 3
-    _write_csv(tmp_path / "burst.csv", samples)
+    write_csv(tmp_path / "burst.csv", samples)
     with (tmp_path / "burst.csv").open(encoding="utf-8") as text:
         assert [row["second"] for row in csv.DictReader(text)] == [str(float(n)) for n in range(11)]
 

@@ -8,8 +8,8 @@ import statistics
 
 import pytest
 
-from loadtest.experiments.cluster import Cluster, Worker
-from loadtest.experiments.loads import LOADS, Load, Setup, Trace, draw, steady
+from loadtest.simulation.cluster import Cluster, Worker
+from loadtest.simulation.loads import LOADS, Load, Setup, Trace, draw, steady
 
 
 class Fixed:

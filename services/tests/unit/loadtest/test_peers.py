@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from loadtest.experiments.cluster import Cluster
-from loadtest.experiments.loads import Setup, Trace
-from loadtest.experiments.peers import (
+from loadtest.simulation.cluster import Cluster
+from loadtest.simulation.loads import Setup, Trace
+from loadtest.simulation.peers import (
     HPA_SYNC_SECONDS,
     KEDA_DEFAULT,
     KPA_DEFAULT,

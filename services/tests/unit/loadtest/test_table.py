@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loadtest import simulate
-from loadtest.experiments.loads import LOADS, Load, bursts, draw
-from loadtest.experiments.table import (
+from loadtest.simulation import report
+from loadtest.simulation.__main__ import Rows
+from loadtest.simulation.loads import LOADS, Load, bursts, draw
+from loadtest.simulation.table import (
     OURS,
     POLICIES,
     RIVALS,
@@ -76,24 +77,24 @@ def test_a_run_finishes_all_and_is_the_same_every_time(policy: PolicyName) -> No
     assert figures.kilo_replica_seconds > 0
 
 
-def test_the_command_prints_json(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(simulate, "LOADS", (SHORT,))
-    simulate.main(["--json", "--seeds", "1", "--load", "short"])
-    printed = json.loads(capsys.readouterr().out)
+def test_rows_as_json_have_every_policy_and_verdict() -> None:
+    printed = json.loads(report.as_json(run_table([SHORT], [1])))
     assert set(printed["short"]["policies"]) == set(POLICIES)
     assert set(printed["short"]["verdicts"]) == {f"{OURS} vs {rival}" for rival in RIVALS}
 
 
-def test_the_command_prints_a_table_and_what_a_tie_is(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(simulate, "LOADS", (SHORT,))
-    simulate.main(["--seeds", "1"])
-    printed = capsys.readouterr().out
-    assert "| short |" in printed
+def test_rows_as_markdown_say_what_a_tie_is() -> None:
+    printed = "\n".join(report.markdown(run_table([SHORT], [1]), seeds=1))
+    assert printed.count("| short |") == 2
     assert "A tie:" in printed
+
+
+def test_a_run_is_lost_when_a_row_is() -> None:
+    good, bad = cell([4.0], [9.0]), cell([6.0], [11.0])
+    for ours, theirs, is_lost in ((good, bad, False), (bad, good, True)):
+        rows = Rows([Row("a load", {OURS: ours, **dict.fromkeys(RIVALS, theirs)})])
+        assert len(list(rows)) == 1
+        assert rows.is_lost is is_lost
 
 
 @pytest.mark.slow

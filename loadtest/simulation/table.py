@@ -8,10 +8,10 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from loadtest.experiments import loads
-from loadtest.experiments.cluster import TICK_SECONDS, Cluster
-from loadtest.experiments.ours import Shortlist, pipeline_for
-from loadtest.experiments.peers import (
+from loadtest.simulation import loads
+from loadtest.simulation.cluster import TICK_SECONDS, Cluster
+from loadtest.simulation.ours import Shortlist, pipeline_for
+from loadtest.simulation.peers import (
     HPA_SYNC_SECONDS,
     KEDA_DEFAULT,
     KPA_DEFAULT,
@@ -25,8 +25,8 @@ from shortlist.domain.percentiles import nearest_rank
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from loadtest.experiments.cluster import Scaler
-    from loadtest.experiments.loads import Load, Setup, Trace
+    from loadtest.simulation.cluster import Scaler
+    from loadtest.simulation.loads import Load, Setup, Trace
 
 PolicyName = Literal["KEDA default", "KEDA tuned", "Knative KPA", "Shortlist"]
 POLICIES: tuple[PolicyName, ...] = ("KEDA default", "KEDA tuned", "Knative KPA", "Shortlist")

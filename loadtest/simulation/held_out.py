@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from loadtest.experiments.loads import HORIZON_SECONDS, Load, Setup, bursts, ramp, steady, wave
+from loadtest.simulation.loads import HORIZON_SECONDS, Load, Setup, bursts, ramp, steady, wave
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
-    from loadtest.experiments.loads import Setup, Trace
+    from loadtest.simulation.loads import Setup, Trace
 
 TICK_SECONDS = 1.0
 OVERTIME_SECONDS = 1200.0

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from loadtest.experiments.cluster import Cluster, Worker
-    from loadtest.experiments.loads import Setup
+    from loadtest.simulation.cluster import Cluster, Worker
+    from loadtest.simulation.loads import Setup
 
 HPA_SYNC_SECONDS = 15.0  # --horizontal-pod-autoscaler-sync-period: the cluster's, not a user's
 HPA_TOLERANCE = 0.1

@@ -15,8 +15,8 @@ from shortlist.domain.sizing.pipeline import (
 )
 
 if TYPE_CHECKING:
-    from loadtest.experiments.cluster import Cluster, Worker
-    from loadtest.experiments.loads import Setup
+    from loadtest.simulation.cluster import Cluster, Worker
+    from loadtest.simulation.loads import Setup
 
 ASSUMED_SERVICE_SECONDS = 1.5
 """What the resource says (its default), whatever the load's truth is: the policy must find out."""

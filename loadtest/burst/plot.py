@@ -1,4 +1,4 @@
-"""Draws what `loadtest.burst` saw: four figures above each other, with one clock."""
+"""Draws what was seen of a burst: four figures above each other, with one clock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from loadtest.burst import Sample
+    from loadtest.burst.sample import Sample
 
 _BLUE, _ORANGE, _GREY, _RED = "#0072b2", "#e69f00", "#999999", "#d55e00"
 """Of Okabe and Ito's palette: colour-blind readers tell them apart too."""

@@ -1,1 +1,0 @@
-"""Experiments that need no servers: the scaling policy against its peers, simulated."""
