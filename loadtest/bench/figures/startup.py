@@ -13,7 +13,7 @@ import httpx2
 
 from loadtest.bench.child import free_port, python, wait_for_port
 from loadtest.bench.figure import Figure, Samples, Target, ratios
-from shortlist.start import PROCESSES
+from shortlist.cli.loading import PROCESSES
 from tools import ROOT
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _AT_MOST = {"ingest": 1.3, "worker": 1.4, "maintenance": 1.35, "dashboard": 1.45
 """× the bare import. Before anything was left out: 2.6, 2.1, 2.0, 2.1."""
 
 _PROGRAMS = {
-    **{name: f"from shortlist import start; start.load('{name}')" for name in PROCESSES},
+    **{name: f"from shortlist.cli.loading import load; load('{name}')" for name in PROCESSES},
     "operator": "import shortlist_operator.main",
 }
 """What each process imports before it does anything."""

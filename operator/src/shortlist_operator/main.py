@@ -26,7 +26,7 @@ from typing import Any, cast
 import kopf
 import structlog
 
-from shortlist.runtime import probes
+from shortlist.runtime import exit_codes, probes
 from shortlist.settings import DATABASE, REDIS, BadSettingsError, load
 from shortlist.storage import redis
 from shortlist.telemetry import logs
@@ -41,7 +41,6 @@ from shortlist_operator.settings import OperatorSettings
 
 log = structlog.get_logger(__name__)
 
-_EXIT_USAGE = 2
 _LIST_SECONDS = 5.0
 _RETRY_SECONDS = 2.0
 _STALE_SECONDS = 90.0
@@ -55,7 +54,7 @@ def main() -> int:
         settings = load(OperatorSettings, {}, (DATABASE, REDIS))
     except BadSettingsError as error:
         sys.stderr.write(f"shortlist-operator: {error}\n")
-        return _EXIT_USAGE
+        return exit_codes.USAGE
     logs.configure(settings, "operator")
     try:
         return asyncio.run(run(settings))

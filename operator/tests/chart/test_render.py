@@ -13,7 +13,7 @@ import kubernetes_validate
 import pytest
 from typer.main import get_command
 
-from shortlist.cli import app
+from shortlist.cli.app import app
 from shortlist.domain.sizing.pipeline import SimulatedScorer, parse_pipeline
 from shortlist.ingest.listeners import public_groups
 from shortlist.runtime.probes import always_ok, probe_routes

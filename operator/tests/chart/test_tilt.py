@@ -13,7 +13,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from shortlist.cli import app
+from shortlist.cli.app import app
 from support.chart import ROOT, chart, environment, objects, of_kind, pod_templates
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shortlist.start import main
+from shortlist.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -26,6 +26,7 @@ from rich.table import Table
 from shortlist.domain.errors import ShortlistError
 from shortlist.domain.percentiles import nearest_rank_of_counts
 from shortlist.http.retry_after import retry_after_seconds
+from shortlist.runtime import exit_codes
 from shortlist.runtime.reachable import trouble_with
 from shortlist.urls import without_credentials
 
@@ -37,10 +38,6 @@ POLL_SECONDS = 1.0
 LEAST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 60.0
 REQUEST_TIMEOUT_SECONDS = 30.0
-
-EXIT_OK = 0
-EXIT_FAILED = 1
-EXIT_STOPPED = 130
 
 _NEVER = frozenset({400, 401, 403, 404, 405})
 """Answers to a good job that no patience will change."""
@@ -70,20 +67,20 @@ async def run(
     tell = Console(stderr=True)
     if trouble := await trouble_with(url):
         _say(tell, trouble)
-        return EXIT_FAILED
+        return exit_codes.FAILED
     tally = Tally()
     async with _until_stopped(seconds) as stop:
         try:
             await _play(tally, stop, tell, url=url, clients=clients, rounds=rounds)
         except NotAJobServerError as error:
             _say(tell, str(error))
-            return EXIT_FAILED
+            return exit_codes.FAILED
     tally.ended = time.monotonic()
     Console().print(*summary(tally), sep="\n")
     if tally.lost or tally.failed:
-        return EXIT_FAILED
+        return exit_codes.FAILED
     bounded = seconds is not None or rounds is not None
-    return EXIT_STOPPED if bounded and stop.by_signal else EXIT_OK
+    return exit_codes.STOPPED if bounded and stop.by_signal else exit_codes.DONE
 
 
 class NotAJobServerError(ShortlistError):

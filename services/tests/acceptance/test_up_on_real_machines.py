@@ -114,7 +114,7 @@ async def test_with_standard_files_closed_it_serves(tmp_path: Path) -> None:
 
 def _number_of_a_new_file(environment: dict[str, str]) -> int:
     """Of a process that was started with none open."""
-    code = "from shortlist import start; start.open_standard_files(); "
+    code = "from shortlist.cli.main import open_standard_files; open_standard_files(); "
     code += "import os; os._exit(os.open('/', os.O_RDONLY))"
     ended = subprocess.run(
         ["/bin/sh", "-c", CLOSED, sys.executable, "-c", code], check=False, env=environment

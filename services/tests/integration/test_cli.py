@@ -34,7 +34,7 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
         "migrate", "settings", "requeue", "simulate",
     ):  # fmt: skip
         assert command in done.stdout
-    code = "import sys, shortlist.cli; print(*sys.modules)"
+    code = "import sys, shortlist.cli.app; print(*sys.modules)"
     modules = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from shortlist.cli.loading import PROCESSES
 from shortlist.embedded.scaling import machine
 from shortlist.embedded.scaling.machine import Machine
-from shortlist.start import PROCESSES
 from support.stack import Stack
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from urllib.parse import quote
 import pytest
 from typer.testing import CliRunner
 
-from shortlist import cli, start
+from shortlist.cli.app import app
+from shortlist.cli.main import main
 from shortlist.storage import postgres, redis
 from shortlist.urls import BadUrlError, DatabaseUrl, RedisUrl
 from shortlist_operator import main as operator
@@ -76,7 +77,7 @@ def test_a_url_that_is_none_is_a_sentence_without_it(
             ways.append(([*COMMANDS[command], flag, url], GOOD[variable]))
         for arguments, in_environment in ways:
             monkeypatch.setenv(variable, in_environment)
-            done = CliRunner().invoke(cli.app, arguments)
+            done = CliRunner().invoke(app, arguments)
             assert done.exit_code == 2, done.output
             assert_a_sentence(done.output, variable, password)
 
@@ -92,7 +93,7 @@ def test_so_it_is_for_processes_without_flags_and_for_the_operator(
         for process in PROCESSES:
             monkeypatch.setattr(sys, "argv", ["shortlist", process])
             with pytest.raises(SystemExit) as ended:
-                start.main()
+                main()
             assert ended.value.code == 2
             assert_a_sentence(capsys.readouterr().err, variable, password)
         assert operator.main() == 2
@@ -105,7 +106,7 @@ def test_no_command_guesses_where_a_server_is(
 ) -> None:
     for name in GOOD:
         monkeypatch.setenv(name, "")
-    done = CliRunner().invoke(cli.app, COMMANDS[command])
+    done = CliRunner().invoke(app, COMMANDS[command])
     assert done.exit_code == 2
     assert "DATABASE_URL" in done.output
     assert "no server is guessed" in done.output

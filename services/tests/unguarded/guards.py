@@ -240,7 +240,7 @@ GUARDS["others_end"] = lambda: replace(
 GUARDS["stand_aside"] = lambda: replace(
     "shortlist.embedded.supervision.first_process:stand_aside", lambda: None
 )
-GUARDS["standard_files"] = lambda: replace("shortlist.start:open_standard_files", lambda: None)
+GUARDS["standard_files"] = lambda: replace("shortlist.cli.main:open_standard_files", lambda: None)
 
 
 def _trailers_are_headers() -> None:

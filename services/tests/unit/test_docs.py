@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from typer.main import get_command
 
-from shortlist.cli import app
+from shortlist.cli.app import app
 from support.tables import ROOT, TABLES, with_table
 
 if TYPE_CHECKING:

@@ -31,6 +31,7 @@ from shortlist.embedded.supervision import data_directory, listening, logs
 from shortlist.embedded.supervision.supervisor import StartError, Supervisor
 from shortlist.embedded.terminal.screen import Painter, Phase, PlainPainter, Screen, State
 from shortlist.ingest.tuning import OWN_FILES
+from shortlist.runtime import exit_codes
 from shortlist.runtime.tasks import wait_until_set
 
 if TYPE_CHECKING:
@@ -43,11 +44,6 @@ if TYPE_CHECKING:
     from shortlist.embedded.supervision.listening import Listeners
     from shortlist.embedded.terminal.view import View
     from shortlist.settings import Settings
-
-EXIT_DRAINED = 0
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_STOPPED = 130  # 128 + SIGINT, as shells have it
 
 DEFAULT_DATA = Path(".shortlist")
 _LOOPBACK = "127.0.0.1"
@@ -110,9 +106,9 @@ async def run(
             )
             return await up.run(listeners, dashboard, demo=demo)
     except BadPipelineFileError as error:
-        return _refuse(screen, error, EXIT_USAGE)
+        return _refuse(screen, error, exit_codes.USAGE)
     except (StartError, ServerError, data_directory.DataDirectoryError) as error:
-        return _refuse(screen, error, EXIT_FAILED)
+        return _refuse(screen, error, exit_codes.FAILED)
     finally:
         screen.close()
 
@@ -220,7 +216,7 @@ class Up:
             if hurried
             else "Drained. What still waits is scored next time."
         )
-        return EXIT_STOPPED if hurried else EXIT_DRAINED
+        return exit_codes.STOPPED if hurried else exit_codes.DONE
 
     async def _turn(self) -> None:
         self._screen.show(self._state(await self._supervisor.look()))

@@ -21,7 +21,7 @@ from shortlist.domain.sizing.connections import (
     connections_wanted,
     slots_for,
 )
-from shortlist.runtime import probes, tasks
+from shortlist.runtime import exit_codes, probes, tasks
 from shortlist.storage import postgres, redis
 from shortlist.storage.postgres.pool import ConnectionPool
 from shortlist.storage.redis.line import Line
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_EXIT_USAGE = 2
 _STALE_SECONDS = 10 * BEAT_SECONDS
 
 _PLANS = {"plan_cache_mode": "force_generic_plan"}
@@ -64,7 +63,7 @@ async def run(settings: WorkerSettings) -> int:
     """Work until SIGTERM or SIGINT; a second one stops at once. Returns the exit code."""
     if settings.database_url.pooler is not None and settings.connection_mode == "perJob":
         sys.stderr.write(f"shortlist: SHORTLIST_CONNECTION_MODE: {PER_JOB_WANTS_SESSIONS}\n")
-        return _EXIT_USAGE
+        return exit_codes.USAGE
     logs.configure(settings, "worker")
     stop_tracing = traces.configure(settings, "worker")
     stop, stop_now = asyncio.Event(), asyncio.Event()

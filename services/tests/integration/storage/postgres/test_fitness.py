@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from typer.testing import CliRunner
 
-from shortlist import cli
+from shortlist.cli.app import app
 from shortlist.storage.postgres import migrate, schema
 from support.urls import as_user
 
@@ -68,7 +68,7 @@ def a_database(server: EmbeddedPostgres, options: str) -> Iterator[str]:
 
 def refused(url: str) -> str:
     """What `shortlist migrate` says; it must be one sentence, and name no password."""
-    done = CliRunner().invoke(cli.app, ["migrate", "--database-url", url])
+    done = CliRunner().invoke(app, ["migrate", "--database-url", url])
     assert done.exit_code == 1, done.output
     assert len(done.output.splitlines()) == 1, done.output
     assert done.output.startswith("shortlist: Postgres at DATABASE_URL cannot be migrated: ")
@@ -112,7 +112,7 @@ def test_off_switch_without_a_look_first_another_project_s_database_is_changed(
 def test_what_an_extension_brought_is_no_other_project(postgres_server: EmbeddedPostgres) -> None:
     with a_database(postgres_server, "") as url:
         asyncio.run(ask(url, "CREATE EXTENSION pg_stat_statements"))
-        done = CliRunner().invoke(cli.app, ["migrate", "--database-url", url])
+        done = CliRunner().invoke(app, ["migrate", "--database-url", url])
         assert done.exit_code == 0, done.output
 
 
@@ -120,12 +120,12 @@ def test_a_role_that_may_create_nothing_finds_a_current_schema_up_to_date(
     postgres_server: EmbeddedPostgres,
 ) -> None:
     with a_database(postgres_server, "") as url:
-        assert CliRunner().invoke(cli.app, ["migrate", "--database-url", url]).exit_code == 0
+        assert CliRunner().invoke(app, ["migrate", "--database-url", url]).exit_code == 0
         role = ["CREATE ROLE guest LOGIN PASSWORD 'x'", "GRANT SELECT ON alembic_version TO guest"]
         asyncio.run(ask(url, *role))
         try:
             guest = as_user(url, Login("guest", "x"))
-            done = CliRunner().invoke(cli.app, ["migrate", "--database-url", guest])
+            done = CliRunner().invoke(app, ["migrate", "--database-url", guest])
         finally:
             asyncio.run(ask(url, "DROP OWNED BY guest", "DROP ROLE guest"))
         assert (done.exit_code, done.output) == (0, f"Up to date at {schema.NEEDED}.\n")
@@ -134,7 +134,7 @@ def test_a_role_that_may_create_nothing_finds_a_current_schema_up_to_date(
 def test_a_revision_that_there_is_not_is_a_sentence(postgres_server: EmbeddedPostgres) -> None:
     with a_database(postgres_server, "") as url:
         arguments = ["migrate", "--database-url", url, "--revision", "nonsense"]
-        done = CliRunner().invoke(cli.app, arguments)
+        done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 1
     assert "nonsense" in done.output
     assert len(done.output.splitlines()) == 1

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from shortlist.start import PROCESSES, STARTING_NICE
+from shortlist.cli.loading import PROCESSES, STARTING_NICE
 
 HEAVY = {
     "fastapi",
@@ -63,7 +63,7 @@ def test_what_was_left_out_is_there_for_those_who_need_it() -> None:
 
 
 def test_a_process_without_flags_needs_no_command_lines_library() -> None:
-    imported = _imported("from shortlist import start; start.load('worker')")
+    imported = _imported("from shortlist.cli.loading import load; load('worker')")
     assert "shortlist.worker.main" in imported
     assert "typer" not in imported
 
@@ -80,7 +80,7 @@ class Spy:
         if name == "asyncpg":
             print(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
 sys.meta_path.insert(0, Spy())
-from shortlist import start
+from shortlist.cli.loading import load
 """
-    said = _said(f"{spy}start.load({process!r}); print(os.getpriority(os.PRIO_PROCESS, 0))")
+    said = _said(f"{spy}load({process!r}); print(os.getpriority(os.PRIO_PROCESS, 0))")
     assert said.split() == [str(nice), "0"]
