@@ -2,14 +2,5 @@
 
 They need KUBECONFIG, and images that the cluster has (`installed` says which). Each makes a
 namespace of its own, installs the chart in it, prints a table, and removes the namespace. The
-cluster is seen as the operator's tests see it: their ``support`` is used.
+cluster is seen as the operator's tests see it (`testkit.kubernetes`).
 """
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[2]
-
-sys.path += [str(ROOT / "operator" / "tests"), str(ROOT / "services" / "tests")]

@@ -23,13 +23,13 @@ from shortlist.domain.line.application import PipelineName
 from shortlist.storage import snapshots
 from shortlist.storage.redis import keys
 from shortlist_operator.members import is_over, read_pod
-from support.pipelines import Pipeline
+from testkit.kubernetes.pipelines import Pipeline
 from tools.markdown import table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from support.cluster import Cluster
+    from testkit.kubernetes.cluster import Cluster
 
 NAME = PipelineName("default")
 SETUP = Setup(max_replicas=8)

@@ -6,14 +6,14 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from support.chart import merged
-from support.helm import helm_of, small_values
-from support.namespaces import own_namespace
+from testkit.kubernetes.chart import merged
+from testkit.kubernetes.helm import helm_of, small_values
+from testkit.kubernetes.namespaces import own_namespace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from support.cluster import Cluster
+    from testkit.kubernetes.cluster import Cluster
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from loadtest.cluster.release import installed, resize_workers
 from shortlist.domain.line.application import PipelineName
 from shortlist.domain.sizing.connections import connections_wanted, slots_for
 from shortlist.storage import snapshots
-from support.pipelines import Pipeline
+from testkit.kubernetes.pipelines import Pipeline
 from tools.markdown import table
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from shortlist.storage.redis import Redis, heartbeats
-    from support.cluster import Cluster
+    from testkit.kubernetes.cluster import Cluster
 
 WORKERS, CONCURRENCY, OVERHEAD, CAPPED_AT = 4, 10, 1, 6
 RATE_PER_SECOND = 20.0

@@ -20,8 +20,8 @@ from hypothesis import HealthCheck, settings
 from shortlist.embedded.servers.postgres import EmbeddedPostgres
 from shortlist.embedded.servers.valkey import EmbeddedRedis
 from shortlist.storage import postgres, redis
-from support import reaper
-from support.urls import migrated
+from testkit.databases.urls import migrated
+from testkit.processes import reaper
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 import shortlist
-from support.chart import CHART, ROOT, objects, of_kind
-from support.prometheus import labels_grouped_by, tool, unknown_parts
-from support.scenarios import EVERYTHING_ON
+from testkit.kubernetes.chart import CHART, objects, of_kind
+from testkit.kubernetes.scenarios import EVERYTHING_ON
+from testkit.observability.prometheus import labels_grouped_by, tool, unknown_parts
+from testkit.repository import ROOT
 
 RULES = CHART / "rules" / "shortlist.yaml"
 CASES = Path(__file__).with_name("alerts.yaml")

@@ -14,8 +14,10 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.metrics import MetricWrapperBase
 
 from shortlist_operator import metrics as operator_metrics
-from support.chart import CHART, objects, of_kind
-from support.prometheus import (
+from testkit.databases.servers import Servers
+from testkit.kubernetes.chart import CHART, objects, of_kind
+from testkit.kubernetes.scenarios import EVERYTHING_ON
+from testkit.observability.prometheus import (
     Prometheus,
     known_series,
     scraping,
@@ -23,10 +25,8 @@ from support.prometheus import (
     tool,
     unknown_parts,
 )
-from support.scenarios import EVERYTHING_ON
-from support.servers import Servers
-from support.stack import Stack, free_port
-from support.waiting import until
+from testkit.processes.stack import Stack, free_port
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

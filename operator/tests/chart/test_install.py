@@ -8,9 +8,9 @@ import pytest
 
 from shortlist.storage import postgres
 from shortlist.storage.postgres import migrate
-from support.servers import Servers
-from support.stack import Stack, status_of
-from support.waiting import until
+from testkit.databases.servers import Servers
+from testkit.processes.stack import Stack, status_of
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ import pytest
 
 from shortlist.domain.sizing.pipeline import parse_pipeline
 from shortlist_operator.desired import worker_deployment
-from support.chart import RELEASE, objects, of_kind, pod_templates
-from support.scenarios import BY_URL, EVERYTHING_ON, PRIVATE, SCENARIOS
+from testkit.kubernetes.chart import RELEASE, objects, of_kind, pod_templates
+from testkit.kubernetes.scenarios import BY_URL, EVERYTHING_ON, PRIVATE, SCENARIOS
 
 Labels = dict[str, str]
 Pods = dict[str, Labels]

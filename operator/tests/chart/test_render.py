@@ -21,7 +21,7 @@ from shortlist.settings import PROCESSES as SETTINGS
 from shortlist.settings import CommonSettings
 from shortlist_operator.desired import worker_environment
 from shortlist_operator.settings import OperatorSettings
-from support.chart import (
+from testkit.kubernetes.chart import (
     CHART,
     RELEASE,
     environment,
@@ -31,7 +31,7 @@ from support.chart import (
     pod_templates,
     render,
 )
-from support.scenarios import BY_URL, CLAUDE, EVERYTHING_ON, PRIVATE, SCENARIOS
+from testkit.kubernetes.scenarios import BY_URL, CLAUDE, EVERYTHING_ON, PRIVATE, SCENARIOS
 
 CUSTOM_KINDS = {"ScoringPipeline", "HTTPRoute", "PodMonitor", "PrometheusRule"}
 """Other projects' resources and ours: their schemas are not among Kubernetes's own."""

@@ -22,7 +22,8 @@ from shortlist.domain.sizing.pipeline import (
     ScoringPipeline,
     parse_pipeline,
 )
-from support.chart import CHART, CRD, ROOT, crd, crd_spec, defaulted, merged, nested, strict
+from testkit.kubernetes.chart import CHART, CRD, crd, crd_spec, defaulted, merged, nested, strict
+from testkit.repository import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

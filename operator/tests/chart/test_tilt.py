@@ -14,7 +14,8 @@ import yaml
 from typer.main import get_command
 
 from shortlist.cli.app import app
-from support.chart import ROOT, chart, environment, objects, of_kind, pod_templates
+from testkit.kubernetes.chart import chart, environment, objects, of_kind, pod_templates
+from testkit.repository import ROOT
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 

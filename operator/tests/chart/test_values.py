@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 import yaml
 
-from support.chart import (
+from support.tables import documented_values
+from testkit.kubernetes.chart import (
     CHART,
     chart,
     leaves,
@@ -19,8 +20,7 @@ from support.chart import (
     schema,
     values_spec,
 )
-from support.scenarios import BY_URL, EVERYTHING_ON, SCENARIOS
-from support.tables import documented_values
+from testkit.kubernetes.scenarios import BY_URL, EVERYTHING_ON, SCENARIOS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -247,5 +247,5 @@ def test_everything_on_is_everything() -> None:
 
 
 def test_the_schema_of_a_pipelines_spec_is_the_resources_own() -> None:
-    """If not: PYTHONPATH=operator/tests uv run python -m support.chart."""
+    """If not: uv run python -m testkit.kubernetes.chart."""
     assert SCHEMA["properties"]["pipeline"]["properties"]["spec"] == values_spec()

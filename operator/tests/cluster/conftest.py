@@ -3,8 +3,8 @@
     KUBECONFIG=… uv run pytest -m cluster -n 0
 
 Images are named by SHORTLIST_IMAGE, SHORTLIST_OPERATOR_IMAGE, SHORTLIST_POSTGRES_IMAGE and
-SHORTLIST_REDIS_IMAGE; what they are by default is in `support.helm`. SHORTLIST_NAMESPACE names a
-namespace in which the release is left, and is found by the next run: for authors of tests.
+SHORTLIST_REDIS_IMAGE; what they are by default is in `testkit.kubernetes.helm`. SHORTLIST_NAMESPACE
+names a namespace in which the release is left, and is found by the next run: for authors of tests.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from uuid import uuid4
 
 import pytest
 
-from support.cluster import Cluster, Release
-from support.helm import chart_values, installed
-from support.outside import Outside, outside
-from support.pipelines import Pipelines
-from support.servers import Servers
+from testkit.databases.servers import Servers
+from testkit.kubernetes.cluster import Cluster, Release
+from testkit.kubernetes.helm import chart_values, installed
+from testkit.kubernetes.pipelines import Pipelines
+from testkit.operator.outside import Outside, outside
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -1,7 +1,7 @@
 """The API server and the operator's watch come and go, and its Postgres.
 
-The operator runs outside the cluster (`support.outside`): there a test can get between it and the
-API server, which it cannot stop.
+The operator runs outside the cluster (`testkit.operator.outside`): there a test can get between it
+and the API server, which it cannot stop.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.proxy import Proxy
+from testkit.operator.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from support.outside import Outside
-    from support.pipelines import Pipeline
+    from testkit.kubernetes.pipelines import Pipeline
+    from testkit.operator.outside import Outside
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

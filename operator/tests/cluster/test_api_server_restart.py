@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.cluster import names
-from support.pipelines import interrupted
+from testkit.kubernetes.cluster import names
+from testkit.kubernetes.pipelines import interrupted
 
 if TYPE_CHECKING:
-    from support.cluster import Cluster, Json
-    from support.pipelines import Pipelines
+    from testkit.kubernetes.cluster import Cluster, Json
+    from testkit.kubernetes.pipelines import Pipelines
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(600)]
 

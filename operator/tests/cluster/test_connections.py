@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shortlist.storage.faults import is_outage
-from support.cluster import names
-from support.pipelines import interrupted
+from testkit.kubernetes.cluster import names
+from testkit.kubernetes.pipelines import interrupted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from support.cluster import Cluster
-    from support.pipelines import Pipeline, Pipelines
+    from testkit.kubernetes.cluster import Cluster
+    from testkit.kubernetes.pipelines import Pipeline, Pipelines
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from support.chart import objects, of_kind
-from support.namespaces import foreign_definitions, path_of
+from testkit.kubernetes.chart import objects, of_kind
+from testkit.kubernetes.namespaces import foreign_definitions, path_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from support.cluster import Cluster
+    from testkit.kubernetes.cluster import Cluster
 
 Json = dict[str, Any]
 

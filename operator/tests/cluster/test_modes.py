@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from support.cluster import Cluster
-    from support.pipelines import Pipelines
+    from testkit.kubernetes.cluster import Cluster
+    from testkit.kubernetes.pipelines import Pipelines
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from support.cluster import Cluster
-    from support.pipelines import Pipeline, Pipelines
+    from testkit.kubernetes.cluster import Cluster
+    from testkit.kubernetes.pipelines import Pipeline, Pipelines
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.chart import objects, of_kind
-from support.helm import chart_values
-from support.pipelines import interrupted
+from testkit.kubernetes.chart import objects, of_kind
+from testkit.kubernetes.helm import chart_values
+from testkit.kubernetes.pipelines import interrupted
 
 if TYPE_CHECKING:
-    from support.cluster import Cluster
-    from support.pipelines import Pipelines
+    from testkit.kubernetes.cluster import Cluster
+    from testkit.kubernetes.pipelines import Pipelines
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

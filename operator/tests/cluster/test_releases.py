@@ -7,10 +7,10 @@ from contextlib import ExitStack
 
 import pytest
 
-from support.chart import merged
-from support.cluster import Cluster, Release
-from support.helm import chart_values, helm_of, installed
-from support.pipelines import Pipeline, interrupted
+from testkit.kubernetes.chart import merged
+from testkit.kubernetes.cluster import Cluster, Release
+from testkit.kubernetes.helm import chart_values, helm_of, installed
+from testkit.kubernetes.pipelines import Pipeline, interrupted
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 

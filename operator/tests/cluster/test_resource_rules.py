@@ -11,11 +11,12 @@ import pytest
 import yaml
 
 from shortlist.domain.sizing.pipeline import API_VERSION, KIND
-from support.bounds import Bound, bounds, placed, rules
-from support.chart import ROOT, crd, crd_spec, defaulted, merged, objects, pod_templates
-from support.cluster import APPLY, Cluster, Refused, Release
-from support.namespaces import foreign_definitions, own_namespace, path_of
-from support.scenarios import SCENARIOS
+from testkit.kubernetes.bounds import Bound, bounds, placed, rules
+from testkit.kubernetes.chart import crd, crd_spec, defaulted, merged, objects, pod_templates
+from testkit.kubernetes.cluster import APPLY, Cluster, Refused, Release
+from testkit.kubernetes.namespaces import foreign_definitions, own_namespace, path_of
+from testkit.kubernetes.scenarios import SCENARIOS
+from testkit.repository import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.cluster import names
-from support.pipelines import interrupted
+from testkit.kubernetes.cluster import names
+from testkit.kubernetes.pipelines import interrupted
 
 if TYPE_CHECKING:
-    from support.cluster import Cluster, Json
-    from support.outside import Outside
-    from support.pipelines import Pipeline, Pipelines
+    from testkit.kubernetes.cluster import Cluster, Json
+    from testkit.kubernetes.pipelines import Pipeline, Pipelines
+    from testkit.operator.outside import Outside
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.cluster import names
-from support.pipelines import interrupted
+from testkit.kubernetes.cluster import names
+from testkit.kubernetes.pipelines import interrupted
 
 if TYPE_CHECKING:
-    from support.cluster import Cluster
-    from support.pipelines import Pipeline, Pipelines
+    from testkit.kubernetes.cluster import Cluster
+    from testkit.kubernetes.pipelines import Pipeline, Pipelines
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

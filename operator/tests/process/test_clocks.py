@@ -1,7 +1,7 @@
 """Two operators, a worker and its servers as processes, each with a clock that is set.
 
-The API server is `support.api_server`; what it keeps of a Deployment and its pod is what a cluster
-would: the pod is the worker process.
+The API server is `testkit.operator.api_server`; what it keeps of a Deployment and its pod is what a
+cluster would: the pod is the worker process.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from shortlist.domain.sizing.pipeline import ScoringPipeline
 from shortlist.storage import redis
 from shortlist.storage.redis import heartbeats, keys
 from shortlist_operator import desired
-from support.api_server import ApiServer
-from support.clocks import GOES_ON_SECONDS, HOUR, OFFSETS, servers_by
-from support.faketime import Clock
-from support.kubeconfig import kubeconfig
-from support.place import Place
-from support.waiting import until
+from testkit.faults.clocks import GOES_ON_SECONDS, HOUR, OFFSETS, servers_by
+from testkit.operator.api_server import ApiServer
+from testkit.operator.kubeconfig import kubeconfig
+from testkit.processes.faketime import Clock
+from testkit.processes.place import Place
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from support.ledger import Ledger
-    from support.stack import Service
+    from testkit.clients.ledger import Ledger
+    from testkit.processes.stack import Service
 
 Json = dict[str, Any]
 

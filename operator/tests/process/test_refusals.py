@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.api_server import ApiServer, refusal
-from support.kubeconfig import kubeconfig
-from support.stack import Service, status_of
-from support.waiting import until
+from testkit.operator.api_server import ApiServer, refusal
+from testkit.operator.kubeconfig import kubeconfig
+from testkit.processes.stack import Service, status_of
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from aiohttp import web
 
-    from support.api_server import Call
+    from testkit.operator.api_server import Call
 
 pytestmark = pytest.mark.slow
 

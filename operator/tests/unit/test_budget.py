@@ -14,7 +14,7 @@ from shortlist.domain.sizing.grants import Grant
 from shortlist.domain.sizing.pipeline import ScoringPipeline, WorkerSpec
 from shortlist_operator.budget import Budget
 from shortlist_operator.observation import RolloutStrategy
-from support.sights import NOW, a_beat, a_line, a_pod, a_sight, postgres
+from testkit.operator.sights import NOW, a_beat, a_line, a_pod, a_sight, postgres
 
 if TYPE_CHECKING:
     from shortlist.storage.redis.heartbeats import Heartbeat

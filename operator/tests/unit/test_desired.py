@@ -14,7 +14,7 @@ from shortlist_operator.desired import (
     worker_environment,
     worker_labels,
 )
-from support.chart import crd_spec, environment, merged, pod_templates
+from testkit.kubernetes.chart import crd_spec, environment, merged, pod_templates
 
 Json = dict[str, Any]
 

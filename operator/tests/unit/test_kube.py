@@ -11,7 +11,7 @@ from aiohttp import web
 
 from shortlist_operator import kube as operators_kube
 from shortlist_operator.kube import Kube, KubeError
-from support.api_server import ApiServer, Call, connected, hang, refusal
+from testkit.operator.api_server import ApiServer, Call, connected, hang, refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -13,7 +13,7 @@ import pytest
 
 from shortlist_operator import kube as operators_kube
 from shortlist_operator.lease import DURATION_SECONDS, RENEW_SECONDS, SAFETY_SECONDS, OperatorLease
-from support.api_server import ApiServer, Call, hang, refusal
+from testkit.operator.api_server import ApiServer, Call, hang, refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -10,8 +10,8 @@ import pytest
 from shortlist_operator import kube as operators_kube
 from shortlist_operator.kube import Kube, KubeError
 from shortlist_operator.login import NoClusterError, kopf_login, login
-from support.api_server import ApiServer
-from support.kubeconfig import kubeconfig
+from testkit.operator.api_server import ApiServer
+from testkit.operator.kubeconfig import kubeconfig
 
 if TYPE_CHECKING:
     from pathlib import Path

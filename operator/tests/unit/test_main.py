@@ -12,8 +12,8 @@ from pydantic import SecretStr
 from shortlist_operator import metrics
 from shortlist_operator.main import _STALE_SECONDS, Operator
 from shortlist_operator.settings import OperatorSettings
-from support.api_server import ApiServer, connected
-from support.waiting import until
+from testkit.operator.api_server import ApiServer, connected
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from shortlist_operator.members import DELETION_COST, Member, Pod, is_over, members, read_pod
-from support.sights import NOW, a_beat, a_line, a_pod
+from testkit.operator.sights import NOW, a_beat, a_line, a_pod
 
 STALE = NOW - 6
 

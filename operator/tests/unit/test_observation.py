@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shortlist_operator.observation import RolloutStrategy, is_rolling
-from support.sights import NOW, a_beat, a_line, a_pod, a_sight
+from testkit.operator.sights import NOW, a_beat, a_line, a_pod, a_sight
 
 
 def deployment(spec: dict[str, Any], **status: int) -> dict[str, Any]:

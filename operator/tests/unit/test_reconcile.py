@@ -18,8 +18,8 @@ from shortlist_operator.lease import OperatorLease
 from shortlist_operator.observe import Observer
 from shortlist_operator.reconcile import PipelineLoop
 from shortlist_operator.settings import OperatorSettings
-from support.api_server import ApiServer, Call, refusal
-from support.waiting import until
+from testkit.operator.api_server import ApiServer, Call, refusal
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

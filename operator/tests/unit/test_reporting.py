@@ -12,8 +12,8 @@ from shortlist.domain.sizing.scaling import Decision, Demand, LineReading, Memor
 from shortlist_operator import reporting
 from shortlist_operator.kube import KubeError
 from shortlist_operator.reporting import Reporter, Tick, _essence, waiters
-from support.api_server import ApiServer, Call, refusal
-from support.sights import a_beat, a_line, a_pod, a_sight, postgres
+from testkit.operator.api_server import ApiServer, Call, refusal
+from testkit.operator.sights import a_beat, a_line, a_pod, a_sight, postgres
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.place import Place
-from support.servers import Servers
-from support.urls import SERVICE, as_user
+from testkit.databases.servers import Servers
+from testkit.databases.urls import SERVICE, as_user
+from testkit.processes.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

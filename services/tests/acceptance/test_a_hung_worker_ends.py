@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.waiting import until
+from testkit.waiting import until
 
 if TYPE_CHECKING:
-    from support.place import Place
+    from testkit.processes.place import Place
 
 BOUND_SECONDS = 6.0
 """Of the three after which the watchdog ends it in this test."""

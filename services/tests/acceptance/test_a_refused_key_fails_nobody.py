@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from support.messages_api import MessagesApi
-from support.waiting import until
+from testkit.processes.messages_api import MessagesApi
+from testkit.waiting import until
 
 if TYPE_CHECKING:
-    from support.messages_api import Kind
-    from support.place import Place, Running
-    from support.stack import Service
+    from testkit.processes.messages_api import Kind
+    from testkit.processes.place import Place, Running
+    from testkit.processes.stack import Service
 
 WORKERS, CONCURRENCY = 3, 10
 ASK_AGAIN_SECONDS = 2.0
-"""Of `unguarded.guards`, ``asks_again_soon``; a minute for real."""
+"""Of `testkit.unguarded.guards`, ``asks_again_soon``; a minute for real."""
 
 # What is answered to all, for some seconds.
 REFUSALS: list[tuple[Kind, dict[str, Any]]] = [

@@ -25,18 +25,18 @@ from shortlist.storage import postgres, redis, snapshots
 from shortlist.storage.postgres.pooled import PooledConnection
 from shortlist.urls import DatabaseUrl, Pooler
 from shortlist_operator.observe import Observer
-from support.ledger import Ledger
-from support.pgbouncer import PgBouncer
-from support.stack import Stack, status_of
-from support.up import running
-from support.waiting import until
+from testkit.clients.ledger import Ledger
+from testkit.databases.pgbouncer import PgBouncer
+from testkit.processes.stack import Stack, status_of
+from testkit.processes.up import running
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
     from shortlist.embedded.servers.postgres import EmbeddedPostgres
-    from support.stack import Service
+    from testkit.processes.stack import Service
 
 CLIENTS = 10
 

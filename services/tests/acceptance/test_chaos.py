@@ -3,9 +3,9 @@
     CHAOS_SECONDS=600 CHAOS_SEED=$RANDOM uv run pytest -n 0 -s -m slow \
         services/tests/acceptance/test_chaos.py -k "chaos and not off_switch"
 
-`-m slow` runs a minute of it in each mode. Faults are in `support.chaos`, each with what it may
-excuse; they are dealt from a shuffled deck, so that ten minutes have each of them several times.
-The seed and what it drew are printed as it happens: the same seed draws the same again.
+`-m slow` runs a minute of it in each mode. Faults are in `testkit.faults.chaos`, each with what it
+may excuse; they are dealt from a shuffled deck, so that ten minutes have each of them several
+times. The seed and what it drew are printed as it happens: the same seed draws the same again.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.chaos import outside, processes, promises, servers
-from support.chaos.chaos import APPLICATIONS_PER_SECOND, chaos_in
-from support.chaos.fault import dealt
+from testkit.faults.chaos import outside, processes, promises, servers
+from testkit.faults.chaos.chaos import APPLICATIONS_PER_SECOND, chaos_in
+from testkit.faults.chaos.fault import dealt
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.chaos.chaos import Chaos
-    from support.chaos.promises import Watch
+    from testkit.faults.chaos.chaos import Chaos
+    from testkit.faults.chaos.promises import Watch
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "60"))
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.clocks import (
+from testkit.clients.ledger import Ledger
+from testkit.faults.clocks import (
     GOES_ON_SECONDS,
     HOUR,
     LEADS,
@@ -20,11 +21,10 @@ from support.clocks import (
     servers_by,
     value,
 )
-from support.faketime import Clock
-from support.ledger import Ledger
-from support.stack import without_guards
-from support.up import Up, running
-from support.waiting import until
+from testkit.processes.faketime import Clock
+from testkit.processes.stack import without_guards
+from testkit.processes.up import Up, running
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.clocks import (
+from testkit.faults.clocks import (
     GOES_ON_SECONDS,
     HOUR,
     OFFSETS,
@@ -14,15 +14,15 @@ from support.clocks import (
     schedule_a_retry,
     servers_by,
 )
-from support.faketime import Clock
-from support.place import Place
-from support.waiting import until
+from testkit.processes.faketime import Clock
+from testkit.processes.place import Place
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.ledger import Ledger
-    from support.stack import Role, Service
+    from testkit.clients.ledger import Ledger
+    from testkit.processes.stack import Role, Service
 
 LEADING = "shortlist_maintenance_leading"
 

@@ -18,13 +18,13 @@ import pytest
 
 from shortlist.storage import postgres
 from shortlist.storage.postgres import migrate
-from support.stack import without_guards
-from support.waiting import PATIENCE_SECONDS, until
+from testkit.processes.stack import without_guards
+from testkit.waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from support.servers import Servers
+    from testkit.databases.servers import Servers
 
 ENDED_SECONDS = 15.0
 CANNOT = "Postgres at DATABASE_URL cannot be "

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.waiting import until
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     import datetime as dt
 
-    from support.ledger import Ledger
-    from support.place import Place
+    from testkit.clients.ledger import Ledger
+    from testkit.processes.place import Place
 
 BOUND_SECONDS = {"perJob": 2.0, "perWrite": 5.0}
 HELD = 4

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support import steps
-from support.place import Place
-from support.postgres_proxy import PostgresProxy
-from support.redis_proxy import RedisProxy
-from support.sqlstates import depose, nothing
-from support.waiting import until
+from testkit.databases.postgres_proxy import PostgresProxy
+from testkit.databases.redis_proxy import RedisProxy
+from testkit.faults import steps
+from testkit.faults.sqlstates import depose, nothing
+from testkit.processes.place import Place
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
     from pathlib import Path
 
-    from support.place import Running
+    from testkit.processes.place import Running
 
 pytestmark = pytest.mark.slow
 

@@ -17,13 +17,13 @@ from shortlist.ingest.main import Ingest
 from shortlist.runtime import probes
 from shortlist.settings import Settings
 from shortlist.storage import postgres
-from support.api_server import ApiServer, hang, refusal
-from support.kubeconfig import kubeconfig
-from support.postgres_proxy import PostgresProxy
-from support.servers import terminate_backends
-from support.stack import Service, Stack, free_port, status_of
-from support.swift import Ask, Timed, wave
-from support.waiting import until
+from testkit.clients.swift import Ask, Timed, wave
+from testkit.databases.postgres_proxy import PostgresProxy
+from testkit.databases.servers import terminate_backends
+from testkit.operator.api_server import ApiServer, hang, refusal
+from testkit.operator.kubeconfig import kubeconfig
+from testkit.processes.stack import Service, Stack, free_port, status_of
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from aiohttp import web
     from starlette.routing import BaseRoute
 
-    from support.api_server import Call
-    from support.servers import Servers
+    from testkit.databases.servers import Servers
+    from testkit.operator.api_server import Call
 
     Fault = Callable[[Servers], Awaitable[Callable[[], Awaitable[None]]]]
 

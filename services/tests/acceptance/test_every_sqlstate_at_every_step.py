@@ -1,8 +1,8 @@
 """Postgres refuses each step with each SQLSTATE, in both modes: nothing is lost or wasted.
 
 The proxy has the server raise them in turn at one step, or a group of steps, while applications are
-posted. `support.sqlstates` has the table, and says where steps are refused that a load does not
-meet.
+posted. `testkit.faults.sqlstates` has the table, and says where steps are refused that a load does
+not meet.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 
 from shortlist.domain.line.application import ConnectionMode
-from support import steps
-from support.place import Place
-from support.postgres_proxy import PostgresProxy
-from support.sqlstates import AT_THE_START, ITEMS_AND_BUGS, KINDS, Row, rows
-from support.waiting import until
+from testkit.databases.postgres_proxy import PostgresProxy
+from testkit.faults import steps
+from testkit.faults.sqlstates import AT_THE_START, ITEMS_AND_BUGS, KINDS, Row, rows
+from testkit.processes.place import Place
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from support.place import Running
-    from support.postgres_proxy import Refusal
+    from testkit.databases.postgres_proxy import Refusal
+    from testkit.processes.place import Running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

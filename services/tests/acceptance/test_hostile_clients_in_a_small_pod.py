@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from support import hostile
-from support.hostile import Crowd, statuses
-from support.ingest import APPLICATION
-from support.pod import Pod, peak_bytes, pod
-from support.prober import Answers, probing, reference
-from support.stack import free_port
-from support.waiting import until
+from testkit.clients import hostile
+from testkit.clients.hostile import Crowd, statuses
+from testkit.clients.prober import Answers, probing, reference
+from testkit.processes.ingest import APPLICATION
+from testkit.processes.pod import Pod, peak_bytes, pod
+from testkit.processes.stack import free_port
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from support.place import Place
-    from support.servers import Servers
-    from support.stack import Service
+    from testkit.databases.servers import Servers
+    from testkit.processes.place import Place
+    from testkit.processes.stack import Service
 
 LIMIT_BYTES = 512 << 20
 MANY = 10_000

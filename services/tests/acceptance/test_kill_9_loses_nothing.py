@@ -9,11 +9,11 @@ import pytest
 
 from shortlist.domain.line.application import ConnectionMode
 from shortlist.runtime.failpoints import Failpoint
-from support.servers import flush
-from support.waiting import PATIENCE_SECONDS, until
+from testkit.databases.servers import flush
+from testkit.waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
-    from support.place import Place
+    from testkit.processes.place import Place
 
 MODES = get_args(ConnectionMode)
 FAILPOINTS = get_args(Failpoint)

@@ -13,21 +13,21 @@ from shortlist.domain.line.application import ConnectionMode, PipelineName
 from shortlist.embedded.scaling.observer import Observer
 from shortlist.storage.redis import keys
 from shortlist.urls import DatabaseUrl, RedisUrl
-from support.browsers import Browsers
-from support.ledger import Ledger
-from support.lookouts import lookouts
-from support.place import Place
-from support.valkeys import cluster
-from support.waiting import until
-from support.whole import WHOLE_AGAIN_SECONDS, everything, is_whole, is_whole_in_time
+from testkit.clients.browsers import Browsers
+from testkit.clients.ledger import Ledger
+from testkit.clients.lookouts import lookouts
+from testkit.databases.valkeys import cluster
+from testkit.faults.whole import WHOLE_AGAIN_SECONDS, everything, is_whole, is_whole_in_time
+from testkit.processes.place import Place
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from support.place import Running
-    from support.stack import Role
-    from support.valkeys import Valkey
+    from testkit.databases.valkeys import Valkey
+    from testkit.processes.place import Running
+    from testkit.processes.stack import Role
 
 MODES = get_args(ConnectionMode)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from support.servers import flush
-from support.waiting import until
+from testkit.databases.servers import flush
+from testkit.waiting import until
 
 if TYPE_CHECKING:
-    from support.place import Place
-    from support.stack import Service
+    from testkit.processes.place import Place
+    from testkit.processes.stack import Service
 
 LEADING = "shortlist_maintenance_leading"
 

@@ -11,15 +11,15 @@ import pytest
 
 from shortlist.domain.line.application import ConnectionMode
 from shortlist.settings import Settings
-from support.messages_api import MessagesApi
-from support.otlp import Collector, collecting
-from support.waiting import until
+from testkit.observability.otlp import Collector, collecting
+from testkit.processes.messages_api import MessagesApi
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from support.place import Place
-    from support.stack import Service, Stack
+    from testkit.processes.place import Place
+    from testkit.processes.stack import Service, Stack
 
 SECRET = "Ten years of Kubernetes"
 FINAL = ("scored", "failed")

@@ -11,12 +11,12 @@ import pytest
 from shortlist.domain.line.application import DEFAULT_PIPELINE, ApplicationId, ConnectionMode
 from shortlist.storage import redis
 from shortlist.storage.redis.line import Entry, Line
-from support.servers import terminate_backends
-from support.waiting import until
+from testkit.databases.servers import terminate_backends
+from testkit.waiting import until
 
 if TYPE_CHECKING:
-    from support.place import Place
-    from support.stack import Service
+    from testkit.processes.place import Place
+    from testkit.processes.stack import Service
 
 MODES = get_args(ConnectionMode)
 

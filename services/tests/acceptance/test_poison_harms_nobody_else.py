@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.kubelet import memory_limited
-from support.stack import status_of
-from support.waiting import until
+from testkit.processes.kubelet import memory_limited
+from testkit.processes.stack import status_of
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from asyncpg import Record
 
-    from support.ledger import Ledger
-    from support.place import Place
-    from support.stack import Service
+    from testkit.clients.ledger import Ledger
+    from testkit.processes.place import Place
+    from testkit.processes.stack import Service
 
 pytestmark = pytest.mark.slow
 

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shortlist.storage.postgres import migrate
-from support.failover import OPEN_ATTEMPTS, breaks, is_left_alone, is_used, takes_over
-from support.ledger import Ledger
-from support.operator_process import an_operator, operator_says
-from support.postgreses import postgreses
-from support.switch import Switch
-from support.up import running
-from support.waiting import until
-from support.whole import (
+from testkit.clients.ledger import Ledger
+from testkit.databases.postgreses import postgreses
+from testkit.databases.switch import Switch
+from testkit.faults.failover import OPEN_ATTEMPTS, breaks, is_left_alone, is_used, takes_over
+from testkit.faults.whole import (
     NOTICED_SECONDS,
     WHOLE_AGAIN_SECONDS,
     everything,
     is_whole_since,
     says_the_truth,
 )
+from testkit.operator.process import an_operator, operator_says
+from testkit.processes.up import running
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path

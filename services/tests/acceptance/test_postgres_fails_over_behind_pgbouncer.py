@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shortlist.storage.postgres import migrate
-from support.failover import breaks, is_left_alone, is_used
-from support.operator_process import an_operator, operator_says
-from support.pgbouncer import PgBouncer
-from support.postgreses import Postgres, postgreses
-from support.whole import (
+from testkit.databases.pgbouncer import PgBouncer
+from testkit.databases.postgreses import Postgres, postgreses
+from testkit.faults.failover import breaks, is_left_alone, is_used
+from testkit.faults.whole import (
     NOTICED_SECONDS,
     WHOLE_AGAIN_SECONDS,
     everything,
     is_whole_since,
     says_the_truth,
 )
+from testkit.operator.process import an_operator, operator_says
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

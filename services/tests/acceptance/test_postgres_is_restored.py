@@ -17,20 +17,20 @@ from shortlist.domain.line.application import DEFAULT_PIPELINE
 from shortlist.storage import redis
 from shortlist.storage.postgres import migrate
 from shortlist.storage.redis.line import Line
-from support.failover import OPEN_ATTEMPTS
-from support.operator_process import an_operator
-from support.postgreses import Postgres
-from support.stack import status_of
-from support.up import running
-from support.waiting import until
-from support.whole import WHOLE_AGAIN_SECONDS, everything, is_whole_since
+from testkit.databases.postgreses import Postgres
+from testkit.faults.failover import OPEN_ATTEMPTS
+from testkit.faults.whole import WHOLE_AGAIN_SECONDS, everything, is_whole_since
+from testkit.operator.process import an_operator
+from testkit.processes.stack import status_of
+from testkit.processes.up import running
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
     from uuid import UUID
 
-    from support.place import Running
+    from testkit.processes.place import Running
 
 BEFORE, AFTER = 20, 30
 """Applications that are accepted before the backup, and after it."""

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 
 from shortlist.domain.line.application import ConnectionMode
-from support.servers import terminate_backends
-from support.waiting import PATIENCE_SECONDS
+from testkit.databases.servers import terminate_backends
+from testkit.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
-    from support.place import Place
-    from support.servers import Servers
+    from testkit.databases.servers import Servers
+    from testkit.processes.place import Place
 
 MODES = get_args(ConnectionMode)
 

@@ -19,13 +19,13 @@ from shortlist.storage import postgres
 from shortlist.storage.faults import Fault, fault_of
 from shortlist.storage.postgres import migrate
 from shortlist.urls import DatabaseUrl
-from support.certificates import Certificate, authority, issued
-from support.failover import breaks, is_left_alone, takes_over
-from support.postgreses import Postgres, postgreses
-from support.stack import Stack
-from support.switch import Switch
-from support.waiting import until
-from support.whole import NOTICED_SECONDS, everything, is_whole_since, says_the_truth
+from testkit.databases.certificates import Certificate, authority, issued
+from testkit.databases.postgreses import Postgres, postgreses
+from testkit.databases.switch import Switch
+from testkit.faults.failover import breaks, is_left_alone, takes_over
+from testkit.faults.whole import NOTICED_SECONDS, everything, is_whole_since, says_the_truth
+from testkit.processes.stack import Stack
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

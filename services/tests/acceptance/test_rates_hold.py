@@ -23,16 +23,16 @@ from shortlist.domain.line.application import (
 from shortlist.storage import postgres, redis
 from shortlist.storage.postgres.queries import applications
 from shortlist.storage.redis.line import Entry, Line
-from support.waiting import until
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from shortlist.embedded.servers.postgres import EmbeddedPostgres
     from shortlist.storage.postgres import Connection
-    from support.ledger import Ledger
-    from support.place import Place, Running
-    from support.stack import Service
+    from testkit.clients.ledger import Ledger
+    from testkit.processes.place import Place, Running
+    from testkit.processes.stack import Service
 
 pytestmark = [pytest.mark.slow, pytest.mark.quiet]
 

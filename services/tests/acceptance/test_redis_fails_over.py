@@ -13,26 +13,26 @@ import pytest
 
 from shortlist.domain.line.application import DEFAULT_PIPELINE
 from shortlist.storage.redis import keys
-from support.browsers import Browsers
-from support.ledger import Ledger
-from support.lookouts import lookouts
-from support.stack import without_guards
-from support.switch import Switch
-from support.up import running
-from support.valkeys import Valkey, sentinels, valkeys
-from support.waiting import until
-from support.whole import (
+from testkit.clients.browsers import Browsers
+from testkit.clients.ledger import Ledger
+from testkit.clients.lookouts import lookouts
+from testkit.databases.switch import Switch
+from testkit.databases.valkeys import Valkey, sentinels, valkeys
+from testkit.faults.whole import (
     NOT_READY_SECONDS,
     WHOLE_AGAIN_SECONDS,
     everything,
     is_whole_in_time,
     says_the_truth,
 )
+from testkit.processes.stack import without_guards
+from testkit.processes.up import running
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.place import Running
+    from testkit.processes.place import Running
 
 SERVICE_SECONDS = 1.5
 """What the simulated scorer takes by default."""

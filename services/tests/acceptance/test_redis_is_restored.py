@@ -9,16 +9,16 @@ import pytest
 
 from shortlist.domain.line.application import DEFAULT_PIPELINE, ConnectionMode
 from shortlist.storage.redis import keys
-from support.browsers import Browsers
-from support.lookouts import lookouts
-from support.valkeys import Valkey, valkeys
-from support.waiting import until
-from support.whole import everything, is_whole_in_time
+from testkit.clients.browsers import Browsers
+from testkit.clients.lookouts import lookouts
+from testkit.databases.valkeys import Valkey, valkeys
+from testkit.faults.whole import everything, is_whole_in_time
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.place import Running
+    from testkit.processes.place import Running
 
 MODES = get_args(ConnectionMode)
 

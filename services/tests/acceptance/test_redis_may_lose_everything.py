@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 
 from shortlist.domain.line.application import ConnectionMode
-from support.servers import flush
-from support.waiting import PATIENCE_SECONDS
+from testkit.databases.servers import flush
+from testkit.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from support.place import Place
-    from support.servers import Servers
+    from testkit.databases.servers import Servers
+    from testkit.processes.place import Place
 
 MODES = get_args(ConnectionMode)
 

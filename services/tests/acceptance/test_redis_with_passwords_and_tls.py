@@ -1,6 +1,6 @@
 """Passwords, and TLS by an authority of one's own: to a server, to Sentinels, to a cluster's nodes.
 
-The wheel's Valkey is built without TLS: it ends before the server (`support.tls_front`).
+The wheel's Valkey is built without TLS: it ends before the server (`testkit.databases.tls_front`).
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from redis import exceptions
 from shortlist.storage import redis
 from shortlist.storage.redis.fitness import refusal
 from shortlist.urls import RedisUrl
-from support.certificates import authority, issued
-from support.lookouts import lookouts
-from support.tls_front import TlsFront
-from support.valkeys import cluster, sentinels, valkeys
-from support.whole import everything, is_whole, says_the_truth
+from testkit.clients.lookouts import lookouts
+from testkit.databases.certificates import authority, issued
+from testkit.databases.tls_front import TlsFront
+from testkit.databases.valkeys import cluster, sentinels, valkeys
+from testkit.faults.whole import everything, is_whole, says_the_truth
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from support.valkeys import Valkey
+    from testkit.databases.valkeys import Valkey
 
 pytestmark = pytest.mark.slow
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 
 from shortlist.domain.line.application import ConnectionMode
-from support.waiting import PATIENCE_SECONDS, until
+from testkit.waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     import datetime as dt
 
-    from support.ledger import Ledger
-    from support.place import Place
+    from testkit.clients.ledger import Ledger
+    from testkit.processes.place import Place
 
 MODES = get_args(ConnectionMode)
 HELD = 4

@@ -12,13 +12,13 @@ from shortlist.domain.line.application import DEFAULT_PIPELINE
 from shortlist.settings import Settings
 from shortlist.storage import postgres
 from shortlist.storage.postgres.queries import pipelines
-from support.ledger import Answer
-from support.waiting import until
+from testkit.clients.ledger import Answer
+from testkit.waiting import until
 
 if TYPE_CHECKING:
-    from support.ledger import Ledger
-    from support.place import Place
-    from support.servers import Servers
+    from testkit.clients.ledger import Ledger
+    from testkit.databases.servers import Servers
+    from testkit.processes.place import Place
 
 CAPACITY = 50
 UNAVAILABLE_SECONDS = 2.0

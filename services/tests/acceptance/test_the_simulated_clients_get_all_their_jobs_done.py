@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from support.place import Place
+    from testkit.processes.place import Place
 
 
 async def simulate(url: str, *options: str) -> tuple[int | None, str]:

@@ -21,10 +21,10 @@ from shortlist.storage import postgres
 from shortlist.storage.postgres import migrate, roles
 from shortlist.storage.postgres.queries import connection_limits
 from shortlist.urls import DatabaseUrl, RedisUrl
-from support import reaper
-from support.stack import without_guards
-from support.up import Up, running
-from support.waiting import until
+from testkit.processes import reaper
+from testkit.processes.stack import without_guards
+from testkit.processes.up import Up, running
+from testkit.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
 

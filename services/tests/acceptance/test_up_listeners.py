@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.prober import ask
-from support.stack import free_port
-from support.up import running
-from support.waiting import until
+from testkit.clients.prober import ask
+from testkit.processes.stack import free_port
+from testkit.processes.up import running
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path

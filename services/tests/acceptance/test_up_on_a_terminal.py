@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from support import reaper
-from support.waiting import until
+from testkit.processes import reaper
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

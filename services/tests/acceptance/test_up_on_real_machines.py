@@ -14,15 +14,15 @@ import aiohttp
 import psutil
 import pytest
 
-from support.pod import pod
-from support.stack import without_guards
-from support.up import running
-from support.waiting import until
+from testkit.processes.pod import pod
+from testkit.processes.stack import without_guards
+from testkit.processes.up import running
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.up import Up
+    from testkit.processes.up import Up
 
 pytestmark = pytest.mark.timeout(300)
 

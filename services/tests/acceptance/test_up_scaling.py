@@ -17,11 +17,11 @@ from shortlist.embedded.servers.postgres import EmbeddedPostgres
 from shortlist.storage import postgres, redis
 from shortlist.storage.postgres.queries import connection_limits
 from shortlist.storage.redis import heartbeats
-from support import reaper
-from support.ledger import Ledger
-from support.stack import without_guards
-from support.up import Up, running
-from support.waiting import until
+from testkit.clients.ledger import Ledger
+from testkit.processes import reaper
+from testkit.processes.stack import without_guards
+from testkit.processes.up import Up, running
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

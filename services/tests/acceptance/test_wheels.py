@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from support.tables import ROOT
-from support.up import running
-from support.waiting import until
+from testkit.processes.up import running
+from testkit.repository import ROOT
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from shortlist.storage import postgres
 from shortlist.storage.postgres.roles import Login
 from shortlist.version import __version__
-from support.urls import as_user
+from testkit.databases.urls import as_user
 
 if TYPE_CHECKING:
     from pathlib import Path

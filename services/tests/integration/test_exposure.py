@@ -9,7 +9,7 @@ import pytest
 from shortlist.cli.loading import PROCESSES
 from shortlist.embedded.scaling import machine
 from shortlist.embedded.scaling.machine import Machine
-from support.stack import Stack
+from testkit.processes.stack import Stack
 
 if TYPE_CHECKING:
     from pathlib import Path

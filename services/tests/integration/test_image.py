@@ -18,7 +18,7 @@ import pytest
 from packaging.markers import Marker
 from packaging.utils import canonicalize_name
 
-from support.tables import ROOT
+from testkit.repository import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,10 +16,10 @@ from shortlist.cli.main import main
 from shortlist.storage import postgres, redis
 from shortlist.urls import BadUrlError, DatabaseUrl, RedisUrl
 from shortlist_operator import main as operator
-from support.passwords import AWKWARD, fragments
-from support.stack import Stack, status_of, without_guards
-from support.urls import as_user
-from support.waiting import until
+from testkit.databases.passwords import AWKWARD, fragments
+from testkit.databases.urls import as_user
+from testkit.processes.stack import Stack, status_of, without_guards
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""Spans as a collector receives them (`support.otlp`)."""
+"""Spans as a collector receives them (`testkit.observability.otlp`)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from shortlist.settings import Settings
 from shortlist.telemetry import traces
 from shortlist.worker.scorers import make_scorer
-from support.messages_api import MessagesApi
-from support.otlp import Collector, collecting, tracing
+from testkit.observability.otlp import Collector, collecting, tracing
+from testkit.processes.messages_api import MessagesApi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

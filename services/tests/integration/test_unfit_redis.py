@@ -11,7 +11,7 @@ import pytest
 
 from shortlist.storage.redis.fitness import refusal, why_unfit
 from shortlist.urls import RedisUrl
-from support.valkeys import cluster, sentinels, valkeys
+from testkit.databases.valkeys import cluster, sentinels, valkeys
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from support.stack import without_guards
+from testkit.processes.stack import without_guards
 
 
 def run(names: str) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,6 @@ import ast
 import inspect
 import json
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -21,11 +20,11 @@ from shortlist.settings import Settings
 from shortlist.storage.redis import keys
 from shortlist.telemetry import metrics as service_metrics
 from shortlist_operator import metrics as operator_metrics
+from testkit.repository import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-ROOT = Path(__file__).resolve().parents[3]
 VALUES = ROOT / "charts" / "shortlist" / "values.yaml"
 RULES = ROOT / "charts" / "shortlist" / "rules" / "shortlist.yaml"
 BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"

@@ -14,7 +14,7 @@ from shortlist.domain.sizing.fleet import StartTimes
 from shortlist.http.retry_after import retry_after_seconds
 from shortlist.ingest.ids import Ids
 from shortlist.storage.redis.heartbeats import Heartbeat, Pulse
-from support.unguarding import without
+from testkit.faults.unguarding import without
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -80,7 +80,7 @@ def rules() -> dict[str, list[str]]:
 
 
 def test_each_rule_of_the_decision_has_a_guard_that_a_test_switches_off() -> None:
-    guards = import_module("unguarded.guards").GUARDS
+    guards = import_module("testkit.unguarded.guards").GUARDS
     tests = "".join(
         file.read_text(encoding="utf-8")
         for folder in ("services", "operator")

@@ -12,7 +12,8 @@ import pytest
 from typer.main import get_command
 
 from shortlist.cli.app import app
-from support.tables import ROOT, TABLES, with_table
+from support.tables import TABLES, with_table
+from testkit.repository import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""A query without a row in the tables of `support.sqlstates`, or a row without a query, fails."""
+"""A query without a row in `testkit.faults.sqlstates`, or a row without a query, fails."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from shortlist.storage.postgres.statements import SQL
-from support import steps
-from support.sqlstates import (
+from testkit.faults import steps
+from testkit.faults.sqlstates import (
     AT_THE_START,
     BY_THE_SAME_GUARD,
     ELSEWHERE,

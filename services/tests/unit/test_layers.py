@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from support.tables import ROOT
+from testkit.repository import ROOT
 
 CONTRACTS: list[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))[
     "tool"

@@ -11,7 +11,7 @@ REPOSITORY = Path(__file__).parents[3]
 SHIPPED = ("services/src", "services/migrations", "operator/src", "charts")
 
 SWITCHES = re.compile(r"guarded|guards_off|unfenced|sitecustomize", re.IGNORECASE)
-"""Words of the tests' side: `services/tests/unguarded`."""
+"""Words of the tests' side: `testkit/src/testkit/unguarded`."""
 
 
 def switches_in(folder: Path) -> list[str]:

@@ -15,7 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from shortlist.version import __version__
-from support.tables import ROOT
+from testkit.repository import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

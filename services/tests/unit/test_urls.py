@@ -23,7 +23,7 @@ from shortlist.urls import (
     without_credentials,
 )
 from shortlist.urls.parts import ENCODE
-from support.passwords import AWKWARD, fragments
+from testkit.databases.passwords import AWKWARD, fragments
 
 PLACES: dict[str, type[ServerUrl]] = {
     "postgresql://app:{}@db.example:5432/shortlist": DatabaseUrl,

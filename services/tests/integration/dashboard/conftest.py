@@ -15,7 +15,7 @@ from shortlist.storage import postgres, redis
 from shortlist.storage.postgres.pool import ConnectionPool
 from shortlist.storage.postgres.queries import workers
 from shortlist.storage.redis import heartbeats, line
-from support.dashboard import Applicants, a_heartbeat
+from testkit.clients.dashboard import Applicants, a_heartbeat
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
-    from support.dashboard import Applicants
+    from testkit.clients.dashboard import Applicants
 
 SCRIPT = "<script>alert(1)</script>"
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
-    from support.dashboard import Applicants
+    from testkit.clients.dashboard import Applicants
 
 pytestmark = pytest.mark.browser
 

@@ -8,9 +8,9 @@ import pytest
 
 from shortlist.domain.line.application import DEFAULT_PIPELINE, WorkerId
 from shortlist.storage.postgres.queries import pipelines, workers
-from support.dashboard import Applicants
-from support.ingest import Door, open_door
-from support.place import Place
+from testkit.clients.dashboard import Applicants
+from testkit.processes.ingest import Door, open_door
+from testkit.processes.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.bad_input import APPLICATIONS, CASES, Bad, Reply, request, send
-from support.place import Place
-from support.stack import status_of
-from support.tables import ROOT, markdown_table, with_table
+from support.tables import markdown_table, with_table
+from testkit.clients.bad_input import APPLICATIONS, CASES, Bad, Reply, request, send
+from testkit.processes.place import Place
+from testkit.processes.stack import status_of
+from testkit.repository import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

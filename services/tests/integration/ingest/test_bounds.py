@@ -21,17 +21,17 @@ from shortlist.http.budget import CONNECTION_BYTES, RUNNING_BYTES, Budget
 from shortlist.http.house import House, refusable
 from shortlist.http.protocol import FIELD_LIMIT, QUEUE_LIMIT, BoundedProtocol
 from shortlist.ingest import group_commit
-from support.bad_input import APPLICATIONS, Reply, read_reply, request
-from support.ingest import APPLICATION
-from support.stack import free_port
-from support.waiting import until
+from testkit.clients.bad_input import APPLICATIONS, Reply, read_reply, request
+from testkit.processes.ingest import APPLICATION
+from testkit.processes.stack import free_port
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
     from shortlist.storage.postgres import Connection
-    from support.ingest import Door
+    from testkit.processes.ingest import Door
 
     Opener = Callable[..., AbstractAsyncContextManager[Door]]
 

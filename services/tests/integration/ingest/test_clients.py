@@ -13,13 +13,13 @@ from starlette.routing import Route
 from shortlist.http import http1, sse
 from shortlist.ingest import endpoint
 from shortlist.ingest.routes import events
-from support.ingest import APPLICATION
-from support.swift import Ask, timed
-from support.waiting import until
+from testkit.clients.swift import Ask, timed
+from testkit.processes.ingest import APPLICATION
+from testkit.waiting import until
 
 if TYPE_CHECKING:
-    from support.dashboard import Applicants
-    from support.ingest import Door
+    from testkit.clients.dashboard import Applicants
+    from testkit.processes.ingest import Door
 
 PATIENCE_SECONDS = 20
 

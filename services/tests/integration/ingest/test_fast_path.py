@@ -15,9 +15,9 @@ from shortlist.domain.line.application import DEFAULT_PIPELINE
 from shortlist.ingest.app import FrontDoor
 from shortlist.storage.postgres.queries import pipelines
 from shortlist.storage.redis.line import Line
-from support.bad_input import APPLICATIONS, CASES, request, send
-from support.ingest import APPLICATION
-from support.waiting import until
+from testkit.clients.bad_input import APPLICATIONS, CASES, request, send
+from testkit.processes.ingest import APPLICATION
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from shortlist.storage.postgres import Connection
     from shortlist.storage.redis import Redis
-    from support.ingest import Door
-    from support.place import Place
+    from testkit.processes.ingest import Door
+    from testkit.processes.place import Place
 
     Opener = Callable[..., AbstractAsyncContextManager[Door]]
 

@@ -15,9 +15,9 @@ from shortlist.storage import postgres
 from shortlist.storage.postgres import schema
 from shortlist.storage.redis.line import Line
 from shortlist.telemetry.metrics import PUBLISH_FAILURES
-from support.ingest import APPLICATION, NO_REDIS, open_door
-from support.servers import Servers, terminate_backends
-from support.waiting import until
+from testkit.databases.servers import Servers, terminate_backends
+from testkit.processes.ingest import APPLICATION, NO_REDIS, open_door
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from shortlist.storage.postgres import Connection
     from shortlist.storage.redis import Redis
-    from support.ingest import Door
-    from support.place import Place
+    from testkit.processes.ingest import Door
+    from testkit.processes.place import Place
 
     Opener = Callable[..., AbstractAsyncContextManager[Door]]
 

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.ingest import APPLICATION, NO_REDIS, open_door
-from support.waiting import until
+from testkit.processes.ingest import APPLICATION, NO_REDIS, open_door
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from shortlist.storage.postgres import Connection
     from shortlist.storage.redis import Redis
-    from support.ingest import Door
+    from testkit.processes.ingest import Door
 
     Opener = Callable[..., AbstractAsyncContextManager[Door]]
     SetCapacity = Callable[[int], Awaitable[None]]

@@ -17,8 +17,8 @@ from shortlist.ingest import app as app_module
 from shortlist.ingest.routes import dashboard_proxy as pages_module
 from shortlist.runtime import probes
 from shortlist.settings import Settings
-from support.bad_input import send
-from support.stack import free_port
+from testkit.clients.bad_input import send
+from testkit.processes.stack import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from shortlist.ingest.listeners import Group
-    from support.ingest import Door
+    from testkit.processes.ingest import Door
 
     Opener = Callable[..., AbstractAsyncContextManager[Door]]
 

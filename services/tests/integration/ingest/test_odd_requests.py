@@ -10,14 +10,14 @@ import pytest
 
 from shortlist.ingest.fast_path import FastPost
 from shortlist.storage.postgres.queries import pipelines
-from support.odd_requests import BODY, ODD, raw
+from testkit.clients.odd_requests import BODY, ODD, raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
     from shortlist.storage.postgres import Connection
-    from support.ingest import Door
+    from testkit.processes.ingest import Door
 
     Opener = Callable[..., AbstractAsyncContextManager[Door]]
 

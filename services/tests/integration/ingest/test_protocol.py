@@ -7,14 +7,14 @@ import json
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from support.bad_input import APPLICATIONS, Reply, read_reply, request
-from support.ingest import APPLICATION
+from testkit.clients.bad_input import APPLICATIONS, Reply, read_reply, request
+from testkit.processes.ingest import APPLICATION
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from support.ingest import Door
+    from testkit.processes.ingest import Door
 
     Opener = Callable[..., AbstractAsyncContextManager[Door]]
 

@@ -14,9 +14,9 @@ from shortlist.ingest.database import Database
 from shortlist.ingest.publisher import Publisher
 from shortlist.storage import redis
 from shortlist.storage.postgres.queries import pipelines
-from support.unguarding import without
-from support.valkeys import Valkey
-from support.waiting import until
+from testkit.databases.valkeys import Valkey
+from testkit.faults.unguarding import without
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path

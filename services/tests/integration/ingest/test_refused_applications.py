@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shortlist.ingest import timely
-from support.ingest import APPLICATION, open_door
+from testkit.processes.ingest import APPLICATION, open_door
 
 if TYPE_CHECKING:
     from shortlist.storage.postgres import Connection

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.ingest import APPLICATION, open_door
-from support.otlp import collecting, tracing
+from testkit.observability.otlp import collecting, tracing
+from testkit.processes.ingest import APPLICATION, open_door
 
 if TYPE_CHECKING:
     from shortlist.storage.postgres import Connection

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from support.stack import without_guards
+from testkit.processes.stack import without_guards
 
 MOST_OBJECTS = 8_000
 """Of the younger two generations: seven portions of 1 000, and what the measurement makes."""

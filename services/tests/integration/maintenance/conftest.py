@@ -34,7 +34,7 @@ from shortlist.storage.postgres.pool import ConnectionPool
 from shortlist.storage.postgres.queries import applications, claims, leases, workers
 from shortlist.storage.redis.line import Entry, Line
 from shortlist.telemetry import logs
-from support.waiting import until
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence

@@ -9,8 +9,8 @@ import pytest
 from shortlist.maintenance.agents.redis_loss import RedisLoss
 from shortlist.storage import redis
 from shortlist.storage.redis import generation
-from support.switch import Switch
-from support.valkeys import Valkey, valkeys
+from testkit.databases.switch import Switch
+from testkit.databases.valkeys import Valkey, valkeys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -36,8 +36,8 @@ from shortlist.storage.postgres.queries.leases import NotLeadingError
 from shortlist.storage.postgres.refusal import Refusal
 from shortlist.storage.redis import keys, model_limits
 from shortlist.storage.redis.model_limits import RateLimits
-from support.unguarding import without
-from support.waiting import until
+from testkit.faults.unguarding import without
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

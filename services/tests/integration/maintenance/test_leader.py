@@ -24,9 +24,9 @@ from shortlist.storage.postgres.queries.leases import NotLeadingError
 from shortlist.storage.postgres.queries.retries import counts
 from shortlist.storage.postgres.statements import SQL
 from shortlist.storage.redis.line import Line
-from support.servers import terminate_backends
-from support.stack import Service, Stack, status_of
-from support.waiting import until
+from testkit.databases.servers import terminate_backends
+from testkit.processes.stack import Service, Stack, status_of
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

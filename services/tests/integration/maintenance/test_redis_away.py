@@ -10,7 +10,7 @@ from shortlist.domain.line.application import DEFAULT_PIPELINE
 from shortlist.embedded.servers.valkey import EmbeddedRedis
 from shortlist.storage import redis
 from shortlist.storage.redis.line import Line
-from support.waiting import until
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

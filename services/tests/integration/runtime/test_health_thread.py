@@ -13,8 +13,8 @@ import pytest
 from shortlist.runtime import probes
 from shortlist.runtime.probes import HANGING_SECONDS, always_ok, liveness_at
 from shortlist.settings import Settings
-from support.prober import ask
-from support.stack import free_port
+from testkit.clients.prober import ask
+from testkit.processes.stack import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -19,7 +19,7 @@ from shortlist.domain.line.application import (
 from shortlist.storage import postgres
 from shortlist.storage.postgres.queries import applications
 from shortlist.storage.postgres.queries.applications import Accepted, KeyReused, Repeated
-from support.waiting import until
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from uuid import UUID

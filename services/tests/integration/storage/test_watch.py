@@ -15,11 +15,11 @@ from shortlist.storage import postgres, redis
 from shortlist.storage import watch as watch_module
 from shortlist.storage.redis import connection_pool
 from shortlist.storage.watch import LOOK_TIMEOUT_SECONDS, PERIOD_SECONDS, Sight, Watch
-from support.postgreses import Postgres
-from support.stack import free_port
-from support.switch import Switch
-from support.valkeys import valkeys
-from support.waiting import until
+from testkit.databases.postgreses import Postgres
+from testkit.databases.switch import Switch
+from testkit.databases.valkeys import valkeys
+from testkit.processes.stack import free_port
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

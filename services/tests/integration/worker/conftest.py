@@ -8,7 +8,7 @@ import pytest
 
 from shortlist.settings import Settings
 from shortlist.telemetry import logs
-from support.bench import Bench
+from testkit.processes.bench import Bench
 
 if TYPE_CHECKING:
     from shortlist.storage.postgres import Connection

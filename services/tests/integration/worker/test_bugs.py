@@ -10,10 +10,10 @@ import pytest
 
 from shortlist.domain.line.scoring import Score
 from shortlist.worker.attempts import Attempts
-from support.bench import Bench
-from support.postgres_proxy import PostgresProxy
-from support.scripted import Scripted
-from support.waiting import until
+from testkit.databases.postgres_proxy import PostgresProxy
+from testkit.processes.bench import Bench
+from testkit.processes.scripted import Scripted
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

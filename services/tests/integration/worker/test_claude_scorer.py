@@ -1,4 +1,4 @@
-"""Against a real HTTP server that speaks the Messages API (`support.messages_api`)."""
+"""Against a real HTTP server that speaks the Messages API (`testkit.processes.messages_api`)."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from shortlist.domain.line.scoring import (
 )
 from shortlist.settings import Settings
 from shortlist.worker.scorers import make_scorer
-from support.messages_api import MessagesApi
-from support.waiting import until
+from testkit.processes.messages_api import MessagesApi
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from shortlist.domain.line.scoring import Scorer
-    from support.messages_api import Kind
+    from testkit.processes.messages_api import Kind
 
 CANDIDATE_TEXT = "Ten years of Kubernetes"
 

@@ -11,15 +11,15 @@ from shortlist.domain.line.scoring import score_of_payload
 from shortlist.settings import Settings
 from shortlist.storage.redis import keys, model_limits
 from shortlist.worker.scorers import make_scorer
-from support.bench import DEFAULT
-from support.messages_api import MessagesApi
-from support.waiting import until
+from testkit.processes.bench import DEFAULT
+from testkit.processes.messages_api import MessagesApi
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from shortlist.domain.line.scoring import Scorer
-    from support.bench import Bench
+    from testkit.processes.bench import Bench
 
 
 @pytest.fixture

@@ -16,13 +16,13 @@ from shortlist.storage.postgres.queries import claims
 from shortlist.storage.redis import heartbeats
 from shortlist.worker.claims.per_job import PerJobClaim, PerJobClaimStore
 from shortlist.worker.claims.store import ClaimOptions, Identity
-from support.scripted import Scripted
-from support.unguarding import without
+from testkit.faults.unguarding import without
+from testkit.processes.scripted import Scripted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from support.bench import Bench, RunningWorker
+    from testkit.processes.bench import Bench, RunningWorker
 
 WORKERS_BACKENDS = """
     SELECT {what} FROM pg_stat_activity

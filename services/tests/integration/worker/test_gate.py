@@ -12,7 +12,7 @@ from shortlist.storage import redis, snapshots
 from shortlist.storage.redis import keys, model_limits
 from shortlist.worker import gate as gates
 from shortlist.worker.gate import Gate
-from support.waiting import until
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from shortlist.storage.redis import Redis

@@ -27,15 +27,15 @@ from shortlist.storage.postgres.statements import SQL
 from shortlist.worker.attempts import Attempts
 from shortlist.worker.claims.lists import HeldLists
 from shortlist.worker.runner import Runner
-from support.scripted import Scripted
-from support.waiting import until
+from testkit.processes.scripted import Scripted
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from shortlist.storage.postgres import Connection
     from shortlist.storage.postgres.queries.workers import HeldList
-    from support.bench import Bench
+    from testkit.processes.bench import Bench
 
 PROMISE_SECONDS = 5.0
 """Of `perWrite`: 1 s to the next list, 2 s to the next sweep. `perJob`: two sweeps, 1 s apart."""

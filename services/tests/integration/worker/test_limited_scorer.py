@@ -17,10 +17,10 @@ from shortlist.storage.redis.model_limits import RateLimits
 from shortlist.worker.main import Worker
 from shortlist.worker.scorers import make_scorer
 from shortlist.worker.scorers.limited import LimitedScorer
-from support.bench import DEFAULT
-from support.messages_api import MessagesApi
-from support.scripted import Scripted
-from support.waiting import until
+from testkit.processes.bench import DEFAULT
+from testkit.processes.messages_api import MessagesApi
+from testkit.processes.scripted import Scripted
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from shortlist.domain.line.scoring import Scorer
     from shortlist.storage.redis import Redis
-    from support.bench import Bench
+    from testkit.processes.bench import Bench
 
 
 @pytest.fixture

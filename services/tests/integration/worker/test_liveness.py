@@ -7,7 +7,7 @@ import time
 from shortlist.domain.line.scoring import Score
 from shortlist.settings import WorkerSettings
 from shortlist.worker.main import Worker
-from support.scripted import Scripted
+from testkit.processes.scripted import Scripted
 
 
 async def test_only_a_worker_that_was_ready_can_have_a_heartbeat_that_hangs() -> None:

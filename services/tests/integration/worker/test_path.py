@@ -14,10 +14,10 @@ from shortlist.domain.line.scoring import (
     score_of_payload,
 )
 from shortlist.storage.redis.line import Entry
-from support.scripted import Scripted
+from testkit.processes.scripted import Scripted
 
 if TYPE_CHECKING:
-    from support.bench import Bench
+    from testkit.processes.bench import Bench
 
 
 async def test_what_is_on_the_line_is_scored_and_the_line_is_empty_after_it(

@@ -12,11 +12,11 @@ from shortlist.storage import postgres, trouble
 from shortlist.storage.postgres import text
 from shortlist.worker.attempts import Attempts
 from shortlist.worker.claims import per_job, per_write, store
-from support.bench import Bench
-from support.postgres_proxy import PostgresProxy
-from support.scripted import Scripted
-from support.steps import postgres_steps
-from support.waiting import until
+from testkit.databases.postgres_proxy import PostgresProxy
+from testkit.faults.steps import postgres_steps
+from testkit.processes.bench import Bench
+from testkit.processes.scripted import Scripted
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

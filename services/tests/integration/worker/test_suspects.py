@@ -18,13 +18,13 @@ from shortlist.storage.postgres.queries import claims
 from shortlist.storage.redis.line import Entry
 from shortlist.worker import main, runner
 from shortlist.worker.isolation.isolated import IsolatedScorer
-from support.stack import without_guards
+from testkit.processes.stack import without_guards
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from shortlist.domain.line.application import ApplicationId
-    from support.bench import Bench, RunningWorker
+    from testkit.processes.bench import Bench, RunningWorker
 
 
 class Gate:

@@ -10,11 +10,11 @@ from shortlist.domain.line.application import ApplicationId, NewApplication
 from shortlist.storage.postgres.queries import applications
 from shortlist.storage.redis.line import Entry
 from shortlist.telemetry import traces
-from support.bench import DEFAULT
-from support.otlp import collecting, tracing
+from testkit.observability.otlp import collecting, tracing
+from testkit.processes.bench import DEFAULT
 
 if TYPE_CHECKING:
-    from support.bench import Bench
+    from testkit.processes.bench import Bench
 
 
 async def submit_traced(bench: Bench, payload: str) -> ApplicationId:

@@ -11,7 +11,7 @@ import pytest
 
 from shortlist.http.budget import LEAST_BYTES, MOST_BYTES, share_of
 from shortlist.runtime import machine
-from support.pod import pod
+from testkit.processes.pod import pod
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,9 +14,9 @@ import pytest
 from shortlist.embedded.supervision import child as child_module
 from shortlist.embedded.supervision.child import Child, Program, pause_seconds
 from shortlist.embedded.supervision.memory_kills import MemoryKills
-from support.pod import pod
-from support.stack import without_guards
-from support.waiting import until
+from testkit.processes.pod import pod
+from testkit.processes.stack import without_guards
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ from shortlist.embedded.supervision.supervisor import Supervisor
 from shortlist.settings import Settings
 from shortlist.storage import redis
 from shortlist.storage.redis import heartbeats
-from support.waiting import until
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from shortlist.runtime import probes
 from shortlist.settings import Settings
-from support.stack import free_port
+from testkit.processes.stack import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from support.ingest import Door
+    from testkit.processes.ingest import Door
 
     Opener = Callable[..., AbstractAsyncContextManager[Door]]
 

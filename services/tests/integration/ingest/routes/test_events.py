@@ -10,8 +10,8 @@ from shortlist.domain.line.application import DEFAULT_PIPELINE, ApplicationId, V
 from shortlist.ingest.routes import events as routes_events
 from shortlist.storage.postgres.queries import claims
 from shortlist.storage.redis import events
-from support.ingest import NO_REDIS, open_door
-from support.waiting import until
+from testkit.processes.ingest import NO_REDIS, open_door
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import pytest
 
     from shortlist.storage.redis import Redis
-    from support.dashboard import Applicants
-    from support.ingest import Door
+    from testkit.clients.dashboard import Applicants
+    from testkit.processes.ingest import Door
 
 PATIENCE_SECONDS = 30
 

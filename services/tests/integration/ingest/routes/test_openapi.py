@@ -11,11 +11,11 @@ from starlette.routing import Route
 
 from shortlist.ingest.routes import openapi
 from shortlist.ingest.routes.status import ApplicationStatus, JobStatus, Ranked
-from support.ingest import APPLICATION
+from testkit.processes.ingest import APPLICATION
 
 if TYPE_CHECKING:
-    from support.dashboard import Applicants
-    from support.ingest import Door
+    from testkit.clients.dashboard import Applicants
+    from testkit.processes.ingest import Door
 
 NOT_DESCRIBED = {"/openapi.json", "/docs", "/docs/style.css"}
 TYPES: dict[str, Any] = {

@@ -8,8 +8,8 @@ import pytest
 from uuid_utils.compat import uuid7
 
 if TYPE_CHECKING:
-    from support.dashboard import Applicants
-    from support.ingest import Door
+    from testkit.clients.dashboard import Applicants
+    from testkit.processes.ingest import Door
 
 
 async def test_an_application_shows_its_state(door: Door, applicants: Applicants) -> None:

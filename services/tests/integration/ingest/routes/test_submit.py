@@ -12,13 +12,13 @@ from shortlist.domain.line.application import DEFAULT_PIPELINE, PipelineName
 from shortlist.storage.postgres.queries import pipelines
 from shortlist.storage.postgres.statements import SQL
 from shortlist.storage.redis.line import Line
-from support.ingest import APPLICATION
-from support.waiting import until
+from testkit.processes.ingest import APPLICATION
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from shortlist.storage.postgres import Connection
     from shortlist.storage.redis import Redis
-    from support.ingest import Door
+    from testkit.processes.ingest import Door
 
 
 async def rows(db: Connection) -> int:

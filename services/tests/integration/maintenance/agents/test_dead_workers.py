@@ -15,7 +15,7 @@ from shortlist.maintenance.context import WORKERS_ARE_BACK_SECONDS
 from shortlist.storage.postgres.queries import workers
 from shortlist.storage.redis import heartbeats, keys
 from shortlist.storage.redis.heartbeats import Grant, Heartbeat
-from support.waiting import until
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from integration.maintenance.conftest import FakeWorker, MakeDesk, Shop

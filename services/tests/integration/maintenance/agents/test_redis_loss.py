@@ -8,7 +8,7 @@ from shortlist.domain.line.application import DEFAULT_PIPELINE, WorkerId
 from shortlist.maintenance.agents.redis_loss import RedisLoss
 from shortlist.storage.postgres.queries import claims
 from shortlist.storage.redis import generation, keys
-from support.unguarding import without
+from testkit.faults.unguarding import without
 
 if TYPE_CHECKING:
     from integration.maintenance.conftest import Shop

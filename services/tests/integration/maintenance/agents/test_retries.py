@@ -8,7 +8,7 @@ from shortlist.maintenance.agents.publish import BATCH
 from shortlist.maintenance.agents.retries import LOOK_SECONDS, Retries
 from shortlist.storage import redis
 from shortlist.storage.postgres.queries import retries
-from support.waiting import until
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

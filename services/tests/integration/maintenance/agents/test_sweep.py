@@ -25,7 +25,7 @@ from shortlist.storage.postgres.queries import (
     workers,
 )
 from shortlist.storage.redis.line import Entry
-from support.unguarding import without
+from testkit.faults.unguarding import without
 
 if TYPE_CHECKING:
     from integration.maintenance.conftest import MakeDesk, Shop

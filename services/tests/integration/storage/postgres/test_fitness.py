@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from shortlist.cli.app import app
 from shortlist.storage.postgres import migrate, schema
-from support.urls import as_user
+from testkit.databases.urls import as_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ import pytest
 from shortlist.storage import postgres
 from shortlist.storage.postgres import roles
 from shortlist.storage.postgres.roles import Login
-from support.urls import as_user
+from testkit.databases.urls import as_user
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

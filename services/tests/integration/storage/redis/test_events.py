@@ -8,7 +8,7 @@ from uuid_utils.compat import uuid7
 
 from shortlist.domain.line.application import DEFAULT_PIPELINE, ApplicationId
 from shortlist.storage.redis.events import Announcements, announce
-from support.waiting import until
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

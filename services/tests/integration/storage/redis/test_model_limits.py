@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from shortlist.domain.line.application import PipelineName
 from shortlist.domain.line.scoring import LONGEST_PAUSE_SECONDS
 from shortlist.storage.redis import keys, model_limits
-from support.waiting import until
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from shortlist.storage.redis import Redis

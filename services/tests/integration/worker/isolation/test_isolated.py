@@ -15,8 +15,8 @@ from shortlist.domain.line.scoring import CrashedError, NotIsolatedError, score_
 from shortlist.settings import WorkerSettings
 from shortlist.worker.isolation import fork_server
 from shortlist.worker.isolation.isolated import IsolatedScorer
-from support.stack import without_guards
-from support.waiting import until
+from testkit.processes.stack import without_guards
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

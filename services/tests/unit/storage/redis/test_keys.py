@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import re
 
-from support.tables import ROOT, redis_table
+from support.tables import redis_table
+from testkit.repository import ROOT
 
 ROW = re.compile(r"^\| `(sl:[^`]+)` \| (.+?) \|", re.MULTILINE)
 

@@ -1,0 +1,1 @@
+"""Clients of ingest: honest, odd and hostile ones."""

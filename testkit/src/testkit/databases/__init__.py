@@ -1,0 +1,1 @@
+"""Postgres and Redis that a test may break, and what stands before them."""

@@ -1,0 +1,1 @@
+"""Faults of all kinds, drawn by chance while a load goes on."""

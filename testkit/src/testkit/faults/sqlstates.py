@@ -1,0 +1,219 @@
+"""At which steps Postgres is made to refuse, with what, and where in the tests.
+
+`rows` are refused in real processes while applications are posted
+(`acceptance/test_every_sqlstate_at_every_step.py`). `ELSEWHERE` need more than a load to happen:
+each names the test that refuses it. `BY_THE_SAME_GUARD` have no refusal
+of their own: each names what survives them. `NOT_OF_A_PROCESS` belong to commands that an operator
+runs, and whose errors the operator reads. `unit/test_every_step_has_a_row.py` compares all of them
+with the source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from shortlist.storage import postgres
+from testkit.databases.postgres_proxy import EVERYONES, SERVERS
+from testkit.faults.steps import postgres_steps
+from testkit.processes.stack import status_of
+from testkit.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from shortlist.storage.postgres import Connection
+    from testkit.processes.place import Running
+
+ALL = (*SERVERS, *EVERYONES)
+ITEMS_AND_BUGS = ("22021", "22P05", "23505", "23514", "54000", "P0001")
+
+KINDS = ("25006", "53100", "57P01", "42501")
+"""A kind each: it takes a turn of an agent to meet one, and all go the same way."""
+
+ONE = ("53100",)
+"""For what happens once in seconds."""
+
+
+async def post_and_read(run: Running) -> None:
+    """What clients do."""
+    await run.ledger.post()
+    newest = next(reversed(run.ledger.accepted), None)
+    for path in ("readyz", f"applications/{newest}", "leaderboard"):
+        await status_of(f"{run.ingest.url}/{path}")
+
+
+async def post_twice(run: Running) -> None:
+    """The same application with the same key."""
+    key = f"key-{uuid4()}"
+    for _ in range(2):
+        await run.ledger.post(key=key)
+
+
+async def nothing(_: Running) -> None:
+    """The load alone."""
+
+
+async def depose(run: Running) -> None:
+    """The leader must stand again."""
+
+    async def deposed() -> bool:
+        return bool(
+            await run.ledger.query(
+                "UPDATE leases SET expires_at = '-infinity', term = term + 1"
+                " WHERE expires_at > clock_timestamp() RETURNING true"
+            )
+        )
+
+    await until(deposed, within_seconds=30, what="one leads")
+
+
+_former: list[Connection] = []
+
+
+async def stand_in_the_way(run: Running) -> None:
+    """The leader must stand again, and the transaction of a former one is in its way."""
+    former = await postgres.connect(run.stack.database_url, application_name="former leader")
+    _former.append(former)  # Postgres ends it: nothing here does
+    await former.execute("BEGIN")
+    await former.execute(
+        "SELECT pg_advisory_xact_lock_shared(hashtext('shortlist.lease'), hashtext('maintenance'))"
+    )
+    await depose(run)
+
+
+async def end_the_workers_own_connection(run: Running) -> None:
+    """A perJob worker must enrol anew."""
+
+    async def ended() -> bool:
+        return bool(
+            await run.ledger.query(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = $1"
+                " AND starts_with(application_name, 'shortlist-worker')",
+                postgres_steps()["connection.refuse_read_only"],
+            )
+        )
+
+    await until(ended, within_seconds=30, what="a worker's own connection is ended")
+
+
+async def give_the_leader_work(run: Running) -> None:
+    """A retry is due (of what is finished: it harms nothing), and a worker is dead."""
+    await run.ledger.query(
+        "INSERT INTO retries (application_id, pipeline, due_at)"
+        " SELECT application_id, pipeline, now() FROM results LIMIT 1 ON CONFLICT DO NOTHING"
+    )
+    await run.ledger.query(
+        "INSERT INTO workers (id, pipeline, lease_expires_at)"
+        " SELECT gen_random_uuid(), 'default', now() - interval '1 s'"
+        " WHERE NOT EXISTS (SELECT FROM workers WHERE lease_expires_at < now())"
+    )
+
+
+@dataclass(frozen=True)
+class Row:
+    """Steps that are refused at once, each as often as there are states."""
+
+    steps: tuple[str, ...]
+    states: tuple[str, ...]
+    begin: Callable[[Running], Awaitable[None]] = nothing
+    """Done once, when they are refused."""
+    provoke: Callable[[Running], Awaitable[None]] = post_and_read
+    """Done again and again until all were refused."""
+
+
+EVERY_MODE = (
+    Row(("accept",), ALL),
+    Row(("accept_keyed",), ALL, provoke=post_twice),
+    Row(("idempotency_owners",), KINDS, provoke=post_twice),
+    Row(("claim",), ALL),
+    Row(("complete",), ALL),
+    Row(("views", "schema.revision", "leaderboard"), ALL),
+    Row(("pipelines.capacities", "pipelines.look"), ALL, provoke=nothing),
+    Row(
+        (
+            "unfinished", "look", "next_retry", "dead_workers", "renew_lease", "connection.read",
+            "recovery.newest", "recovery.first_odd", "recovery.pipelines", "retries.counts",
+        ),
+        KINDS,
+    ),
+    Row(
+        (
+            "pipelines_with_due_retries", "take_due_retries",
+            "forget_workers", "assert_lease", "leases.leading",
+        ),
+        KINDS,
+        provoke=give_the_leader_work,
+    ),
+    Row(("connection.refuse_read_only",), (*KINDS, *KINDS)),
+    Row(("recovery.save_mark", "workers.registered"), ONE),
+    Row(("running_lease", "leases.take", "leases.take 2", "take_lease"), KINDS, begin=depose),
+    Row(("leases.give_up", "witness_time"), ONE, begin=depose),
+    Row(("retention.oldest",), ONE, begin=depose),
+    Row(("retention.remove_idempotency_keys",), ONE, begin=depose),
+    Row(("end_former_leaders",), ONE, begin=stand_in_the_way),
+)  # fmt: skip
+PER_WRITE = (
+    Row(("workers.renew",), ("25006", "53100")),
+    Row(("workers.renew",), ("57P01", "42501")),
+    Row(("workers.renew", "workers.enrol"), ONE),
+)
+PER_JOB = (
+    Row(("workers.enrol",), ONE, begin=end_the_workers_own_connection),
+    Row(("connection.try_lock",), ALL),
+    Row(("connection.unlock",), KINDS),
+    Row(("complete", "owns"), ("08006", "57P01")),
+)
+
+
+def rows(mode: str) -> tuple[Row, ...]:
+    """Those of a connection mode."""
+    return (*EVERY_MODE, *(PER_JOB if mode == "perJob" else PER_WRITE))
+
+
+AT_THE_START = ("workers.enrol", "pipelines.ensure")
+"""Refused while a worker starts."""
+
+_WORKERS_TESTS = "integration/worker/test_refused_writes.py"
+_BUGS_TESTS = "integration/worker/test_bugs.py"
+ELSEWHERE = {
+    "end_attempt": f"{_WORKERS_TESTS}::test_every_call_at_an_attempts_end_is_tried_again",
+    "ended": f"{_WORKERS_TESTS}::test_every_call_at_an_attempts_end_is_tried_again",
+    "others_scored": f"{_BUGS_TESTS}::test_the_question_about_others_is_asked_again",
+    "claims.fail": f"{_WORKERS_TESTS}::test_a_claim_that_is_refused_for_its_data_fails_alone",
+    "fail": f"{_WORKERS_TESTS}::test_a_claim_that_is_refused_for_its_data_fails_alone",
+    "postpone": f"{_WORKERS_TESTS}::test_a_postponement_that_is_refused_comes_later",
+}
+
+BY_THE_SAME_GUARD = {
+    "connection.server_run": "shortlist.embedded.scaling.observer:Observer",
+    "not_unfinished": "shortlist.maintenance.context:LeaderContext.repeat",
+    "remove_finished": "shortlist.maintenance.context:LeaderContext.repeat",
+    "unfinished_count": "shortlist.ingest.admission.line_registry:Lines",
+    "applications._was_committed": "shortlist.ingest.database:Database.run",
+    "workers.leave": "shortlist.worker.membership:Control.leave",
+    "recent": "shortlist.dashboard.reader:Reader",
+    "connection._look": "shortlist.storage.watch:Watch",
+    "pooled.execute": "shortlist.storage.trouble:Trouble.met",
+    "pooled.execute 2": "shortlist.storage.trouble:Trouble.met",
+    "pooled._alone": "shortlist.storage.trouble:Trouble.met",
+    "pooled._alone 2": "shortlist.storage.trouble:Trouble.met",
+    "pooled._alone 3": "shortlist.storage.trouble:Trouble.met",
+    "connection_limits.limits": "shortlist.embedded.scaling.observer:Observer",
+    "connection_limits.open_by_worker": "shortlist.embedded.scaling.observer:Observer",
+    "snapshots.look_at_connections": "shortlist.embedded.scaling.observer:Observer",
+    "pipelines.configure": "shortlist_operator.observe:Observer.make_known",
+}
+"""Step → the function or class whose caller survives whatever is raised there.
+
+Statements behind a pooler raise in the function that sent them, whose guard catches it.
+"""
+
+NOT_OF_A_PROCESS = {
+    "requeue", "requeue.failed",  # shortlist requeue
+    "fitness.refuse_unfit", "fitness._versions",  # shortlist migrate
+    "roles.exist", "roles.ensure", "roles.ensure 2", "roles._ensure_role", "roles._ensure_role 2",
+    "roles.ensure_owner", *(f"roles.ensure_owner {number}" for number in range(2, 7)),
+    "roles._grant", "roles._grant 2", "roles._grant 3",
+}  # fmt: skip

@@ -1,0 +1,34 @@
+"""Switches a guard off in this process, for the length of a block (`Stack.start`: in another)."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from shortlist.storage.postgres.statements import SQL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def without(guard: str) -> Iterator[None]:
+    """Be without one of `unguarded/guards.py`; what it replaced is put back."""
+    guards: Any = import_module("testkit.unguarded.guards")
+    statements, replace = dict(SQL), guards.replace
+    replaced: list[tuple[str, Any]] = []
+
+    def remembered(target: str, new: Any) -> Any:
+        replaced.append((target, replace(target, new)))
+        return replaced[-1][1]
+
+    guards.replace = remembered
+    try:
+        guards.GUARDS[guard]()
+        yield
+    finally:
+        guards.replace = replace
+        for target, old in reversed(replaced):
+            replace(target, old)
+        SQL.update(statements)

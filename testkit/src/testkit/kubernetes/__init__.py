@@ -1,0 +1,1 @@
+"""A real cluster: namespaces, the chart as a release, pipelines."""

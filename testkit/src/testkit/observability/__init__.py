@@ -1,0 +1,1 @@
+"""Who collects spans and metrics of our processes."""

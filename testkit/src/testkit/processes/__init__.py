@@ -1,0 +1,1 @@
+"""Our processes as a test starts, watches and breaks them."""
