@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shortlist.domain.percentiles import nearest_rank
-from shortlist.domain.sizing import drain, fleet, scaling
+from shortlist.domain.sizing import fleet, scaling
+from shortlist.domain.sizing.controller import PipelineController
 from shortlist.domain.sizing.pipeline import (
     ConnectionsSpec,
     ScalingSpec,
@@ -15,8 +16,11 @@ from shortlist.domain.sizing.pipeline import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from loadtest.simulation.cluster import Cluster, Worker
     from loadtest.simulation.loads import Setup
+    from shortlist.domain.sizing.controller import DrainChange
 
 ASSUMED_SERVICE_SECONDS = 1.5
 """What the resource says (its default), whatever the load's truth is: the policy must find out."""
@@ -43,24 +47,21 @@ class Shortlist:
     def __init__(self, pipeline: ScoringPipeline) -> None:
         """Nothing is remembered at the start."""
         self._pipeline = pipeline
-        self._memory = scaling.Memory()
-        self._draining: drain.Draining = {}
+        self._controller = PipelineController()
 
     def tick(self, cluster: Cluster) -> None:
         """One turn of the loop."""
-        workers = [worker for worker in cluster.workers if not worker.stopping]
-        reports = tuple(_report(worker, cluster.now) for worker in workers)
-        decision = scaling.decide(_observe(cluster, workers, reports), self._pipeline, self._memory)
-        self._memory = decision.memory
-        plan = drain.plan(
-            reports,
+        workers = {worker: _report(worker, cluster.now) for worker in _staying(cluster)}
+        decision = self._controller.decide(_observe(cluster, workers), self._pipeline)
+        change = self._controller.drain(
+            workers,
             decision.replicas,
-            self._draining,
+            self._pipeline,
+            reporting={report.id for report in workers.values()},
+            standing={report.id for report in workers.values() if report.draining},
             now=cluster.now,
-            timeout_seconds=cluster.setup.drain_timeout_seconds,
         )
-        self._draining = plan.draining
-        self._act(cluster, workers, plan, decision.replicas)
+        self._act(cluster, change, decision.replicas)
 
     def wake(self, cluster: Cluster) -> None:
         """The next turn is soon enough."""
@@ -74,19 +75,22 @@ class Shortlist:
             return overhead + worker.in_flight
         return overhead + setup.concurrency
 
-    def _act(
-        self, cluster: Cluster, workers: list[Worker], plan: drain.Plan, replicas: int
-    ) -> None:
-        for worker in workers:
+    def _act(self, cluster: Cluster, change: DrainChange[Worker], replicas: int) -> None:
+        present = _staying(cluster)
+        for worker in present:
             name = str(worker.number)
-            if name in plan.removable:
+            if worker in change.removable:
                 cluster.stop(worker, grace_seconds=0.0)
-            elif worker.draining and name not in plan.draining:
+            elif name in change.undrained:
                 cluster.undrain(worker)
-            elif name in plan.draining:
+            elif name in change.published:
                 cluster.drain(worker)
-        for _ in range(replicas - len(workers)):
+        for _ in range(replicas - len(present)):
             cluster.start()
+
+
+def _staying(cluster: Cluster) -> list[Worker]:
+    return [worker for worker in cluster.workers if not worker.stopping]
 
 
 def _report(worker: Worker, now: float) -> fleet.Worker:
@@ -102,14 +106,12 @@ def _report(worker: Worker, now: float) -> fleet.Worker:
     )
 
 
-def _observe(
-    cluster: Cluster, workers: list[Worker], reports: tuple[fleet.Worker, ...]
-) -> scaling.Observation:
+def _observe(cluster: Cluster, workers: Mapping[Worker, fleet.Worker]) -> scaling.Observation:
     starts = sorted(cluster.start_times_seconds)
     return scaling.Observation(
         now=cluster.now,
         replicas=len(workers),
-        workers=reports,
+        workers=tuple(workers.values()),
         starting_ages_seconds=tuple(
             cluster.now - worker.created_at for worker in workers if not worker.ready
         ),

@@ -7,7 +7,6 @@ as they are. On a target that another controller sizes, or in a dry run, it only
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -17,8 +16,8 @@ import structlog
 
 from shortlist.domain.errors import message_of
 from shortlist.domain.line.application import PipelineName
-from shortlist.domain.sizing import drain, scaling
-from shortlist.domain.sizing.connections import connections_wanted
+from shortlist.domain.sizing import scaling
+from shortlist.domain.sizing.controller import PipelineController
 from shortlist.domain.sizing.fleet import StartTimes
 from shortlist.domain.sizing.pipeline import InvalidPipelineError, ScoringPipeline, parse_pipeline
 from shortlist.storage.faults import is_outage
@@ -30,6 +29,7 @@ from shortlist_operator.owned_deployment import OwnDeployment, may_size
 from shortlist_operator.reporting import Reporter, Tick
 
 if TYPE_CHECKING:
+    from shortlist.domain.sizing.controller import DrainChange
     from shortlist.storage.snapshots import LineSnapshot
     from shortlist_operator.budget import Budget
     from shortlist_operator.kube import Json, Kube
@@ -63,11 +63,9 @@ class PipelineLoop:
         self._budget = budget
         self._namespace = namespace
         self._name = PipelineName(name)
-        self._memory = scaling.Memory()
-        self._demand: scaling.Demand | None = None
+        self._controller = PipelineController()
         self._starts = StartTimes()
         self._first_seen: dict[str, float] = {}
-        self._draining: drain.Draining | None = None
         self._last_line: LineSnapshot | None = None
         self._conflict: tuple[float, str | None] = (-_SCALER_LOOK_SECONDS, None)
         self._known: tuple[int, str] | None = None
@@ -231,27 +229,14 @@ class PipelineLoop:
             start_p90_seconds=self._starts.p90_seconds(),
             throttled=sight.line is not None and sight.line.throttled,
         )
-        decision = scaling.decide(observation, pipeline, self._memory)
-        self._memory, self._demand = decision.memory, decision.demand
-        return decision
+        return self._controller.decide(observation, pipeline)
 
     def _budget_of(self, pipeline: ScoringPipeline, sight: Sight) -> int | None:
         if sight.connections is None:
             return None
         total = sight.connections.budget(pipeline.connections.reserved)
-        return self._budget.share(self._name, total, self._connections_wanted(pipeline, sight))
-
-    def _connections_wanted(self, pipeline: ScoringPipeline, sight: Sight) -> int:
-        """What it has use for, by the last decision."""
-        workers = sight.replicas
-        if self._demand is not None:
-            needed = math.ceil(self._demand.slots / pipeline.worker.concurrency)
-            workers = pipeline.allowed_workers(needed)
-        return workers * connections_wanted(
-            concurrency=pipeline.worker.concurrency,
-            overhead=pipeline.connections.overhead_per_worker,
-            mode=pipeline.connections.mode,
-        )
+        wanted = self._controller.connections_wanted(pipeline, sight.replicas)
+        return self._budget.share(self._name, total, wanted)
 
     # --- act
 
@@ -301,31 +286,28 @@ class PipelineLoop:
         """Keep the drain set as it should be; names of pods that may be removed now."""
         if sight.line is None:
             return set()  # never scale in blindly; workers that drain go on
-        if self._draining is None:  # after a restart: as it stands
-            self._draining = dict.fromkeys(sight.line.draining, time.monotonic())
         workers = sight.crew
         keep = decision.replicas if not sight.rolling else max(decision.replicas, len(workers))
-        plan = drain.plan(
-            list(workers.values()),
+        change = self._controller.drain(
+            workers,
             keep,
-            self._draining,
+            pipeline,
+            reporting={member.worker.id for member in sight.members},
+            standing=sight.line.draining,
             now=time.monotonic(),
-            timeout_seconds=pipeline.worker.drain_timeout_seconds,
         )
-        self._draining = plan.draining
-        names = {member.worker.id for member in sight.members}
-        wanted = set(plan.draining) & names
-        if wanted != sight.line.draining:
-            self._note_drain(wanted, names & sight.line.draining)
-            await heartbeats.set_draining(self._observer.redis, self._name, wanted)
-        pod_of = {worker.id: pod for pod, worker in workers.items()}
-        return {pod_of[victim] for victim in plan.removable if victim in pod_of}
+        if change.changed:
+            self._note_drain(change)
+            await heartbeats.set_draining(self._observer.redis, self._name, change.published)
+        return set(change.removable)
 
-    def _note_drain(self, wanted: set[str], before: set[str]) -> None:
-        if more := wanted - before:
-            self._reporter.note("Normal", "Draining", f"{len(more)} workers take nothing more.")
-        elif before - wanted:
-            self._reporter.note("Normal", "Undrained", f"{len(wanted)} workers go on draining.")
+    def _note_drain(self, change: DrainChange[str]) -> None:
+        if change.drained:
+            message = f"{len(change.drained)} workers take nothing more."
+            self._reporter.note("Normal", "Draining", message)
+        elif change.undrained:
+            message = f"{len(change.published)} workers go on draining."
+            self._reporter.note("Normal", "Undrained", message)
 
     async def _scale_out(self, target: str, sight: Sight, more: int, reason: str) -> None:
         if more <= 0 or not self._lease.held:  # the grants before it took calls

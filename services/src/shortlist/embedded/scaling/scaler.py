@@ -12,17 +12,17 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from shortlist.domain.sizing import drain, scaling
-from shortlist.domain.sizing.connections import connections_wanted
+from shortlist.domain.sizing import scaling
+from shortlist.domain.sizing.controller import PipelineController
 from shortlist.domain.sizing.fleet import StartTimes, Worker
 from shortlist.runtime.machine import cores
 from shortlist.storage.redis import heartbeats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from collections.abc import Set as AbstractSet
 
     from shortlist.domain.line.application import PipelineName
+    from shortlist.domain.sizing.controller import DrainChange
     from shortlist.domain.sizing.scaling import Decision
     from shortlist.embedded.scaling.observer import Observer
     from shortlist.embedded.scaling.sizing import Sizing
@@ -94,12 +94,15 @@ class _Pipeline:
         self._tell = tell
         self._look: LineSnapshot | None = None
         self._workers: dict[Child, Worker] = {}
-        self._memory = scaling.Memory()
+        self._controller = PipelineController()
         self._starts = StartTimes()
-        self._draining: drain.Draining | None = None
         self._decided_at = -math.inf
-        self.decision: Decision | None = None
         self.first = crew.pipeline.connections.first_grant
+
+    @property
+    def decision(self) -> Decision | None:
+        """What was decided last."""
+        return self._controller.decision
 
     @property
     def is_asleep(self) -> bool:
@@ -123,15 +126,7 @@ class _Pipeline:
 
     def wants_connections(self) -> int:
         """What it has use for, by its last decision."""
-        spec, workers = self._spec, len(self._crew.children)
-        if self.decision is not None and self.decision.demand is not None:
-            needed = math.ceil(self.decision.demand.slots / spec.worker.concurrency)
-            workers = spec.allowed_workers(needed)
-        return workers * connections_wanted(
-            concurrency=spec.worker.concurrency,
-            overhead=spec.connections.overhead_per_worker,
-            mode=spec.connections.mode,
-        )
+        return self._controller.connections_wanted(self._spec, len(self._crew.children))
 
     def see(self) -> None:
         """Update the workers' state; as last known while Redis cannot be read."""
@@ -163,28 +158,26 @@ class _Pipeline:
             start_p90_seconds=self._starts.p90_seconds() or START_SECONDS,
             throttled=self._look is not None and self._look.throttled,
         )
-        decision = scaling.decide(observation, self._spec, self._memory)
-        if decision.limited_by == "dryRun" and decision.wanted != self._wanted:
+        wanted_before = self._wanted
+        decision = self._controller.decide(observation, self._spec)
+        if decision.limited_by == "dryRun" and decision.wanted != wanted_before:
             self._tell(f"{self._spec.name}: {decision.reason}.")
-        self.decision, self._memory, self._decided_at = decision, decision.memory, now
+        self._decided_at = now
 
     async def drain(self) -> None:
         """Keep the drain set as it should be, and end drained workers."""
         if self.decision is None or self._look is None or self._spec.scaling.mode == "DryRun":
             return  # no worker is let go blindly; those that drain go on
-        if self._draining is None:  # as a former run left it
-            self._draining = dict.fromkeys(self._look.draining, time.monotonic())
-        crew = {c: self._workers.get(c) or _not_ready(c) for c in self._crew.children}
-        plan = drain.plan(
-            list(crew.values()),
+        change = self._controller.drain(
+            {child: self._workers.get(child) or _not_ready(child) for child in self._crew.children},
             self.decision.replicas,
-            self._draining,
+            self._spec,
+            reporting={worker.id for worker in self._workers.values()},
+            standing=self._look.draining,
             now=time.monotonic(),
-            timeout_seconds=self._spec.worker.drain_timeout_seconds,
         )
-        self._draining = plan.draining
-        await self._publish_draining({w.id for w in self._workers.values()}, self._look.draining)
-        self._let_go([child for child, worker in crew.items() if worker.id in plan.removable])
+        await self._publish(change)
+        self._let_go(change.removable)
 
     def start(self, room: int) -> int:
         """Start the missing workers, as far as there is room; return how many."""
@@ -198,16 +191,14 @@ class _Pipeline:
     def _starting(self) -> list[Child]:
         return [child for child in self._crew.children if child not in self._workers]
 
-    async def _publish_draining(self, ours: set[str], before: AbstractSet[str]) -> None:
-        assert self._draining is not None
-        now = self._draining.keys() & ours
-        if now == before:
+    async def _publish(self, change: DrainChange[Child]) -> None:
+        if not change.changed:
             return
-        await heartbeats.set_draining(self._observer.redis, self._spec.name, now)
-        if more := now - before:
-            self._tell(f"{self._spec.name}: draining {_workers(len(more))}.")
-        if back := before & ours - now:
-            self._tell(f"{self._spec.name}: no longer draining {_workers(len(back))}.")
+        await heartbeats.set_draining(self._observer.redis, self._spec.name, change.published)
+        if change.drained:
+            self._tell(f"{self._spec.name}: draining {_workers(len(change.drained))}.")
+        if change.undrained:
+            self._tell(f"{self._spec.name}: no longer draining {_workers(len(change.undrained))}.")
 
     def _let_go(self, children: Iterable[Child]) -> None:
         before = len(self._crew.children)

@@ -152,7 +152,7 @@ async def draining(redis: Redis, pipeline: PipelineName) -> set[str]:
     return set(await cast("Awaitable[set[str]]", redis.smembers(keys.drain(pipeline))))
 
 
-async def set_draining(redis: Redis, pipeline: PipelineName, worker_ids: set[str]) -> None:
+async def set_draining(redis: Redis, pipeline: PipelineName, worker_ids: Collection[str]) -> None:
     """Make the drain set be exactly these workers."""
     key = keys.drain(pipeline)
     async with redis.pipeline(transaction=True) as pipe:
