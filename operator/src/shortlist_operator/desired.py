@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from shortlist.domain.sizing.pipeline import ClaudeScorer, ScoringPipeline, SimulatedScorer
+from shortlist.domain.sizing.pipeline import SimulatedScorer
+from shortlist.domain.sizing.worker_environment import worker_environment
 
 if TYPE_CHECKING:
+    from shortlist.domain.sizing.pipeline import ClaudeScorer, ScoringPipeline
     from shortlist_operator.kube import Json
 
 UID = 10001
@@ -56,7 +58,7 @@ def worker_deployment(
     environment = [
         _from_secret("DATABASE_URL", database_secret),
         _from_secret("REDIS_URL", redis_secret),
-        *worker_environment(pipeline),
+        *container_environment(pipeline),
         *template.get("env", []),
     ]
     container: Json = {
@@ -127,37 +129,18 @@ def worker_deployment(
     }
 
 
-def worker_environment(pipeline: ScoringPipeline) -> list[Json]:
-    """What a worker is told of its pipeline."""
-    overhead = pipeline.connections.overhead_per_worker
-    values: dict[str, Any] = {
-        "SHORTLIST_PIPELINE": pipeline.name,
-        "SHORTLIST_CONCURRENCY": pipeline.worker.concurrency,
-        "SHORTLIST_CONNECTION_MODE": pipeline.connections.mode,
-        "SHORTLIST_CONNECTION_OVERHEAD": overhead,
-        "SHORTLIST_DRAIN_TIMEOUT_SECONDS": pipeline.worker.drain_timeout_seconds,
-        "SHORTLIST_INITIAL_GRANT": overhead + 1,  # the least that works, until more is granted
-    }
-    environment = [{"name": name, "value": str(value)} for name, value in values.items()]
-    return environment + _scorer_environment(pipeline.scorer)
+def container_environment(pipeline: ScoringPipeline) -> list[Json]:
+    """What a worker is told of its pipeline, as a container has it."""
+    values = worker_environment(pipeline)
+    plain = [{"name": name, "value": value} for name, value in values.items()]
+    return plain + _references(pipeline.scorer)
 
 
-def _scorer_environment(scorer: SimulatedScorer | ClaudeScorer) -> list[Json]:
+def _references(scorer: SimulatedScorer | ClaudeScorer) -> list[Json]:
+    """What a worker is told that stands in a Secret or a ConfigMap."""
+    environment: list[Json] = []
     if isinstance(scorer, SimulatedScorer):
-        return [
-            {"name": "SHORTLIST_SCORER", "value": "simulated"},
-            {"name": "SHORTLIST_SERVICE_SECONDS", "value": str(scorer.service_seconds)},
-            {"name": "SHORTLIST_SERVICE_CV", "value": str(scorer.service_cv)},
-        ]
-    values = {
-        "SHORTLIST_SCORER": "claude",
-        "SHORTLIST_MODEL": scorer.model,
-        "SHORTLIST_REQUESTS_PER_MINUTE": scorer.requests_per_minute,
-        "SHORTLIST_TOKENS_PER_MINUTE": scorer.tokens_per_minute,
-    }
-    environment: list[Json] = [
-        {"name": name, "value": str(value)} for name, value in values.items() if value is not None
-    ]
+        return environment
     if scorer.rubric_ref is not None:
         place = {"name": scorer.rubric_ref.name, "key": scorer.rubric_ref.key or "rubric"}
         environment.append({"name": "SHORTLIST_RUBRIC", "valueFrom": {"configMapKeyRef": place}})

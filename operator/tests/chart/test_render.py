@@ -19,7 +19,7 @@ from shortlist.ingest.listeners import public_groups
 from shortlist.runtime.probes import always_ok, probe_routes
 from shortlist.settings import PROCESSES as SETTINGS
 from shortlist.settings import CommonSettings
-from shortlist_operator.desired import worker_environment
+from shortlist_operator.desired import container_environment
 from shortlist_operator.settings import OperatorSettings
 from testkit.kubernetes.chart import (
     CHART,
@@ -292,7 +292,7 @@ def test_the_charts_workers_are_told_what_the_operator_would_tell_its_own(
     (resource,) = of_kind("ScoringPipeline", rendered).values()
     pipeline = parse_pipeline(resource)
     ours = environment(pod_templates(rendered)["worker"])
-    theirs = environment({"spec": {"containers": [{"env": worker_environment(pipeline)}]}})
+    theirs = environment({"spec": {"containers": [{"env": container_environment(pipeline)}]}})
     shared = {"DATABASE_URL", "REDIS_URL", "SHORTLIST_LOG_LEVEL"}
     assert ours.keys() - shared == theirs.keys()
     for name, value in theirs.items():

@@ -9,9 +9,9 @@ from shortlist.domain.sizing.pipeline import API_VERSION, KIND, ScoringPipeline,
 from shortlist.settings import Settings
 from shortlist_operator.desired import (
     AFTER_DRAIN_SECONDS,
+    container_environment,
     deployment_name,
     worker_deployment,
-    worker_environment,
     worker_labels,
 )
 from testkit.kubernetes.chart import crd_spec, environment, merged, pod_templates
@@ -228,5 +228,5 @@ def test_a_pod_cannot_reach_the_api_server_and_reads_no_service_as_a_setting() -
 
 
 def test_the_environment_of_a_default_pipeline_has_each_name_once() -> None:
-    names = [entry["name"] for entry in worker_environment(ScoringPipeline())]
+    names = [entry["name"] for entry in container_environment(ScoringPipeline())]
     assert len(set(names)) == len(names)

@@ -8,15 +8,16 @@ import socket
 import sys
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any
 
-from shortlist.domain.sizing.pipeline import ClaudeScorer, ScoringPipeline, SimulatedScorer
+from shortlist.domain.sizing.worker_environment import worker_environment
 from shortlist.embedded.http import http_status
 from shortlist.embedded.supervision.child import Program
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from shortlist.domain.sizing.pipeline import ScoringPipeline
     from shortlist.embedded.servers.postgres import EmbeddedPostgres
     from shortlist.embedded.servers.valkey import EmbeddedRedis
     from shortlist.embedded.supervision.data_directory import DataDirectory
@@ -235,39 +236,13 @@ def worker_program(
         "worker",
         prepare=admit,
         drain_seconds=pipeline.worker.drain_timeout_seconds + _DRAIN_MARGIN_SECONDS,
-        **_probed(_loopback(), worker_environment(pipeline)),
+        **_probed(_loopback(), process_environment(pipeline)),
     )
 
 
-def worker_environment(pipeline: ScoringPipeline) -> dict[str, str]:
-    """A pipeline's specification as its workers' settings."""
-    return _template_environment(pipeline.worker.template or {}) | {
-        "SHORTLIST_PIPELINE": pipeline.name,
-        "SHORTLIST_CONCURRENCY": str(pipeline.worker.concurrency),
-        "SHORTLIST_DRAIN_TIMEOUT_SECONDS": str(pipeline.worker.drain_timeout_seconds),
-        "SHORTLIST_CONNECTION_MODE": pipeline.connections.mode,
-        "SHORTLIST_CONNECTION_OVERHEAD": str(pipeline.connections.overhead_per_worker),
-        "SHORTLIST_INITIAL_GRANT": str(pipeline.connections.first_grant),
-        **_scorer_environment(pipeline.scorer),
-    }
-
-
-def _scorer_environment(scorer: SimulatedScorer | ClaudeScorer) -> dict[str, str]:
-    if isinstance(scorer, SimulatedScorer):
-        return {
-            "SHORTLIST_SCORER": "simulated",
-            "SHORTLIST_SERVICE_SECONDS": str(scorer.service_seconds),
-            "SHORTLIST_SERVICE_CV": str(scorer.service_cv),
-        }
-    if isinstance(scorer, ClaudeScorer):
-        values = {
-            "SHORTLIST_SCORER": "claude",
-            "SHORTLIST_MODEL": scorer.model,
-            "SHORTLIST_REQUESTS_PER_MINUTE": scorer.requests_per_minute,
-            "SHORTLIST_TOKENS_PER_MINUTE": scorer.tokens_per_minute,
-        }
-        return {name: str(value) for name, value in values.items() if value is not None}
-    assert_never(scorer)
+def process_environment(pipeline: ScoringPipeline) -> dict[str, str]:
+    """Make the variables of a worker's process: its template's, and those of the pipeline."""
+    return _template_environment(pipeline.worker.template or {}) | worker_environment(pipeline)
 
 
 def _template_environment(template: Mapping[str, Any]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import pytest
 
 from shortlist.domain.sizing.pipeline import ClaudeScorer, SimulatedScorer
 from shortlist.embedded.scaling.pipelines import BadPipelineFileError, read_pipelines
-from shortlist.embedded.supervision.processes import worker_environment
+from shortlist.embedded.supervision.processes import process_environment
 from shortlist.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def test_claudes_limits_become_its_workers_settings(tmp_path: Path) -> None:
     scorer = "scorer: {kind: claude, requestsPerMinute: 50, tokensPerMinute: 4000}, worker:"
     path = write(tmp_path, GOOD.replace("NAME", "a").replace("worker:", scorer))
     pipeline = read_pipelines([path], Settings(anthropic_api_key="k"))["a"]  # type: ignore[index]
-    environment = worker_environment(pipeline)
+    environment = process_environment(pipeline)
     assert environment["SHORTLIST_REQUESTS_PER_MINUTE"] == "50"
     assert environment["SHORTLIST_TOKENS_PER_MINUTE"] == "4000"
     assert "SHORTLIST_MODEL" not in environment
@@ -122,7 +122,7 @@ spec:
   connections: {mode: perWrite, overheadPerWorker: 2}
 """
     pipeline = read_pipelines([write(tmp_path, text)], Settings())["a"]  # type: ignore[index]
-    environment = worker_environment(pipeline)
+    environment = process_environment(pipeline)
     assert environment.pop("X") == "1"
     assert "Y" not in environment
     fields = {name.removeprefix("SHORTLIST_").lower(): v for name, v in environment.items()}
