@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import sys
@@ -123,6 +124,46 @@ async def test_one_command_accepts_scores_and_shows_an_application(
         assert await up.ended() == 0
         assert "Drained." in up.output
         await nothing_left(up)
+
+
+OF_THE_MACHINE = ("overcommit", "Transparent Huge Pages", "TCP backlog")
+"""What Valkey says of a kernel whose settings are not to its liking."""
+
+WORSE_THAN_INFO = re.compile(
+    r'"level": "(warning|error|critical)"'  # ours
+    r"|(WARNING|ERROR|FATAL|PANIC):  "  # Postgres
+    r"|^\d+:\w .* # "  # Valkey
+    r"|Traceback"
+)
+
+
+def warnings_of(up: Up) -> list[str]:
+    """Lines of its logs of the level warning or worse, the newest too."""
+    lines = [
+        f"{log.name}: {line}"
+        for log in sorted((up.data / "logs").glob("*.log"))
+        for line in log.read_text(encoding="utf-8").splitlines()
+        if WORSE_THAN_INFO.search(line)
+    ]
+    return [line for line in lines if not any(words in line for words in OF_THE_MACHINE)]
+
+
+async def the_first_start_warns_of_nothing(tmp_path: Path, **variables: str) -> None:
+    with running(tmp_path, prefix=(), **variables) as up:
+        url = await up.ready()
+        await all_scored(url, await submit(url, 1))
+        await up.page()
+        assert warnings_of(up) == []
+
+
+async def test_the_first_start_leaves_no_warning_in_any_log(tmp_path: Path) -> None:
+    await the_first_start_warns_of_nothing(tmp_path)
+
+
+async def test_off_switch_ingest_that_does_not_wait_is_refused(tmp_path: Path) -> None:
+    """It asks Postgres before the roles are made."""
+    with pytest.raises(AssertionError, match=r"ingest\.log"):
+        await the_first_start_warns_of_nothing(tmp_path, **without_guards("start_pipe"))
 
 
 async def test_the_first_ctrl_c_finishes_what_is_in_flight(tmp_path: Path) -> None:

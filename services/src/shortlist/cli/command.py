@@ -58,6 +58,7 @@ def run(
     """Run a coroutine to its end, and exit with the code that it returns."""
 
     async def run_and_tidy_up() -> int:
+        await wait_for_supervisor(settings)
         if refusal := await _refusal_of_redis(settings):
             sys.stderr.write(f"shortlist: REDIS_URL cannot be used: {refusal}.\n")
             return exit_codes.FAILED
@@ -66,6 +67,12 @@ def run(
         return code
 
     raise SystemExit(import_module("uvloop").run(run_and_tidy_up()))
+
+
+async def wait_for_supervisor(settings: CommonSettings) -> None:
+    """Wait until a supervisor that started this process early lets it ask servers."""
+    if settings.start_fd is not None:
+        await import_module("shortlist.runtime.start_pipe").until_open(settings.start_fd)
 
 
 async def _refusal_of_redis(settings: CommonSettings) -> str | None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from shortlist.cli.command import fail, given, read_settings, run
+from shortlist.cli.command import fail, given, read_settings, run, wait_for_supervisor
 from shortlist.cli.options import SERVERS, takes
 from shortlist.domain.errors import message_of
 from shortlist.runtime import exit_codes
@@ -36,6 +36,7 @@ async def _migrated(settings: Any, revision: str, wait_seconds: float) -> tuple[
     migrations = import_module("shortlist.storage.postgres.migrate")
     is_outage = import_module("shortlist.storage.faults").is_outage
     cannot = f"Postgres at {settings.owner_variable} cannot be migrated"
+    await wait_for_supervisor(settings)
     deadline = time.monotonic() + wait_seconds
     while True:
         try:

@@ -75,6 +75,11 @@ class CommonSettings(BaseModel):
         ge=3,
         description="A listening socket that was inherited, to serve on instead of host and port.",
     )
+    start_fd: int | None = Field(
+        None,
+        ge=3,
+        description="A pipe that was inherited: no server is asked before its writer closes it.",
+    )
     allowed_hosts: str = Field(
         "",
         description=(

@@ -470,6 +470,7 @@ GUARDS["memory_kills"] = lambda: replace("shortlist.runtime.machine:memory_kills
 GUARDS["memory_bound"] = lambda: replace(
     "shortlist.embedded.scaling.machine:Machine.workers_in_memory", property(lambda _: 1000)
 )
+GUARDS["start_pipe"] = lambda: replace("shortlist.runtime.start_pipe:until_open", _says_nothing)
 GUARDS["plain_owner"] = lambda: replace(
     "shortlist.storage.postgres.roles:_OWNER_RIGHTS", "SUPERUSER"
 )
@@ -497,6 +498,12 @@ GUARDS["pipelines_apart"] = lambda: replace(
     "shortlist.maintenance.apart:Apart.each", _one_after_the_other
 )
 GUARDS["lanes_apart"] = _one_publisher_for_all
+GUARDS["epoch_of_a_server"] = lambda: replace(
+    "shortlist.storage.redis.generation:_READ", "return {redis.call('GET', KEYS[1]) or '', ''}"
+)
+GUARDS["lost_acknowledgements"] = lambda: replace(
+    "shortlist.worker.outbox:Outbox._look_again", _nothing
+)
 
 
 # --- accepting, scoring, leading and scaling

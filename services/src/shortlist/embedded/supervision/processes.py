@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from shortlist.embedded.servers.valkey import EmbeddedRedis
     from shortlist.embedded.supervision.data_directory import DataDirectory
     from shortlist.embedded.supervision.listening import Listeners
+    from shortlist.runtime.start_pipe import StartPipe
     from shortlist.settings import Settings
     from shortlist.urls import DatabaseUrl, RedisUrl
 
@@ -145,14 +146,16 @@ def redis_program(server: EmbeddedRedis, data: DataDirectory) -> Program:
     )
 
 
-def migrate_program(around: Surroundings) -> Program:
+def migrate_program(around: Surroundings, start: StartPipe) -> Program:
     """Brings the schema up to date, once; started before Postgres is, to have its imports done."""
     return around.program(
         "migrate",
         "migrate",
         "--wait-seconds",
         str(_MIGRATION_WAIT_SECONDS),
-        environment=around.servers,
+        environment={**around.servers, "SHORTLIST_START_FD": str(start.reader)},
+        sockets=(start.reader,),
+        close=start.close,
         once=True,
     )
 
@@ -161,32 +164,36 @@ def ingest_program(
     around: Surroundings,
     listeners: Listeners,
     dashboard: socket.socket,
-    migrated: asyncio.Event,
+    migrated: StartPipe,
 ) -> Program:
     """Ingest. Its listeners are the supervisor's, so that they are never closed in between.
 
     Whether it is well is asked where no crowd of clients stands in the way.
-    It is started before the schema is there, and not asked whether it is ready before ``migrated``.
+    It is started before the schema is there, waits for ``migrated``, and is asked nothing before.
     """
-    answers = _answers(listeners.health)
 
-    async def is_ready() -> bool:
-        await migrated.wait()
-        return await answers()
+    def once_migrated(answers: Callable[[], Awaitable[bool]]) -> Callable[[], Awaitable[bool]]:
+        async def ask() -> bool:
+            await migrated.wait()
+            return await answers()
+
+        return ask
 
     drain_seconds = around.settings.drain_timeout_seconds
     return around.program(
         "ingest",
         "ingest",
         environment={
+            "SHORTLIST_START_FD": str(migrated.reader),
             "SHORTLIST_LISTEN_FD": str(listeners.public.fileno()),
             "SHORTLIST_METRICS_LISTEN_FD": str(listeners.health.fileno()),
             **_private(listeners),
             "SHORTLIST_DASHBOARD_URL": f"http://127.0.0.1:{dashboard.getsockname()[1]}",
         },
-        sockets=tuple(listener.fileno() for listener in listeners.all),
-        is_ready=is_ready,
-        is_alive=_answers(listeners.health, "/healthz"),
+        sockets=(migrated.reader, *(listener.fileno() for listener in listeners.all)),
+        is_ready=once_migrated(_answers(listeners.health)),
+        is_alive=once_migrated(_answers(listeners.health, "/healthz")),
+        close=migrated.close,
         drain_seconds=drain_seconds + _DRAIN_MARGIN_SECONDS,
     )
 

@@ -24,6 +24,7 @@ from shortlist.embedded.supervision.child import Child, last_line
 from shortlist.embedded.supervision.memory_kills import MemoryKills
 from shortlist.embedded.supervision.worker_group import WorkerGroup
 from shortlist.embedded.terminal.view import View
+from shortlist.runtime.start_pipe import StartPipe
 from shortlist.urls import DatabaseUrl, RedisUrl
 
 if TYPE_CHECKING:
@@ -128,17 +129,19 @@ class Supervisor:
     ) -> None:
         """Start everything up to ingest's readiness; raises `StartError` or `ServerError`."""
         self._around = await self._start_servers()
-        # Both spend a second or more on imports: that is done when Postgres is there.
-        migration = self._start_migration() if self._is_new else None
-        migrated = asyncio.Event()
+        # Both spend a second or more on imports: that is done when Postgres is there. Neither asks
+        # it for anything before it can answer, or its log would begin with refusals.
+        owned, migrated = StartPipe(), StartPipe()
+        migration = self._start_migration(owned) if self._is_new else None
         ingest = self._start(processes.ingest_program(self._around, listeners, dashboard, migrated))
         await self._import_drivers(self._around)
         for server in self._servers:
             await self._until_ready(server, _SERVER_READY_SECONDS, tries=1)
         await self._ensure_owner()
+        owned.open()
         await self._refuse_absent_servers()
-        await self._migrate(migration)
-        migrated.set()
+        await self._migrate(migration, owned)
+        migrated.open()
         await self._configure_pipelines()
         await self._refuse_too_many(workers)
         await self._until_ready(ingest, _READY_SECONDS, tries=_TRIES_AT_START)
@@ -336,10 +339,7 @@ class Supervisor:
             )
 
     async def _ensure_owner(self) -> None:
-        """Have the role that migrates, and that looks: it is no superuser.
-
-        A migration that was started before tries until it is there.
-        """
+        """Have the role that migrates, and that looks: it is no superuser."""
         from shortlist.embedded.servers import database  # noqa: PLC0415 (see `_import_drivers`)
 
         assert self._around is not None
@@ -352,11 +352,11 @@ class Supervisor:
                 f"The owner of the database cannot be made: {type(error).__name__}: {error}"
             ) from error
 
-    def _start_migration(self) -> Child:
+    def _start_migration(self, owned: StartPipe) -> Child:
         assert self._around is not None
-        return self._start(processes.migrate_program(self._around))
+        return self._start(processes.migrate_program(self._around, owned))
 
-    async def _migrate(self, migration: Child | None) -> None:
+    async def _migrate(self, migration: Child | None, owned: StartPipe) -> None:
         """Have the schema that we need."""
         from shortlist.embedded.servers import database  # noqa: PLC0415 (see `_import_drivers`)
 
@@ -366,7 +366,7 @@ class Supervisor:
             await self._observer.connection(), self._around.roles
         ):
             return
-        migration = migration or self._start_migration()
+        migration = migration or self._start_migration(owned)
         while not migration.done:
             if migration.deaths:
                 raise StartError(f"The database cannot be migrated: {migration.problem}")
