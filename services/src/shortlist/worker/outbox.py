@@ -58,6 +58,10 @@ class Outbox:
         if self._sending is None:
             self._sending = asyncio.get_running_loop().create_task(self._send())
 
+    def _look_again(self) -> None:
+        """Have the puller find what stays delivered: the line would count it for ever."""
+        self.unacknowledged = True
+
     async def _send(self) -> None:
         try:
             while self._acknowledged or self._changes:
@@ -68,7 +72,7 @@ class Outbox:
                     await events.announce(self._redis, self._line.pipeline, changes)
                     self._trouble.over()
                 except Exception as error:  # nothing is lost with it
-                    self.unacknowledged = True
+                    self._look_again()
                     self._trouble.met(error)
         finally:
             self._sending = None
