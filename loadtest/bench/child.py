@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import psutil
 
-from tools import ROOT
+from testkit.repository import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from loadtest.bench.child import Child, python
 from loadtest.bench.load import Load, Report
-from tools import ROOT
+from testkit.repository import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

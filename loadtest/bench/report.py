@@ -12,7 +12,7 @@ from rich.table import Table
 
 from loadtest.bench.catalog import EXPERIMENTS
 from loadtest.bench.peers import PEERS
-from tools import ROOT
+from testkit.repository import ROOT
 from tools.markdown import table
 
 if TYPE_CHECKING:

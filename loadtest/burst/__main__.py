@@ -14,7 +14,7 @@ import typer
 from loadtest.burst.load import LOAD
 from loadtest.burst.measure import measure
 from loadtest.burst.report import summary, table, write_csv
-from tools import ROOT
+from testkit.repository import ROOT
 from tools.markdown import put
 
 try:

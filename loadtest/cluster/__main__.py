@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loadtest.cluster import keda, seed
-from tools import ROOT
+from testkit.repository import ROOT
 from tools.markdown import put
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from loadtest.simulation import report
 from loadtest.simulation.held_out import HELD_OUT
 from loadtest.simulation.loads import LOADS
 from loadtest.simulation.table import RIVALS, run_table
-from tools import ROOT
+from testkit.repository import ROOT
 from tools.markdown import put
 
 if TYPE_CHECKING:

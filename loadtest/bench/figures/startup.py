@@ -14,7 +14,7 @@ import httpx2
 from loadtest.bench.child import free_port, python, wait_for_port
 from loadtest.bench.figure import Figure, Samples, Target, ratios
 from shortlist.cli.loading import PROCESSES
-from tools import ROOT
+from testkit.repository import ROOT
 
 if TYPE_CHECKING:
     from loadtest.bench.bench import Bench

@@ -9,7 +9,6 @@ import jsonschema
 import pytest
 import yaml
 
-from support.tables import documented_values
 from testkit.kubernetes.chart import (
     CHART,
     chart,
@@ -21,6 +20,7 @@ from testkit.kubernetes.chart import (
     values_spec,
 )
 from testkit.kubernetes.scenarios import BY_URL, EVERYTHING_ON, SCENARIOS
+from tools.docs_tables import documented_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

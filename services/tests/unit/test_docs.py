@@ -12,8 +12,8 @@ import pytest
 from typer.main import get_command
 
 from shortlist.cli.app import app
-from support.tables import TABLES, with_table
 from testkit.repository import ROOT
+from tools.docs_tables import PAGES, outdated
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,11 +70,14 @@ def test_every_command_that_is_named_exists(page: Path) -> None:
         assert command in commands, command
 
 
-@pytest.mark.parametrize("page", TABLES)
-def test_a_table_made_from_the_code_is_up_to_date(page: str) -> None:
-    """If not: uv run python services/tests/support/tables.py."""
-    text = (ROOT / page).read_text(encoding="utf-8")
-    assert text == with_table(text, TABLES[page]())
+def test_pages_made_from_the_code_are_up_to_date() -> None:
+    """If not: uv run python -m tools.docs_tables --write."""
+    assert list(outdated()) == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_made_from_the_code_says_how_it_is_made(page: str) -> None:
+    assert "`uv run python -m tools.docs_tables --write`" in (ROOT / page).read_text("utf-8")
 
 
 def test_the_decisions_have_numbers_of_their_own_and_are_listed_in_order() -> None:

@@ -93,7 +93,8 @@ def markdown() -> str:
         "A process reads its own settings from the environment when it starts, and refuses a bad",
         "one; `shortlist settings PROCESS` prints them with their source. `shortlist up` reads all",
         "of them, and hands them on to the processes that it starts. This page is made by",
-        "`shortlist settings --format markdown > docs/settings.md`, and a test compares the two.",
+        "`uv run python -m tools.docs_tables --write`; `shortlist settings --format markdown`",
+        "prints the same.",
     ]
     for kind, section in SECTIONS.items():
         lines += ["", f"## {section}", "", "| variable | default | means |", "|---|---|---|"]

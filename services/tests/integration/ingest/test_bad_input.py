@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.tables import markdown_table, with_table
 from testkit.clients.bad_input import APPLICATIONS, CASES, Bad, Reply, request, send
 from testkit.processes.place import Place
 from testkit.processes.stack import status_of
 from testkit.repository import ROOT
+from tools.markdown import replaced, table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,8 +60,8 @@ async def test_bad_input_is_refused_and_changes_nothing(place: Place, db: Connec
         assert "internal_error" not in run.ingest.log
         assert (await run.ledger.post()).status == 202
     rows = [shown(bad, reply) for bad, reply in zip(CASES, replies, strict=True)]
-    table = markdown_table(["sent to", "what was sent", "status", "code"], rows)
-    page = with_table(PAGE.read_text(encoding="utf-8"), table)
+    made = table(["sent to", "what was sent", "status", "code"], rows)
+    page = replaced(PAGE.read_text(encoding="utf-8"), "table", made)
     if "WRITE_DOCS" in os.environ:
         PAGE.write_text(page, encoding="utf-8")
     assert PAGE.read_text(encoding="utf-8") == page

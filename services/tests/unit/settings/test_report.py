@@ -1,19 +1,9 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from shortlist.settings import PROCESSES, Settings, variable
 from shortlist.settings import report as settings_report
-
-PAGE = Path(__file__).parents[4] / "docs" / "settings.md"
-
-
-def test_the_page_of_settings_is_current() -> None:
-    assert PAGE.read_text(encoding="utf-8") == settings_report.markdown(), (
-        "run: uv run shortlist settings --format markdown > docs/settings.md"
-    )
 
 
 def test_every_setting_stands_in_one_section_of_the_page() -> None:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import re
 
-from support.tables import redis_table
 from testkit.repository import ROOT
+from tools.docs_tables import redis_table
 
 ROW = re.compile(r"^\| `(sl:[^`]+)` \| (.+?) \|", re.MULTILINE)
 

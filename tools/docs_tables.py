@@ -1,6 +1,8 @@
-"""The tables of listeners, metrics, Redis keys, values and alerts, made from what they describe.
+"""Pages and tables of the documents that are made from what they describe.
 
-``uv run python services/tests/support/tables.py`` writes them; `test_docs.py` compares.
+``uv run python -m tools.docs_tables --write`` writes all of them; without ``--write`` it names
+those that are out of date, as a test does. Not among them: what ingest answers to bad input, which
+the test that asks it writes (`services/tests/integration/ingest/test_bad_input.py`).
 """
 
 from __future__ import annotations
@@ -9,39 +11,42 @@ import ast
 import inspect
 import json
 import re
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 import yaml
 from prometheus_client import metrics
 from prometheus_client.metrics import MetricWrapperBase
 
 from shortlist.ingest.listeners import ALL, HEALTH, ROUTES, public_groups
 from shortlist.settings import Settings
+from shortlist.settings import report as settings_report
 from shortlist.storage.redis import keys
 from shortlist.telemetry import metrics as service_metrics
 from shortlist_operator import metrics as operator_metrics
 from testkit.repository import ROOT
+from tools.markdown import replaced, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
 VALUES = ROOT / "charts" / "shortlist" / "values.yaml"
 RULES = ROOT / "charts" / "shortlist" / "rules" / "shortlist.yaml"
-BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"
 
 
 def metrics_table() -> str:
     """One line for each metric of ours and of the operator, by name."""
     defined = [*vars(service_metrics).values(), *vars(operator_metrics).values()]
     rows = sorted(_metric(metric) for metric in defined if _is_metric(metric))
-    return markdown_table(["metric", "kind", "labels", "means"], rows)
+    return table(["metric", "kind", "labels", "means"], rows)
 
 
 def redis_table() -> str:
     """One line for each key of `shortlist.storage.redis.keys`."""
     tree = ast.parse(inspect.getsource(keys))
     rows = [*_constants(tree), *_functions(tree)]
-    return markdown_table(["key", "what"], sorted(rows))
+    return table(["key", "what"], sorted(rows))
 
 
 def values_table() -> str:
@@ -51,7 +56,7 @@ def values_table() -> str:
         (f"`{path}`", f"`{json.dumps(_value_at(defaults, path))}`", words)
         for path, words in documented_values()
     ]
-    return markdown_table(["value", "default", "means"], rows)
+    return table(["value", "default", "means"], rows)
 
 
 def documented_values() -> Iterator[tuple[str, str]]:
@@ -86,7 +91,7 @@ def alerts_table() -> str:
         for group in groups
         for rule in group["rules"]
     )
-    return markdown_table(["alert", "severity", "says"], rows)
+    return table(["alert", "severity", "says"], rows)
 
 
 def listeners_table() -> str:
@@ -98,7 +103,7 @@ def listeners_table() -> str:
         for group, words in ROUTES.items()
     ]
     public = ("public port, alone", "with a health port", "with a private port")
-    return markdown_table(["what", *public, "private port", "health port"], rows)
+    return table(["what", *public, "private port", "health port"], rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -110,11 +115,29 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
-def with_table(text: str, table: str) -> str:
-    """A page with its table replaced."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return before + BEGIN + table + END + after
+def _settings_page(_: str) -> str:
+    return settings_report.markdown()
+
+
+def _page_with(make_table: Callable[[], str]) -> Callable[[str], str]:
+    return lambda text: replaced(text, "table", make_table())
+
+
+PAGES: dict[str, Callable[[str], str]] = {
+    **{page: _page_with(make_table) for page, make_table in TABLES.items()},
+    "docs/settings.md": _settings_page,
+}
+"""Each page by its path, and what makes it of its present text."""
+
+
+def outdated() -> dict[str, str]:
+    """Return what should stand in each page that says something else, by its path."""
+    found = {}
+    for page, make in PAGES.items():
+        text = (ROOT / page).read_text("utf-8")
+        if (made := make(text)) != text:
+            found[page] = made
+    return found
 
 
 def _value_at(tree: Any, path: str) -> Any:
@@ -130,7 +153,7 @@ def _is_metric(value: object) -> bool:
 def _metric(metric: MetricWrapperBase) -> tuple[str, ...]:
     description = next(iter(metric.describe()))
     suffix = "_total" if isinstance(metric, metrics.Counter) else ""
-    labels = ", ".join(f"`{label}`" for label in metric._labelnames)
+    labels = ", ".join(f"`{label}`" for label in metric._labelnames)  # noqa: SLF001 (nothing public tells)
     return f"`{description.name}{suffix}`", description.type, labels, description.documentation
 
 
@@ -157,18 +180,25 @@ def _one_line(text: str) -> str:
     return " ".join(text.replace("``", "`").split())
 
 
-def markdown_table(head: list[str], rows: Sequence[tuple[str, ...]]) -> str:
-    """A table in Markdown."""
-    lines = [head, ["---"] * len(head), *(list(row) for row in rows)]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-def main() -> None:
-    """Write the tables into their pages."""
-    for page, table in TABLES.items():
-        path = ROOT / page
-        path.write_text(with_table(path.read_text(encoding="utf-8"), table()), encoding="utf-8")
+@app.command()
+def main(
+    *,
+    write: Annotated[bool, typer.Option("--write", help="Write them as well.")] = False,
+) -> None:
+    """Name the pages that no longer say what the code says, or write them.
+
+    Takes seconds, and needs no server. Ends with 1 when a page is out of date and was not written.
+    """
+    pages = outdated()
+    for page, text in pages.items():
+        print(f"{'written' if write else 'out of date'}: {page}")
+        if write:
+            (ROOT / page).write_text(text, "utf-8")
+    sys.exit(int(bool(pages) and not write))
 
 
 if __name__ == "__main__":
-    main()
+    app()
