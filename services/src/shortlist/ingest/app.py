@@ -2,7 +2,7 @@
 
 The four that are called thousands of times a second are found before Starlette is asked; everything
 else takes the ordinary way. Both ways end in the same endpoints. One of the four is mostly answered
-even before: see `hot`.
+even before: see `fast_path`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from shortlist.ingest.admission.rate_limit import ClientQuotas
+    from shortlist.ingest.admission.rate_limit import ClientRates
     from shortlist.ingest.endpoint import Call, Handler
     from shortlist.ingest.listeners import Group
     from shortlist.ingest.routes.dashboard_proxy import Pages
@@ -41,7 +41,7 @@ _JOB = "/status/"
 
 
 class FrontDoor:
-    """The whole application of one listener: hot routes first."""
+    """The whole application of one listener: the routes of the contracts first."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class FrontDoor:
         watching: Watching,
         pages: Pages,
         health: Sequence[Route],
-        quotas: ClientQuotas | None,
+        clients: ClientRates | None,
         serves: AbstractSet[Group],
     ) -> None:
         """Make the routes.
@@ -62,12 +62,12 @@ class FrontDoor:
             watching: answers who wants each change.
             pages: answers everything else.
             health: the probes' routes.
-            quotas: limit every route of the contracts, when there are any.
+            clients: limits how often each calls the contracts' routes; None: nothing does.
             serves: the groups that are here; the routes of others are 404.
         """
 
         def endpoint(route: str, handle: Handler) -> Endpoint:
-            return Endpoint(route, handle, quotas)
+            return Endpoint(route, handle, clients)
 
         self._applications = ByMethod(
             POST=endpoint("/applications", submissions.post_application),
@@ -81,7 +81,7 @@ class FrontDoor:
         leaderboard = ByMethod(GET=endpoint("/leaderboard", statuses.leaderboard))
         self._jobs = ByMethod(POST=endpoint("/job", submissions.post_job))
         self._job = ByMethod(GET=endpoint("/status/{id}", statuses.get_job))
-        clients = [
+        contracts = [
             self._applications.route("/applications"),
             self._application.route("/applications/{id}"),
             events.route("/applications/{id}/events"),
@@ -89,7 +89,7 @@ class FrontDoor:
             self._job.route("/status/{id}"),
         ]
         groups: dict[Group, Sequence[Route]] = {
-            "clients": clients,
+            "clients": contracts,
             "leaderboard": [leaderboard.route("/leaderboard")],
             "probes": health,
             "metrics": [metrics_route()],

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from operator import attrgetter
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 from urllib.parse import parse_qs
 
 import structlog
@@ -20,14 +21,15 @@ from shortlist.http.errors import ApiError, error_body, invalid, rate_limited, u
 from shortlist.ingest.admission.line_capacity import LineFullError
 from shortlist.storage.unavailable import DatabaseUnavailableError
 from shortlist.telemetry import traces
+from shortlist.telemetry.metrics import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from starlette.types import Receive, Scope, Send
 
-    from shortlist.ingest.admission.line_capacity import LineCapacity
-    from shortlist.ingest.admission.rate_limit import ClientQuotas, Quota
+    from shortlist.ingest.admission.quota import Quota
+    from shortlist.ingest.admission.rate_limit import ClientRates
 
     Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
     Handler: TypeAlias = Callable[["Call"], Awaitable["Answer | Verbatim | Stream"]]
@@ -75,7 +77,7 @@ class Stream(NamedTuple):
 class Call:
     """One request."""
 
-    __slots__ = ("_receive", "client_quota", "headers", "line", "scope", "since")
+    __slots__ = ("_receive", "headers", "quotas", "scope", "since")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         """Of a header that was sent twice the last one counts."""
@@ -85,9 +87,8 @@ class Call:
         self.since = time.monotonic()
         """When the request began; once it has a body, when that was whole: how long a client takes
         to send it is not our time."""
-        self.client_quota: Quota | None = None
-        self.line: LineCapacity | None = None
-        """The line that limits this call, once it is known which."""
+        self.quotas: dict[Literal["client", "line"], Callable[[], Quota]] = {}
+        """What limits this call, as far as it is known: each returns what is left of it now."""
 
     async def body(self, limit_bytes: int) -> bytes:
         """The whole body, or 413, or 415 for one that is encoded."""
@@ -109,12 +110,9 @@ class Call:
 
     def quota(self) -> Quota | None:
         """What the client may still do: by its own rate or by the line, whichever is less."""
-        if self.line is None:
-            return self.client_quota
-        line = self.line.quota()
-        if self.client_quota is None or line.remaining < self.client_quota.remaining:
-            return line
-        return self.client_quota
+        if not self.quotas:
+            return None
+        return min((quota() for quota in self.quotas.values()), key=attrgetter("remaining"))
 
 
 def _too_large(limit_bytes: int) -> ApiError:
@@ -124,11 +122,11 @@ def _too_large(limit_bytes: int) -> ApiError:
 class Endpoint:
     """One route as an ASGI application."""
 
-    def __init__(self, route: str, handle: Handler, quotas: ClientQuotas | None = None) -> None:
-        """``route`` is the template, for spans; ``quotas`` limit how often a client may call."""
+    def __init__(self, route: str, handle: Handler, clients: ClientRates | None = None) -> None:
+        """``route`` is the template, for spans; ``clients`` limits how often each may call."""
         self._route = route
         self._handle = handle
-        self._quotas = quotas
+        self._clients = clients
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -150,13 +148,22 @@ class Endpoint:
 
     async def _answer(self, call: Call) -> Answer | Verbatim | Stream:
         try:
-            if self._quotas is not None:
-                self._quotas.take(call, time.monotonic())
+            if self._clients is not None:
+                _count_call(self._clients, call)
             return await self._handle(call)
         except ClientGoneError:
             raise
         except Exception as error:  # a bug must not cost the connection
             return refusal(error, self._route)
+
+
+def _count_call(clients: ClientRates, call: Call) -> None:
+    """Count a call of its client; 429 when it is one too many."""
+    wait, quota = clients.take(call.scope, time.monotonic())
+    call.quotas["client"] = lambda: quota
+    if wait:
+        REFUSED.labels("rate").inc()
+        raise rate_limited("The rate limit of this client is reached.", wait)
 
 
 def refusal(error: Exception, route: str) -> Answer:

@@ -1,4 +1,4 @@
-"""The hot way in: a plain ``POST /applications``, answered without the framework.
+"""The fast path: a plain ``POST /applications``, answered without the framework.
 
 A request's task, its scope and the messages to and fro are a third of what an accept costs. So the
 protocol keeps a plain request from the app until its body is whole, and then offers it here.
@@ -20,14 +20,15 @@ from shortlist.domain.line.application import ApplicationId, NewApplication
 from shortlist.http import local
 from shortlist.http.errors import ApiError
 from shortlist.ingest import endpoint, schemas
+from shortlist.ingest.admission.line_capacity import LineFullError
 from shortlist.ingest.routes.submit import accepted_answer
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-    from shortlist.ingest.admission.line_capacity import LineCapacity
-    from shortlist.ingest.admission.line_registry import Lines
-    from shortlist.ingest.admission.rate_limit import Quota
+    from shortlist.ingest.admission.line_capacity import LineCapacity, Place
+    from shortlist.ingest.admission.line_registry import LineRegistry
+    from shortlist.ingest.admission.quota import Quota
     from shortlist.ingest.endpoint import Answer, Headers
     from shortlist.ingest.group_commit import GroupCommit
     from shortlist.storage.postgres.queries.applications import AcceptOutcome
@@ -49,7 +50,12 @@ class FastPost:
     """``POST /applications``, where no client's rate is limited and no trace is recorded."""
 
     def __init__(
-        self, accepter: GroupCommit, lines: Lines, names: local.LocalNames, *, body_limit_bytes: int
+        self,
+        accepter: GroupCommit,
+        lines: LineRegistry,
+        names: local.LocalNames,
+        *,
+        body_limit_bytes: int,
     ) -> None:
         """A body over ``body_limit_bytes`` is not plain, nor is another Host than ``names``."""
         self._names = names
@@ -59,7 +65,7 @@ class FastPost:
         self._decoder = msgspec.json.Decoder(schemas.ApplicationBody)
 
     def is_plain(self, protocol: HttpToolsProtocol) -> bool:
-        """Whether the request whose head has just arrived may be hot."""
+        """Whether the request whose head has just arrived may take the fast path."""
         if protocol.url != _URL or protocol.parser.get_method() != b"POST":
             return False
         headers = dict(protocol.headers)
@@ -81,35 +87,46 @@ class FastPost:
             or self._names.is_ours(headers.get(b"host", b""))
         )
 
-    def take(self, protocol: HttpToolsProtocol, raw: bytearray) -> HotCycle | None:
+    def take(self, protocol: HttpToolsProtocol, raw: bytearray) -> FastCycle | None:
         """Take a plain request with its whole body; None: it goes the ordinary way."""
         try:
             body = schemas.decode(self._decoder, raw)
         except ApiError:
             return None
         line = self._lines.known(body.pipeline)
-        if line is None or line.is_full or self._accepter.is_full:
+        if line is None or self._accepter.is_full:
             return None
         application_id = self._lines.ids.next()
-        line.enter(application_id)
-        cycle = HotCycle(protocol, line, application_id)
-        self._accepter.accept(
-            NewApplication(application_id, line.pipeline, body.candidate, body.payload)
-        ).add_done_callback(cycle.finish)
+        try:
+            place = line.place(application_id)
+        except LineFullError:
+            return None
+        with place:
+            committed = self._accepter.accept(
+                NewApplication(application_id, line.pipeline, body.candidate, body.payload)
+            )
+            place.keep()
+        cycle = FastCycle(protocol, line, place, application_id)
+        committed.add_done_callback(cycle.finish)
         return cycle
 
 
-class HotCycle(RequestResponseCycle):
+class FastCycle(RequestResponseCycle):
     """A request that waits for its commit: what uvicorn asks of such a one, and its answer."""
 
     message_event = asyncio.Event()  # a whole request has no more to wait for
 
     def __init__(
-        self, protocol: HttpToolsProtocol, line: LineCapacity, application_id: ApplicationId
+        self,
+        protocol: HttpToolsProtocol,
+        line: LineCapacity,
+        place: Place,
+        application_id: ApplicationId,
     ) -> None:
-        """``line``: where the application has taken its place."""
+        """``place``: the application's, in ``line``."""
         self._protocol = protocol
         self._line = line
+        self._place = place
         self._application_id = application_id
         self.keep_alive = True
         self.disconnected = self.response_started = self.response_complete = False
@@ -120,7 +137,7 @@ class HotCycle(RequestResponseCycle):
         if error is None:
             self._answer(_ACCEPTED)
             return
-        self._line.leave(self._application_id)
+        self._place.leave()
         if isinstance(error, Exception):  # else: stopped at once
             self._answer(endpoint.refusal(error, _ROUTE))
 

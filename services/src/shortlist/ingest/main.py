@@ -13,8 +13,8 @@ from shortlist.domain.networks import Proxies, parse_networks
 from shortlist.http.budget import Budget, share_of
 from shortlist.http.house import House, Limits
 from shortlist.http.local import LocalNames
-from shortlist.ingest.admission.line_registry import Lines
-from shortlist.ingest.admission.rate_limit import ClientQuotas, ClientRate
+from shortlist.ingest.admission.line_registry import LineRegistry
+from shortlist.ingest.admission.rate_limit import ClientRate, ClientRates
 from shortlist.ingest.app import FrontDoor
 from shortlist.ingest.database import Database
 from shortlist.ingest.fast_path import FastPost
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from shortlist.settings import IngestSettings
     from shortlist.storage.postgres import Connection
 
-_FIRST_LOOK_SECONDS = 1.0
+_FIRST_POLL_SECONDS = 1.0
 """How long the start waits to know how full the lines are; clients of a socket that a supervisor
 holds wait as long."""
 
@@ -84,7 +84,7 @@ class Ingest:
         self._writing = database(name="accept", connections=settings.accept_flushers)
         self._reading = database(name="read", connections=settings.read_connections)
         self._redis = redis.connect(settings.redis_url)
-        self.lines = Lines(self._reading, self._redis, self._writing.learn_clock)
+        self.lines = LineRegistry(self._reading, self._redis, self._writing.learn_clock)
         self._publisher = Publisher(self.lines)
         metrics.CONNECTIONS_OPEN.labels("ingest").set_function(
             lambda: self._writing.open + self._reading.open
@@ -116,13 +116,13 @@ class Ingest:
             watching=self._watching,
             pages=self._pages,
             health=probes.health_routes(readiness=self._readiness),
-            quotas=_quotas(settings, proxies),
+            clients=_client_rates(settings, proxies),
         )
         self.door = front_door(serves=public_groups(settings))
         self._private_door = partial(front_door, serves=ALL)
-        self.hot = self._hot_post()
+        self.fast_path = self._fast_path()
 
-    def _hot_post(self) -> FastPost | None:
+    def _fast_path(self) -> FastPost | None:
         """None where every request is unusual: a rate is limited, or traces are recorded."""
         settings = self._settings
         if settings.rate_limit_per_second or traces.is_tracing():
@@ -137,10 +137,10 @@ class Ingest:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close)
             with suppress(Exception):  # not there yet, and said: requests get 503 until it is
-                async with asyncio.timeout(_FIRST_LOOK_SECONDS):
-                    await self.lines.look()
+                async with asyncio.timeout(_FIRST_POLL_SECONDS):
+                    await self.lines.poll()
             server = await stack.enter_async_context(
-                probes.serve(self.door, self._settings, house=self.house, hot=self.hot)
+                probes.serve(self.door, self._settings, house=self.house, hot=self.fast_path)
             )
             await stack.enter_async_context(self._serving_staff())
             await stack.enter_async_context(probes.serve_probes(self._readiness, self._settings))
@@ -221,8 +221,8 @@ def _limits(settings: IngestSettings, proxies: Proxies) -> Limits:
     )
 
 
-def _quotas(settings: IngestSettings, proxies: Proxies) -> ClientQuotas | None:
+def _client_rates(settings: IngestSettings, proxies: Proxies) -> ClientRates | None:
     if not settings.rate_limit_per_second:
         return None
     rate = ClientRate(settings.rate_limit_per_second, settings.rate_limit_burst)
-    return ClientQuotas(rate, proxies, settings.client_ipv6_prefix)
+    return ClientRates(rate, proxies, settings.client_ipv6_prefix)

@@ -8,7 +8,6 @@ nothing.
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shortlist.domain.line.application import ApplicationId, NewApplication, PipelineName
-    from shortlist.ingest.admission.line_registry import Lines
+    from shortlist.ingest.admission.line_registry import LineRegistry
 
 _MOST_WAITING = 20_000
 """Entries of a pipeline that wait for Redis; a healthy one takes as many in less than a second."""
@@ -43,8 +42,8 @@ class Publisher:
     In a Redis Cluster a pipeline's node may be away, or frozen: the others' are not kept waiting.
     """
 
-    def __init__(self, lines: Lines) -> None:
-        """``lines``: where to publish, and who wants to know the depth."""
+    def __init__(self, lines: LineRegistry) -> None:
+        """``lines``: where to publish."""
         self._lines = lines
         self._lanes: dict[PipelineName, _Lane] = {}
 
@@ -68,7 +67,7 @@ class Publisher:
 class _Lane:
     """What waits to be published for one pipeline: one round trip at a time."""
 
-    def __init__(self, lines: Lines, pipeline: PipelineName) -> None:
+    def __init__(self, lines: LineRegistry, pipeline: PipelineName) -> None:
         self._lines = lines
         self._pipeline = pipeline
         self.waiting: list[_Waiting] = []
@@ -109,17 +108,14 @@ class _Lane:
     async def _publish(self, group: list[_Waiting]) -> None:
         try:
             entries = [Entry(a.id, a.traceparent) for a in group]
-            depth = await self._lines.line(self._pipeline).publish(entries)
+            await self._lines.publish(self._pipeline, entries)
         except Exception as error:  # the rows are there: the sweep finds them
             self._trouble.met(error)
             self._drop(group + self._take(), repr(error))
         else:
             self._trouble.over()
-            gauge = self._lines.gauge(self._pipeline)
-            gauge.published([a.id for a in group], depth.total, time.monotonic())
 
     def _drop(self, dropped: list[_Waiting], why: str) -> None:
-        gauge = self._lines.gauge(self._pipeline)
-        gauge.strayed([application.id for application in dropped], time.monotonic())
+        self._lines.leave_to_sweep(self._pipeline, [application.id for application in dropped])
         PUBLISH_FAILURES.inc(len(dropped))
         _log.warning("publish_failed", pipeline=self._pipeline, count=len(dropped), error=why)

@@ -9,21 +9,22 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from shortlist.domain.line.application import ApplicationId, NewApplication, PipelineName
-from shortlist.ingest.admission.line_registry import Lines
+from shortlist.ingest.admission.line_registry import LineRegistry
 from shortlist.ingest.database import Database
 from shortlist.ingest.publisher import Publisher
 from shortlist.storage import redis
 from shortlist.storage.postgres.queries import pipelines
+from shortlist.storage.redis.line import Line
 from testkit.databases.valkeys import Valkey
 from testkit.faults.unguarding import without
 from testkit.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from shortlist.ingest.admission.line_capacity import LineCapacity
     from shortlist.storage.postgres import Connection
-    from shortlist.storage.redis.line import Line
+    from shortlist.storage.redis.line import Entry
 
 HUNG, ANSWERING = PipelineName("hung"), PipelineName("answering")
 
@@ -36,17 +37,17 @@ PUBLISHED_SECONDS = 60.0
 KEPT_WAITING_SECONDS = 3.0
 
 
-class OnTwoServers(Lines):
+class OnTwoServers(LineRegistry):
     """As in a Redis Cluster: one pipeline's keys are on another node than the others'."""
 
-    def __init__(self, hung: Lines, answering: Lines) -> None:
+    def __init__(self, hung: LineRegistry, answering: LineRegistry) -> None:
         self._of = {HUNG: hung, ANSWERING: answering}
 
-    def line(self, pipeline: PipelineName) -> Line:
-        return self._of[pipeline].line(pipeline)
+    async def publish(self, pipeline: PipelineName, entries: Sequence[Entry]) -> None:
+        await self._of[pipeline].publish(pipeline, entries)
 
-    def gauge(self, pipeline: PipelineName) -> LineCapacity:
-        return self._of[pipeline].gauge(pipeline)
+    def leave_to_sweep(self, pipeline: PipelineName, ids: Iterable[ApplicationId]) -> None:
+        self._of[pipeline].leave_to_sweep(pipeline, ids)
 
 
 def new_application(pipeline: PipelineName) -> NewApplication:
@@ -65,11 +66,11 @@ async def test_a_pipeline_whose_server_hangs_keeps_no_other_waiting(
     clients = [
         redis.connect(url, timeout_seconds=PATIENT_SECONDS) for url in (server.url, redis_url)
     ]
-    lines = [Lines(database, client, lambda _: None) for client in clients]
+    lines = [LineRegistry(database, client, lambda _: None) for client in clients]
     for known in lines:
-        await known.look()
+        await known.poll()
     publisher = Publisher(OnTwoServers(*lines))
-    answering = lines[1].line(ANSWERING)
+    answering = Line(clients[1], ANSWERING)
 
     async def is_published() -> bool:
         return (await answering.depth()).total == 1

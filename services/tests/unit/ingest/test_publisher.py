@@ -11,7 +11,7 @@ from shortlist.domain.line.application import DEFAULT_PIPELINE, ApplicationId, N
 from shortlist.ingest.publisher import Publisher
 
 if TYPE_CHECKING:
-    from shortlist.ingest.admission.line_registry import Lines
+    from shortlist.ingest.admission.line_registry import LineRegistry
 
 
 class Text(str):
@@ -21,9 +21,8 @@ class Text(str):
 
 
 async def test_what_waits_for_redis_has_no_text() -> None:
-    publisher = Publisher(
-        cast("Lines", None)
-    )  # its first look at a line is a turn of the loop away
+    # It first uses the registry in the next turn of the loop.
+    publisher = Publisher(cast("LineRegistry", None))
     texts = []
     for _ in range(10):
         payload = Text("p" * 1_000)

@@ -190,7 +190,7 @@ BY_THE_SAME_GUARD = {
     "connection.server_run": "shortlist.embedded.scaling.observer:Observer",
     "not_unfinished": "shortlist.maintenance.context:LeaderContext.repeat",
     "remove_finished": "shortlist.maintenance.context:LeaderContext.repeat",
-    "unfinished_count": "shortlist.ingest.admission.line_registry:Lines",
+    "unfinished_count": "shortlist.ingest.admission.line_registry:LineRegistry",
     "applications._was_committed": "shortlist.ingest.database:Database.run",
     "workers.leave": "shortlist.worker.membership:Control.leave",
     "recent": "shortlist.dashboard.reader:Reader",

@@ -85,12 +85,12 @@ def _each_looks_anew() -> None:
 
     async def submit(lines: Any, pipeline: str, since: float | None = None) -> Any:
         del since
-        if pipeline not in lines._gauges:
+        if pipeline not in lines._capacities:
             async with lock:
                 await lines._learn(time.monotonic() + lines._database.timeout_seconds)
-        return lines._gauges[pipeline]
+        return lines._capacities[pipeline]
 
-    replace("shortlist.ingest.admission.line_registry:Lines.find", submit)
+    replace("shortlist.ingest.admission.line_registry:LineRegistry.find", submit)
 
 
 def _deadline_of_the_batch() -> None:

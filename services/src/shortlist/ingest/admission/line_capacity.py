@@ -1,16 +1,16 @@
 """How full one line is, known well enough to refuse without asking a server.
 
-What Redis told last, plus what entered here since: so a burst between two looks cannot overshoot.
-While Redis is away, and until the sweep has put on the line what it missed, Postgres counts.
+What Redis reported last, plus what entered here since: so a burst between two reports cannot
+overshoot. While Redis is away, and until the sweep has put on the line what it missed, Postgres
+counts.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from shortlist.domain.errors import ShortlistError
-from shortlist.ingest.admission.rate_limit import Quota
-from shortlist.telemetry.metrics import REFUSED
+from shortlist.ingest.admission.quota import Quota
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,60 +35,107 @@ class LineFullError(ShortlistError):
         super().__init__(type(self).__doc__)
 
 
-class LineCapacity:
-    """How many applications of one pipeline are accepted and unfinished.
+class Place:
+    """One application's place in a line: a ``with`` block gives it back, unless it was kept."""
 
-    An estimate that never forgets what this process did itself. Times are monotonic seconds.
+    __slots__ = ("_application_id", "_is_kept", "_taken")
+
+    def __init__(self, taken: dict[ApplicationId, None], application_id: ApplicationId) -> None:
+        """Take it: ``taken`` are the places of a line."""
+        taken[application_id] = None
+        self._taken = taken
+        self._application_id = application_id
+        self._is_kept = False
+
+    def keep(self) -> None:
+        """Leave the place taken after the block: until `leave`, or until it is published."""
+        self._is_kept = True
+
+    def leave(self) -> None:
+        """Give the place back: the application was not accepted as new."""
+        self._taken.pop(self._application_id, None)
+
+    def __enter__(self) -> Self:
+        """Return itself; the place is taken already."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the place back, unless it was kept."""
+        if not self._is_kept:
+            self.leave()
+
+
+class LineCapacity:
+    """How many applications of one pipeline are accepted and unfinished, and how many may be.
+
+    An estimate that never forgets what this process did itself. Requests take places; what the
+    servers report comes from the registry alone. Times are monotonic seconds.
     """
 
-    def __init__(self, pipeline: PipelineName, capacity: int) -> None:
-        """``capacity``: with so many, the line is full."""
+    def __init__(self, pipeline: PipelineName, limit: int) -> None:
+        """``limit``: with so many, the line is full."""
         self.pipeline = pipeline
-        self.capacity = capacity
-        self.tells = 0
-        """How often Redis told the depth: an answer asked for before the last one is stale."""
-        self._told = 0  # by Redis
+        self.limit = limit
+        self.reports = 0
+        """How often Redis reported: an answer asked for before the last one is stale."""
+        self._reported = 0  # by Redis
         self._counted = 0  # by Postgres, in place of Redis
-        # Not yet in what was told or counted, oldest first (ids are times):
-        self._under_way: dict[ApplicationId, None] = {}
-        self._strays: dict[ApplicationId, None] = {}  # accepted, but not published
+        # Not yet in what was reported or counted, oldest first (ids are times):
+        self._taken: dict[ApplicationId, None] = {}  # being committed, or published
+        self._unpublished: dict[ApplicationId, None] = {}  # accepted, and the sweep will publish
         self._trusted_at = 0.0
 
     @property
     def depth(self) -> int:
         """The estimate."""
-        known = max(self._told, self._counted)
-        return known + len(self._under_way) + len(self._strays)
+        known = max(self._reported, self._counted)
+        return known + len(self._taken) + len(self._unpublished)
 
     @property
     def is_full(self) -> bool:
         """Whether there is no place left."""
-        return self.depth >= self.capacity
+        return self.depth >= self.limit
 
-    def enter(self, application_id: ApplicationId) -> None:
+    def place(self, application_id: ApplicationId) -> Place:
         """Take a place; raises `LineFullError` when there is none."""
         if self.is_full:
-            REFUSED.labels("line_full").inc()
             raise LineFullError
-        self._under_way[application_id] = None
+        return Place(self._taken, application_id)
 
-    def leave(self, application_id: ApplicationId) -> None:
-        """Give a place back: what took it was not accepted as new."""
-        self._under_way.pop(application_id, None)
+    def quota(self) -> Quota:
+        """The line's room, in the words of a rate limit."""
+        return Quota(self.limit, self.limit - self.depth, _RETRY_AFTER_SECONDS)
 
-    def published(self, ids: Iterable[ApplicationId], depth: int, now: float) -> None:
-        """Some that entered are in the line now, which is ``depth`` long with them."""
+    def record_published(self, ids: Iterable[ApplicationId], depth: int, now: float) -> None:
+        """Count some that had places as published: the line is ``depth`` long with them."""
         for application_id in ids:
-            self._under_way.pop(application_id, None)
+            self._taken.pop(application_id, None)
             self._counted += 1
-        self.tell(depth, now)
+        self.record_depth(depth, now)
 
-    def strayed(self, ids: Iterable[ApplicationId], now: float) -> None:
+    def record_unpublished(self, ids: Iterable[ApplicationId], now: float) -> None:
         """Count applications as accepted but not published; the sweep will find them."""
         for application_id in ids:
-            self._under_way.pop(application_id, None)
-            self._strays[application_id] = None
+            self._taken.pop(application_id, None)
+            self._unpublished[application_id] = None
         self.distrust(now)
+
+    def record_depth(self, depth: int, now: float) -> None:
+        """Take over the depth that Redis has reported."""
+        self.reports += 1
+        self._reported = depth
+        if self.trusts(now):
+            self._counted = 0
+            self._unpublished.clear()
+
+    def record_count(self, unfinished: int, before: UUID) -> None:
+        """Take over Postgres's count of unfinished applications with an id below ``before``."""
+        self._counted = unfinished
+        self._unpublished = {i: None for i in self._unpublished if i >= before}
+
+    def oldest_taken(self) -> ApplicationId | None:
+        """Return the oldest that has a place; ours below it are unpublished or settled."""
+        return next(iter(self._taken), None)
 
     def distrust(self, now: float) -> None:
         """Take Redis's depth for too low, until the sweep has published the rest."""
@@ -97,24 +144,3 @@ class LineCapacity:
     def trusts(self, now: float) -> bool:
         """Whether Redis's depth counts all that is accepted."""
         return now >= self._trusted_at
-
-    def tell(self, depth: int, now: float) -> None:
-        """Take over the depth that Redis has reported."""
-        self.tells += 1
-        self._told = depth
-        if self.trusts(now):
-            self._counted = 0
-            self._strays.clear()
-
-    def oldest_under_way(self) -> ApplicationId | None:
-        """Return the oldest that is being committed; ours below it are unpublished or settled."""
-        return next(iter(self._under_way), None)
-
-    def count(self, unfinished: int, before: UUID) -> None:
-        """Take over Postgres's count of unfinished applications with an id below ``before``."""
-        self._counted = unfinished
-        self._strays = {i: None for i in self._strays if i >= before}
-
-    def quota(self) -> Quota:
-        """The line's room, in the words of a rate limit."""
-        return Quota(self.capacity, self.capacity - self.depth, _RETRY_AFTER_SECONDS)

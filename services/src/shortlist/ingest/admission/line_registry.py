@@ -1,6 +1,7 @@
 """The lines of all pipelines: which there are, how long each may get and is.
 
-Looked at once a second; in between, each publishing tells the depth.
+The registry alone learns what the servers report: it polls both once a second, and in between each
+publishing returns the depth.
 """
 
 from __future__ import annotations
@@ -23,17 +24,18 @@ from shortlist.storage.trouble import Trouble
 from shortlist.telemetry.metrics import LINE_DELIVERED, LINE_WAITING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from shortlist.domain.line.application import PipelineName
+    from shortlist.domain.line.application import ApplicationId, PipelineName
     from shortlist.ingest.database import Database
     from shortlist.storage.postgres import ServerClock
     from shortlist.storage.redis import Redis
+    from shortlist.storage.redis.line import Entry
 
-_LOOK_SECONDS = 1.0
+_POLL_INTERVAL_SECONDS = 1.0
 
-_LEARN_AGAIN_SECONDS = 0.1
-"""Between two looks for unknown names; ten small queries a second cost nothing."""
+_LEARN_INTERVAL_SECONDS = 0.1
+"""At least, between two queries for unknown names; ten small ones a second cost nothing."""
 
 _SHARE = 1 / 2
 """Of the time-out, what finding a pipeline may take: what is asked of it needs the rest."""
@@ -41,70 +43,72 @@ _SHARE = 1 / 2
 _log = structlog.get_logger(__name__)
 
 
-class Lines:
+class LineRegistry:
     """The lines of all pipelines that there are."""
 
     def __init__(
-        self, database: Database, redis: Redis, tell_clock: Callable[[ServerClock], None]
+        self, database: Database, redis: Redis, on_clock: Callable[[ServerClock], None]
     ) -> None:
-        """Knows none before the first `look`. ``tell_clock``: to whom Postgres's time matters."""
+        """Knows none before the first `poll`. ``on_clock`` is called with Postgres's time."""
         self._database = database
         self._redis = redis
-        self._tell_clock = tell_clock
+        self._on_clock = on_clock
         self.ids = Ids()
         """Makes the ids of what is accepted."""
-        self._gauges: dict[str, LineCapacity] = {}
+        self._capacities: dict[str, LineCapacity] = {}
         self._lines: dict[str, Line] = {}
-        self._looks = Timely(self._learn_anew, timeout_seconds=database.timeout_seconds * _SHARE)
+        self._learning = Timely(self._learn_anew, timeout_seconds=database.timeout_seconds * _SHARE)
         self._learnt_at = -math.inf
         self._troubles: dict[str, Trouble] = {}
 
     def known(self, pipeline: str) -> LineCapacity | None:
-        """The gauge of a pipeline, if it is known already."""
-        return self._gauges.get(pipeline)
+        """Return the line of a pipeline, if it is known already."""
+        return self._capacities.get(pipeline)
 
-    def line(self, pipeline: PipelineName) -> Line:
-        """Where a pipeline's applications are published."""
-        return self._lines[pipeline]
+    async def publish(self, pipeline: PipelineName, entries: Sequence[Entry]) -> None:
+        """Publish applications that have places; raises what Redis raises."""
+        depth = await self._lines[pipeline].publish(entries)
+        ids = [entry.application_id for entry in entries]
+        self._capacities[pipeline].record_published(ids, depth.total, time.monotonic())
 
-    def gauge(self, pipeline: PipelineName) -> LineCapacity:
-        """How full a known pipeline's line is."""
-        return self._gauges[pipeline]
+    def leave_to_sweep(self, pipeline: PipelineName, ids: Iterable[ApplicationId]) -> None:
+        """Count applications that have places as accepted, and not published yet."""
+        self._capacities[pipeline].record_unpublished(ids, time.monotonic())
 
     async def find(self, pipeline: str, since: float | None = None) -> LineCapacity:
-        """The gauge of a pipeline that a client named; 400 when there is no such pipeline.
+        """Return the line of a pipeline that a client named; 400 when there is no such pipeline.
 
         ``since``: when the request began (monotonic seconds); None: now. 503 when Postgres does
-        not answer; a look that fails answers all who waited for it.
+        not answer; a query that fails answers all who waited for it.
         """
-        gauge = self._gauges.get(pipeline)
-        if gauge is None:
-            await self._looks.submit(None, since or time.monotonic())
-            gauge = self._gauges.get(pipeline)
-        if gauge is None:
+        capacity = self._capacities.get(pipeline)
+        if capacity is None:
+            await self._learning.submit(None, since or time.monotonic())
+            capacity = self._capacities.get(pipeline)
+        if capacity is None:
             raise invalid("There is no such pipeline.", {"field": "pipeline"})
-        return gauge
+        return capacity
 
     async def run(self) -> None:
-        """Look once a second, for ever."""
+        """Poll both servers once a second, for ever."""
         while True:
             try:
-                await self.look()
-            except Exception as error:  # what is known stays; the next look is soon
+                await self.poll()
+            except Exception as error:  # what is known stays; the next poll is soon
                 _log.warning("pipelines_unknown", error=said(error))
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_INTERVAL_SECONDS)
 
-    async def look(self) -> None:
+    async def poll(self) -> None:
         """Learn the pipelines and their depths; 503 when Postgres does not answer."""
         await self._learn(time.monotonic() + self._database.timeout_seconds)
-        await asyncio.gather(*(self._measure(name) for name in list(self._gauges)))
+        await asyncio.gather(*(self._measure(name) for name in list(self._capacities)))
 
     async def _learn_anew(self, asked: list[Asked[None]], deadline: float) -> list[None]:
         """For pipelines that may be new; at most ten times a second, whatever clients send.
 
-        Only a look that began after the asking can know what was made just before it.
+        Only a query that began after the asking can know what was made just before it.
         """
-        await asyncio.sleep(self._learnt_at + _LEARN_AGAIN_SECONDS - time.monotonic())
+        await asyncio.sleep(self._learnt_at + _LEARN_INTERVAL_SECONDS - time.monotonic())
         await self._learn(deadline)
         return [None] * len(asked)
 
@@ -112,40 +116,40 @@ class Lines:
         began_at = time.monotonic()
         look = await self._database.run(pipelines.look, deadline)
         self.ids.learn(look.clock.at(time.monotonic()), look.newest)
-        self._tell_clock(look.clock)
-        for name, capacity in look.capacities.items():
-            if name in self._gauges:
-                self._gauges[name].capacity = capacity
+        self._on_clock(look.clock)
+        for name, limit in look.capacities.items():
+            if name in self._capacities:
+                self._capacities[name].limit = limit
             else:
                 self._lines[name] = Line(self._redis, name)
-                self._gauges[name] = LineCapacity(name, capacity)
+                self._capacities[name] = LineCapacity(name, limit)
                 self._troubles[name] = Trouble("measuring the line", "redis")
         self._learnt_at = max(self._learnt_at, began_at)
 
     async def _measure(self, name: str) -> None:
-        gauge, line, trouble = self._gauges[name], self._lines[name], self._troubles[name]
-        asked_after = gauge.tells
+        capacity, line, trouble = self._capacities[name], self._lines[name], self._troubles[name]
+        reports = capacity.reports
         try:
             depth = await line.depth()
         except Exception as error:  # counted in Postgres then
             trouble.met(error)
-            gauge.distrust(time.monotonic())
+            capacity.distrust(time.monotonic())
         else:
             trouble.over()
-            if gauge.tells == asked_after:
-                gauge.tell(depth.total, time.monotonic())
+            if capacity.reports == reports:
+                capacity.record_depth(depth.total, time.monotonic())
             _export(name, depth)
-        if not gauge.trusts(time.monotonic()):
-            await self._count(gauge)
+        if not capacity.trusts(time.monotonic()):
+            await self._count(capacity)
 
-    async def _count(self, gauge: LineCapacity) -> None:
-        before = gauge.oldest_under_way() or self.ids.next()
+    async def _count(self, capacity: LineCapacity) -> None:
+        before = capacity.oldest_taken() or self.ids.next()
         unfinished = await self._database.read(
             lambda connection: applications.unfinished_count(
-                connection, gauge.pipeline, before=before, limit=gauge.capacity
+                connection, capacity.pipeline, before=before, limit=capacity.limit
             )
         )
-        gauge.count(unfinished, before)
+        capacity.record_count(unfinished, before)
 
 
 def _export(name: str, depth: Depth) -> None:

@@ -1,24 +1,22 @@
-"""How often a client may call, and the headers that tell it so before it is refused.
+"""How often a client may call.
 
-The headers are those of the IETF draft "RateLimit header fields for HTTP" in the form that clients
-know (draft-ietf-httpapi-ratelimit-headers-06): ``RateLimit-Limit``, ``-Remaining``, ``-Reset``. A
-rate is counted by each ingest process for itself: a shared count would cost a round trip per call,
-and would be gone with Redis. A client is a network: see `shortlist.domain.networks`.
+A rate is counted by each ingest process for itself: a shared count would cost a round trip per
+call, and would be gone with Redis. A client is a network: see `shortlist.domain.networks`.
 """
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from shortlist.domain.networks import LOCAL, network_of
-from shortlist.http.errors import rate_limited
-from shortlist.telemetry.metrics import REFUSED
+from shortlist.ingest.admission.quota import Quota
 
 if TYPE_CHECKING:
+    from starlette.types import Scope
+
     from shortlist.domain.networks import Proxies
-    from shortlist.ingest.endpoint import Call
 
 _MOST_CLIENTS = 50_000
 """Remembered at once: 250 bytes each (name, float, entry of the ordered table), 12 MB. Beyond that
@@ -27,22 +25,6 @@ _FORWARDED_FOR = b"x-forwarded-for"
 
 _ROUNDING = 1e-6
 """Sums of floats: a millionth of a call, or of a second, is not worth a refusal."""
-
-
-class Quota(NamedTuple):
-    """What is left: of how many, how many, and in how many seconds it is whole again."""
-
-    limit: int
-    remaining: int
-    reset_seconds: float
-
-    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """As HTTP says it."""
-        return (
-            (b"ratelimit-limit", b"%d" % self.limit),
-            (b"ratelimit-remaining", b"%d" % max(0, self.remaining)),
-            (b"ratelimit-reset", b"%d" % math.ceil(self.reset_seconds)),
-        )
 
 
 class ClientRate:
@@ -80,8 +62,8 @@ class ClientRate:
         return Quota(self._burst, remaining, until_full)
 
 
-class ClientQuotas:
-    """Refuses the calls of clients that call too often."""
+class ClientRates:
+    """Counts the calls of each client, by its network."""
 
     def __init__(self, rate: ClientRate, proxies: Proxies, ipv6_prefix: int) -> None:
         """``proxies``: who in front of us may say who a client is."""
@@ -89,19 +71,16 @@ class ClientQuotas:
         self._proxies = proxies
         self._ipv6_prefix = ipv6_prefix
 
-    def take(self, call: Call, now: float) -> None:
-        """Count a call; 429 when it is one too many. ``now`` is monotonic."""
-        wait, call.client_quota = self._rate.take(self._client(call), now)
-        if wait:
-            REFUSED.labels("rate").inc()
-            raise rate_limited("The rate limit of this client is reached.", wait)
+    def take(self, scope: Scope, now: float) -> tuple[float, Quota]:
+        """Count a request at ``now`` (seconds, monotonic); returns what `ClientRate.take` does."""
+        return self._rate.take(self._client(scope), now)
 
-    def _client(self, call: Call) -> str:
-        peer = call.scope["client"]
+    def _client(self, scope: Scope) -> str:
+        peer = scope["client"]
         if not peer:
             return LOCAL
         client: str = peer[0]
         if self._proxies.may_speak_for_others(client):
-            lines = [value for name, value in call.scope["headers"] if name == _FORWARDED_FOR]
+            lines = [value for name, value in scope["headers"] if name == _FORWARDED_FOR]
             client = self._proxies.client(client, b",".join(lines).decode("latin-1"))
         return network_of(client, self._ipv6_prefix)

@@ -15,7 +15,7 @@ from shortlist.ingest.endpoint import NO_STORE, Answer, query
 
 if TYPE_CHECKING:
     from shortlist.domain.line.application import ApplicationView
-    from shortlist.ingest.admission.line_registry import Lines
+    from shortlist.ingest.admission.line_registry import LineRegistry
     from shortlist.ingest.endpoint import Call
     from shortlist.ingest.routes.reader import Reader
 
@@ -84,7 +84,7 @@ class JobStatus(msgspec.Struct):
 class Statuses:
     """What clients may ask. 503 when Postgres does not answer."""
 
-    def __init__(self, reader: Reader, lines: Lines) -> None:
+    def __init__(self, reader: Reader, lines: LineRegistry) -> None:
         """``lines`` knows which pipelines there are."""
         self._reader = reader
         self._lines = lines

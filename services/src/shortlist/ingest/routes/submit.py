@@ -9,14 +9,15 @@ import msgspec
 from shortlist.domain.line.application import DEFAULT_PIPELINE, ApplicationId, NewApplication
 from shortlist.http.errors import ApiError
 from shortlist.ingest import schemas
+from shortlist.ingest.admission.line_capacity import LineFullError
 from shortlist.ingest.endpoint import Answer
 from shortlist.storage.postgres.queries.applications import Accepted, KeyReused, Repeated
 from shortlist.telemetry import traces
 from shortlist.telemetry.metrics import REFUSED
 
 if TYPE_CHECKING:
-    from shortlist.ingest.admission.line_capacity import LineCapacity
-    from shortlist.ingest.admission.line_registry import Lines
+    from shortlist.ingest.admission.line_capacity import LineCapacity, Place
+    from shortlist.ingest.admission.line_registry import LineRegistry
     from shortlist.ingest.endpoint import Call
     from shortlist.ingest.group_commit import GroupCommit
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 class Submissions:
     """The two ways in. They differ in names, and in that a job's candidate is anonymous."""
 
-    def __init__(self, accepter: GroupCommit, lines: Lines, *, body_limit_bytes: int) -> None:
+    def __init__(
+        self, accepter: GroupCommit, lines: LineRegistry, *, body_limit_bytes: int
+    ) -> None:
         """``body_limit_bytes``: a longer body gets 413."""
         self._accepter = accepter
         self._lines = lines
@@ -35,29 +38,32 @@ class Submissions:
     async def post_application(self, call: Call) -> Answer:
         """202 with the id and where to look; the same id again for the same idempotency key."""
         body = await self._body(call, self._applications)
-        line = call.line = await self._line(call, body.pipeline)
+        line = await self._line(call, body.pipeline)
         accepted = await self._accept(call, line, body.candidate, body.payload)
         return accepted_answer(accepted)
 
     async def post_job(self, call: Call) -> Answer:
         """202 with the id."""
         body = await self._body(call, self._jobs)
-        line = call.line = await self._line(call, DEFAULT_PIPELINE)
+        line = await self._line(call, DEFAULT_PIPELINE)
         accepted = await self._accept(call, line, None, body.payload)
         return Answer(202, b'{"id":"%b"}' % str(accepted).encode())
 
     async def _body(self, call: Call, decoder: msgspec.json.Decoder[schemas.Body]) -> schemas.Body:
-        call.line = self._lines.known(DEFAULT_PIPELINE)  # a refusal tells of its room
+        if (line := self._lines.known(DEFAULT_PIPELINE)) is not None:
+            call.quotas["line"] = line.quota  # a refusal shows its room
         try:
             raw = await call.body(self._body_limit_bytes)
-            call.line = await self._line(call, DEFAULT_PIPELINE)
+            await self._line(call, DEFAULT_PIPELINE)
             return schemas.decode(decoder, raw)
         except ApiError:
             REFUSED.labels("invalid").inc()
             raise
 
     async def _line(self, call: Call, pipeline: str) -> LineCapacity:
-        return self._lines.known(pipeline) or await self._lines.find(pipeline, call.since)
+        line = self._lines.known(pipeline) or await self._lines.find(pipeline, call.since)
+        call.quotas["line"] = line.quota
+        return line
 
     async def _accept(
         self, call: Call, line: LineCapacity, candidate: str | None, payload: str
@@ -65,30 +71,32 @@ class Submissions:
         key = schemas.idempotency_key(call.headers)
         body_hash = None if key is None else schemas.meaning_hash(line.pipeline, candidate, payload)
         application_id = self._lines.ids.next()
-        line.enter(application_id)
-        try:
+        with _place(line, application_id) as place:
             with traces.send_span(line.pipeline, application_id):
-                outcome = await self._accepter.accept(
-                    NewApplication(
-                        application_id,
-                        line.pipeline,
-                        candidate,
-                        payload,
-                        traces.current_traceparent(),
-                        key,
-                        body_hash,
-                    ),
-                    call.since,
+                new = NewApplication(
+                    application_id,
+                    line.pipeline,
+                    candidate,
+                    payload,
+                    traces.current_traceparent(),
+                    key,
+                    body_hash,
                 )
-        except BaseException:
-            line.leave(application_id)
-            raise
-        if isinstance(outcome, Accepted):
-            return outcome.id  # its place is the publisher's business now
-        line.leave(application_id)
+                outcome = await self._accepter.accept(new, call.since)
+            if isinstance(outcome, Accepted):
+                place.keep()  # until the publisher has published it
+                return outcome.id
         if isinstance(outcome, Repeated):
             return outcome.id
         raise schemas.key_reused() if isinstance(outcome, KeyReused) else schemas.key_contended()
+
+
+def _place(line: LineCapacity, application_id: ApplicationId) -> Place:
+    try:
+        return line.place(application_id)
+    except LineFullError:
+        REFUSED.labels("line_full").inc()
+        raise
 
 
 def accepted_answer(application_id: ApplicationId) -> Answer:

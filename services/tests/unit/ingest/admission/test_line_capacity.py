@@ -16,7 +16,7 @@ from hypothesis.stateful import (
 )
 
 from shortlist.domain.line.application import DEFAULT_PIPELINE, ApplicationId
-from shortlist.ingest.admission.line_capacity import LineCapacity, LineFullError
+from shortlist.ingest.admission.line_capacity import LineCapacity, LineFullError, Place
 from shortlist.ingest.endpoint import refusal
 
 if TYPE_CHECKING:
@@ -26,63 +26,64 @@ LONG = 1_000.0
 """Seconds after which the sweep has found everything."""
 
 
-class Gauge(RuleBasedStateMachine):
+class Line(RuleBasedStateMachine):
     """One process, a Redis that comes and goes, a Postgres that knows, a sweep, and workers."""
 
     @initialize(capacity=st.integers(1, 5))
     def begin(self, capacity: int) -> None:
         self.capacity = capacity
-        self.gauge = LineCapacity(DEFAULT_PIPELINE, capacity)
+        self.line = LineCapacity(DEFAULT_PIPELINE, capacity)
         self.now = 0.0
         self.numbers = count(1)
+        self.places: dict[ApplicationId, Place] = {}
         self.under_way: list[ApplicationId] = []
-        self.strays: list[ApplicationId] = []  # accepted, and unknown to Redis
+        self.unpublished: list[ApplicationId] = []  # accepted, and unknown to Redis
         self.in_line: list[ApplicationId] = []
 
     @property
     def accepted(self) -> int:
-        return len(self.strays) + len(self.in_line)
+        return len(self.unpublished) + len(self.in_line)
 
     @rule()
     def a_client_asks(self) -> None:
         application = ApplicationId(UUID(int=next(self.numbers)))
         with suppress(LineFullError):
-            self.gauge.enter(application)
+            self.places[application] = self.line.place(application)
             self.under_way.append(application)
 
     @precondition(lambda self: self.under_way)
     @rule()
     def a_commit_fails(self) -> None:
-        self.gauge.leave(self.under_way.pop(0))
+        self.places[self.under_way.pop(0)].leave()
 
     @precondition(lambda self: self.under_way)
     @rule()
     def redis_takes_it(self) -> None:
         self.in_line.append(self.under_way.pop(0))
-        self.gauge.published(self.in_line[-1:], len(self.in_line), self.now)
+        self.line.record_published(self.in_line[-1:], len(self.in_line), self.now)
 
     @precondition(lambda self: self.under_way)
     @rule()
     def redis_does_not_take_it(self) -> None:
-        self.strays.append(self.under_way.pop(0))
-        self.gauge.strayed(self.strays[-1:], self.now)
+        self.unpublished.append(self.under_way.pop(0))
+        self.line.record_unpublished(self.unpublished[-1:], self.now)
 
     @rule()
-    def redis_tells(self) -> None:
-        self.gauge.tell(len(self.in_line), self.now)
+    def redis_reports(self) -> None:
+        self.line.record_depth(len(self.in_line), self.now)
 
     @rule()
     def postgres_counts(self) -> None:
-        oldest = self.gauge.oldest_under_way() or ApplicationId(UUID(int=next(self.numbers)))
-        found = [a for a in self.strays + self.in_line if a < oldest]
-        self.gauge.count(len(found), oldest)
+        oldest = self.line.oldest_taken() or ApplicationId(UUID(int=next(self.numbers)))
+        found = [a for a in self.unpublished + self.in_line if a < oldest]
+        self.line.record_count(len(found), oldest)
 
     @rule()
-    def the_sweep_finds_the_strays_in_time(self) -> None:
-        self.in_line += self.strays
-        self.strays.clear()
+    def the_sweep_publishes_the_rest_in_time(self) -> None:
+        self.in_line += self.unpublished
+        self.unpublished.clear()
         self.now += LONG
-        self.gauge.tell(len(self.in_line), self.now)
+        self.line.record_depth(len(self.in_line), self.now)
 
     @precondition(lambda self: self.in_line)
     @rule()
@@ -91,12 +92,12 @@ class Gauge(RuleBasedStateMachine):
 
     @invariant()
     def never_more_than_there_are_places(self) -> None:
-        if hasattr(self, "gauge"):
+        if hasattr(self, "line"):
             assert self.accepted <= self.capacity
-            assert self.gauge.depth >= self.accepted + len(self.under_way)
+            assert self.line.depth >= self.accepted + len(self.under_way)
 
 
-TestGauge = Gauge.TestCase
+TestLine = Line.TestCase
 
 
 @pytest.fixture
@@ -106,26 +107,43 @@ def new() -> Callable[[], ApplicationId]:
 
 
 def test_what_postgres_counted_is_not_counted_twice(new: Callable[[], ApplicationId]) -> None:
-    gauge = LineCapacity(DEFAULT_PIPELINE, 3)
-    stray, under_way = new(), new()
-    gauge.enter(stray)
-    gauge.strayed([stray], 0)
-    gauge.enter(under_way)
-    before = gauge.oldest_under_way()
+    line = LineCapacity(DEFAULT_PIPELINE, 3)
+    unpublished, under_way = new(), new()
+    line.place(unpublished)
+    line.record_unpublished([unpublished], 0)
+    line.place(under_way)
+    before = line.oldest_taken()
     assert before == under_way
-    gauge.strayed([under_way], 0)  # while Postgres counts
-    gauge.count(1, before)
-    assert gauge.depth == 2
+    line.record_unpublished([under_way], 0)  # while Postgres counts
+    line.record_count(1, before)
+    assert line.depth == 2
 
 
 def test_the_place_of_what_was_not_accepted_is_free_again(
     new: Callable[[], ApplicationId],
 ) -> None:
-    gauge = LineCapacity(DEFAULT_PIPELINE, 1)
-    gauge.enter(first := new())
-    with pytest.raises(LineFullError) as refused:
-        gauge.enter(new())
-    answer = refusal(refused.value, "POST /applications")
-    assert (answer.status, answer.headers) == (429, ((b"retry-after", b"1"),))
-    gauge.leave(first)
-    gauge.enter(new())
+    line = LineCapacity(DEFAULT_PIPELINE, 1)
+    with line.place(new()):
+        with pytest.raises(LineFullError) as refused:
+            line.place(new())
+        answer = refusal(refused.value, "POST /applications")
+        assert (answer.status, answer.headers) == (429, ((b"retry-after", b"1"),))
+    line.place(new())
+
+
+def test_a_place_is_given_back_when_its_commit_fails(new: Callable[[], ApplicationId]) -> None:
+    line = LineCapacity(DEFAULT_PIPELINE, 1)
+    with pytest.raises(ConnectionError), line.place(new()):
+        raise ConnectionError
+    assert line.depth == 0
+
+
+def test_a_place_that_is_kept_stays_taken_after_its_block(
+    new: Callable[[], ApplicationId],
+) -> None:
+    line = LineCapacity(DEFAULT_PIPELINE, 1)
+    with line.place(new()) as place:
+        place.keep()
+    assert line.is_full
+    place.leave()
+    assert line.depth == 0

@@ -6,7 +6,8 @@ import tracemalloc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortlist.ingest.admission.rate_limit import ClientRate, Quota
+from shortlist.ingest.admission.quota import Quota
+from shortlist.ingest.admission.rate_limit import ClientRate
 
 calls = st.lists(st.floats(min_value=0, max_value=10), max_size=60).map(
     lambda gaps: [sum(gaps[: n + 1]) for n in range(len(gaps))]
