@@ -25,6 +25,9 @@ RECORD = ROOT / "docs" / "performance.json"
 """What the document is made of; a run of some experiments replaces only theirs."""
 
 Record = dict[str, Any]
+_OF_A_RUN = {"when", "load before"}
+"""Facts that each experiment has beside its command."""
+
 _COLUMNS = ("figure", "unit", "Shortlist", "spread", "target", "met", "rivals")
 
 
@@ -87,24 +90,39 @@ def print_table(record: Record) -> None:
 
 def markdown(records: dict[str, Record]) -> str:
     """The document."""
-    parts = [_INTRODUCTION]
-    parts += [_section(name, records[name]) for name in EXPERIMENTS if name in records]
+    shared = _shared_facts([record["machine"] for record in records.values()])
+    parts = [_INTRODUCTION, "## Machine and versions\n", *_bullets(shared)]
+    parts += [_section(name, records[name], shared) for name in EXPERIMENTS if name in records]
     parts.append(_peer_settings())
     return "\n".join(parts)
 
 
-def _section(name: str, record: Record) -> str:
+def _shared_facts(machines: Sequence[dict[str, str]]) -> dict[str, str]:
+    """What is the same of every run: it is said once."""
+    first, *others = machines
+    return {
+        key: value
+        for key, value in first.items()
+        if key not in _OF_A_RUN and all(other.get(key) == value for other in others)
+    }
+
+
+def _bullets(facts: dict[str, str]) -> list[str]:
+    return [*(f"- {key}: {value}" for key, value in facts.items()), ""] if facts else []
+
+
+def _section(name: str, record: Record, shared: dict[str, str]) -> str:
     size = "a quick run" if record["quick"] else "a full run"
     machine = record["machine"]
     command = f"uv run --group peers python -m loadtest.bench {name}"
     load = f"load average {machine['load before']} before it"
+    own = {key: machine[key] for key in machine.keys() - shared.keys() - _OF_A_RUN}
     lines = [
         f"## {record['heading']}\n",
         f"`{command}`, {size}, {machine['when']}, {load}.\n",
+        *_bullets(dict(sorted(own.items()))),
         table(_COLUMNS, record["rows"]),
-        "\n<details><summary>Machine and versions</summary>\n",
-        *(f"- {key}: {value}" for key, value in machine.items()),
-        "\n</details>\n",
+        "",
     ]
     return "\n".join(lines)
 

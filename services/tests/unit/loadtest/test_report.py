@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 from loadtest.bench import report
 from loadtest.bench.figure import Figure, Samples, Target
 
@@ -33,3 +35,21 @@ def test_the_document_has_a_section_for_each_experiment_that_was_run() -> None:
     assert "| accepts | × | 2.1 |" in text
     assert "## Memory" not in text
     assert "- **RQ**: RQ, a pool" in text
+
+
+def test_what_all_runs_share_is_said_once_and_what_differs_beside_its_figures() -> None:
+    both = {"when": "now", "load before": "0.1", "machine": "2 cores"}
+    records = {
+        name: report.as_record(name, [FIGURE], both | {"Python": python}, quick=False)
+        for name, python in (("accepts", "3.11"), ("reads", "3.13"))
+    }
+    text = report.markdown(records)
+    assert text.count("- machine: 2 cores") == 1
+    assert text.index("- machine: 2 cores") < text.index("## Accepting")
+    assert text.index("## Accepting") < text.index("- Python: 3.11") < text.index("## Reading")
+    assert text.index("## Reading") < text.index("- Python: 3.13")
+
+
+def test_the_document_is_what_the_record_says() -> None:
+    records = json.loads(report.RECORD.read_text("utf-8"))
+    assert report.DOCUMENT.read_text("utf-8") == report.markdown(records)
