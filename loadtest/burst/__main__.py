@@ -39,9 +39,9 @@ def main(
     """Send a burst to `shortlist up` on this machine, and draw how the policy sizes it.
 
     Takes four and a half minutes: one until it is calm, three of load, and half a minute around
-    them. Prints a table, and writes docs/burst.csv, docs/burst.svg and what docs/autoscaling.md
-    says of them. Ends with 1 when an application was refused, lost, or scored at a second attempt.
-    On a machine that does other things, those are in the figures too.
+    them. Prints a table, and writes docs/burst.csv, docs/burst.svg and what
+    docs/autoscaling-figures.md says of them. Ends with 1 when an application was refused, lost, or
+    scored at a second attempt. On a machine that does other things, those are in the figures too.
     """
     if not CAN_DRAW:
         sys.exit("not installed: matplotlib. uv run --group plots python -m loadtest.burst")
@@ -53,7 +53,7 @@ def main(
     write_csv(out / "burst.csv", samples)
     draw_plot(samples, LOAD.name, out / "burst.svg")
     if out == DOCS:
-        put(DOCS / "autoscaling.md", "burst", words)
+        put(DOCS / "autoscaling-figures.md", "burst", words)
     if not outcome.is_good:
         sys.exit(1)
 

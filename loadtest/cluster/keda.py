@@ -3,8 +3,8 @@
 KEDA must run in the cluster. It reads the line as its users would: trigger ``redis-streams`` on the
 stream's length, which counts what waits and, as an entry is deleted when its application is scored,
 what is being scored. Default: the trigger's and KEDA's own defaults. Tuned: as in
-docs/autoscaling.md. KEDA does not size pools, so under it each worker has all connections that it
-can use from the beginning.
+docs/autoscaling-figures.md. KEDA does not size pools, so under it each worker has all connections
+that it can use from the beginning.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ FIRST_SEED = 1
 FIRST_HELD_OUT_SEED = 1001
 """Held-out loads get seeds of their own, which the constants never met."""
 
-DOCUMENT = ROOT / "docs" / "autoscaling.md"
+DOCUMENT = ROOT / "docs" / "autoscaling-figures.md"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

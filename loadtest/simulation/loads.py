@@ -116,4 +116,4 @@ LOADS = (
     Load("steady 20/s", steady(20), 20),
     Load("ramp 2→50/s", ramp(2, 50), 50),
 )
-"""The five loads of ``docs/autoscaling.md``."""
+"""The five loads of ``docs/autoscaling-figures.md``."""

@@ -1,4 +1,4 @@
-"""Who wins: the verdicts, and (slow) the verdicts that ``docs/autoscaling.md`` shows."""
+"""Who wins: the verdicts, and (slow) the verdicts that ``docs/autoscaling-figures.md`` shows."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """How many workers a pipeline needs: what was observed in, a decision with its reasons out.
 
-Read `decide` first; ``docs/autoscaling.md`` has it in words and formulas, with the measurements
-behind each constant. `shortlist up` and the Kubernetes operator call it every ``intervalSeconds``
-and carry `Memory` from call to call. A caller that was killed starts with an empty one:
-replicas are then held until enough has been seen again.
+Read `decide` first; ``docs/autoscaling.md`` has it in words and formulas, ``docs/decisions``
+(0012) why it is so. `shortlist up` and the Kubernetes operator call it every ``intervalSeconds``,
+by `controller`, and carry `Memory` from call to call. A caller that was killed starts with an empty
+one: replicas are then held until enough has been seen again.
 
 It must never: scale in while the line cannot be read, while paused or while ``pauseScaleIn``; take
 what looks like a lull for one while Postgres cannot be read, when ingest refuses; let workers

@@ -1,6 +1,6 @@
 """Sizes the local workers by the scaling policy: decide, drain, grant, start.
 
-The steps of ``docs/autoscaling.md``, "Calling it", with processes where the operator has pods.
+See "The steps of a second" in ``docs/autoscaling.md``; the operator does the same with pods.
 It must never start a worker that there are no connections for, or let one go that has not been
 emptied first; and while the line cannot be read it lets none go.
 """
