@@ -22,7 +22,7 @@ from loadtest.simulation.loads import Load, Setup, bursts, draw
 from shortlist.domain.line.application import PipelineName
 from shortlist.storage import snapshots
 from shortlist.storage.redis import keys
-from shortlist_operator.members import is_over, read_pod
+from shortlist_operator.kubernetes.members import is_over, read_pod
 from testkit.kubernetes.pipelines import Pipeline
 from tools.markdown import table
 

@@ -4,10 +4,11 @@ Read in this order:
 
 1. ``main``       the process: watches ScoringPipelines, holds the Lease, serves its health
 2. ``reconcile``  one pipeline's loop: each second an ordered list of small steps
-3. ``observe``    reads Redis and Postgres; ``observation`` is the result; ``members`` its pods
-4. ``shortlist.domain``  ``scaling``, ``drain``, ``grants``: the decisions
-5. ``owned_deployment``  the workers' Deployment, where the operator makes it
-6. ``kube``       alone calls Kubernetes; ``desired`` and ``status`` are what it sends
+3. ``observe``    reads Redis and Postgres; ``observation`` is the result
+4. ``shortlist.domain.sizing``  ``controller``: ``scaling``, ``drain``, ``grants``: the decisions
+5. ``budget``     one sum of connections for all pipelines of the namespace
+6. ``kubernetes`` the API server, pods, the Lease, the Deployment that the operator makes
+7. ``reporting``  the status, events and metrics
 
 It keeps nothing that cannot be seen again: killed at any moment, replicas and grants hold.
 """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from shortlist.domain.line.application import PipelineName
     from shortlist.domain.sizing.grants import Grant
     from shortlist.domain.sizing.pipeline import ScoringPipeline
-    from shortlist_operator import members
+    from shortlist_operator.kubernetes import members
     from shortlist_operator.observation import Sight
 
 

@@ -9,7 +9,7 @@ What kopf is told, and why (learned from its issues):
 - ``error_backoffs`` without an end: by default kopf gives up, and the process with it, when the
   API server refuses for a minute. The kubelet would restart it later each time.
 - Namespaced, scanning disabled: the Role allows no more.
-- Peering is no leader election: `shortlist_operator.lease` is.
+- Peering is no leader election: `shortlist_operator.kubernetes.lease` is.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from shortlist.storage import redis
 from shortlist.telemetry import logs
 from shortlist_operator import metrics
 from shortlist_operator.budget import Budget
-from shortlist_operator.kube import Kube, KubeError
-from shortlist_operator.lease import RENEW_SECONDS, OperatorLease
-from shortlist_operator.login import NoClusterError, kopf_login
+from shortlist_operator.kubernetes.kube import Kube, KubeError
+from shortlist_operator.kubernetes.lease import RENEW_SECONDS, OperatorLease
+from shortlist_operator.kubernetes.login import NoClusterError, kopf_login
 from shortlist_operator.observe import Observer
 from shortlist_operator.reconcile import PipelineLoop
 from shortlist_operator.settings import OperatorSettings

@@ -9,8 +9,8 @@ from shortlist.domain.sizing.fleet import Worker
 
 if TYPE_CHECKING:
     from shortlist.storage.snapshots import ConnectionsSnapshot, LineSnapshot
-    from shortlist_operator.kube import Json
-    from shortlist_operator.members import Member, Pod
+    from shortlist_operator.kubernetes.kube import Json
+    from shortlist_operator.kubernetes.members import Member, Pod
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,18 +22,20 @@ from shortlist.domain.sizing.fleet import StartTimes
 from shortlist.domain.sizing.pipeline import InvalidPipelineError, ScoringPipeline, parse_pipeline
 from shortlist.storage.faults import is_outage
 from shortlist.storage.redis import heartbeats
-from shortlist_operator import desired, members, metrics
-from shortlist_operator.kube import KubeError
+from shortlist_operator import metrics
+from shortlist_operator.kubernetes import desired, members
+from shortlist_operator.kubernetes.kube import KubeError
+from shortlist_operator.kubernetes.owned_deployment import OwnDeployment, may_size
 from shortlist_operator.observation import RolloutStrategy, Sight, is_rolling
-from shortlist_operator.owned_deployment import OwnDeployment, may_size
-from shortlist_operator.reporting import Reporter, Tick
+from shortlist_operator.reporting.reporter import Reporter
+from shortlist_operator.reporting.status import Tick
 
 if TYPE_CHECKING:
     from shortlist.domain.sizing.controller import DrainChange
     from shortlist.storage.snapshots import LineSnapshot
     from shortlist_operator.budget import Budget
-    from shortlist_operator.kube import Json, Kube
-    from shortlist_operator.lease import OperatorLease
+    from shortlist_operator.kubernetes.kube import Json, Kube
+    from shortlist_operator.kubernetes.lease import OperatorLease
     from shortlist_operator.observe import Observer
     from shortlist_operator.settings import OperatorSettings
 
@@ -71,7 +73,7 @@ class PipelineLoop:
         self._known: tuple[int, str] | None = None
         """The capacity that Postgres was told, and which run of Postgres that was."""
         self._reporter = Reporter(kube, namespace, name)
-        self._own = OwnDeployment(kube, self._reporter, settings, namespace)
+        self._own = OwnDeployment(kube, self._reporter.note, settings, namespace)
         budget.expect(self._name)
         self.last_tick = time.monotonic()
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shortlist.domain.sizing.pipeline import parse_pipeline
-from shortlist_operator.desired import worker_deployment
+from shortlist_operator.kubernetes.desired import worker_deployment
 from testkit.kubernetes.chart import RELEASE, objects, of_kind, pod_templates
 from testkit.kubernetes.scenarios import BY_URL, EVERYTHING_ON, PRIVATE, SCENARIOS
 

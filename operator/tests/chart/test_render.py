@@ -19,7 +19,7 @@ from shortlist.ingest.listeners import public_groups
 from shortlist.runtime.probes import always_ok, probe_routes
 from shortlist.settings import PROCESSES as SETTINGS
 from shortlist.settings import CommonSettings
-from shortlist_operator.desired import container_environment
+from shortlist_operator.kubernetes.desired import container_environment
 from shortlist_operator.settings import OperatorSettings
 from testkit.kubernetes.chart import (
     CHART,

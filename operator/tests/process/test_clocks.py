@@ -20,7 +20,7 @@ from shortlist.domain.line.application import DEFAULT_PIPELINE
 from shortlist.domain.sizing.pipeline import ScoringPipeline
 from shortlist.storage import redis
 from shortlist.storage.redis import heartbeats, keys
-from shortlist_operator import desired
+from shortlist_operator.kubernetes import desired
 from testkit.faults.clocks import GOES_ON_SECONDS, HOUR, OFFSETS, servers_by
 from testkit.operator.api_server import ApiServer
 from testkit.operator.kubeconfig import kubeconfig

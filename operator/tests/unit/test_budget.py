@@ -18,7 +18,7 @@ from testkit.operator.sights import NOW, a_beat, a_line, a_pod, a_sight, postgre
 
 if TYPE_CHECKING:
     from shortlist.storage.redis.heartbeats import Heartbeat
-    from shortlist_operator.members import Pod
+    from shortlist_operator.kubernetes.members import Pod
     from shortlist_operator.observation import Sight
 
 A, B, C = (PipelineName(name) for name in "abc")

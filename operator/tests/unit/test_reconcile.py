@@ -12,9 +12,9 @@ import pytest
 from shortlist.domain.line.application import PipelineName
 from shortlist.domain.sizing.pipeline import ScoringPipeline
 from shortlist.storage import redis
-from shortlist_operator import desired
 from shortlist_operator.budget import Budget
-from shortlist_operator.lease import OperatorLease
+from shortlist_operator.kubernetes import desired
+from shortlist_operator.kubernetes.lease import OperatorLease
 from shortlist_operator.observe import Observer
 from shortlist_operator.reconcile import PipelineLoop
 from shortlist_operator.settings import OperatorSettings

@@ -27,8 +27,11 @@ ALLOWED: dict[str, tuple[int, str]] = {
         "its own id; times in its heartbeat: for people, and the youngest of equals",
     ),
     "shortlist/worker/membership.py": (1, "a heartbeat: readers look only at whether it changes"),
-    "shortlist_operator/lease.py": (1, "Lease.renewTime: readers look only at its changes"),
-    "shortlist_operator/reporting.py": (2, "conditions and events: for people"),
+    "shortlist_operator/kubernetes/lease.py": (
+        1,
+        "Lease.renewTime: readers look only at its changes",
+    ),
+    "shortlist_operator/kubernetes/kube.py": (1, "conditions and events: for people"),
 }
 
 

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from shortlist.domain.line.application import PipelineName
 from shortlist.domain.sizing.pipeline import API_VERSION, KIND, parse_pipeline
 from shortlist.storage.redis import heartbeats
-from shortlist_operator import desired
+from shortlist_operator.kubernetes import desired
 from testkit.kubernetes import unguarded_pods
 from testkit.kubernetes.chart import merged
 from testkit.kubernetes.cluster import PATIENCE_SECONDS, Refused, is_ready, names

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import kopf
 from aiohttp import web
 
-from shortlist_operator.kube import Kube
+from shortlist_operator.kubernetes.kube import Kube
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -9,8 +9,8 @@ from shortlist.domain.sizing.scaling import LineReading
 from shortlist.storage.postgres.queries.connection_limits import ConnectionLimits
 from shortlist.storage.redis.heartbeats import STALE_AFTER_SECONDS, Heartbeat
 from shortlist.storage.snapshots import ConnectionsSnapshot, LineSnapshot
-from shortlist_operator import members
-from shortlist_operator.members import Pod
+from shortlist_operator.kubernetes import members
+from shortlist_operator.kubernetes.members import Pod
 from shortlist_operator.observation import RolloutStrategy, Sight
 
 if TYPE_CHECKING:

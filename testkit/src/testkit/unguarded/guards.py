@@ -459,7 +459,7 @@ def _renewals_are_read_by_the_clock() -> None:
         age = dt.datetime.now(dt.UTC) - renewed
         return age.total_seconds() > float(spec["leaseDurationSeconds"])
 
-    replace("shortlist_operator.lease:OperatorLease._may_take", may_take)
+    replace("shortlist_operator.kubernetes.lease:OperatorLease._may_take", may_take)
 
 
 GUARDS["operators_lease"] = _renewals_are_read_by_the_clock

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shortlist.domain.sizing.fleet import Worker
     from shortlist.storage.redis.heartbeats import Heartbeat
     from shortlist.storage.snapshots import LineSnapshot
-    from shortlist_operator.kube import Json
+    from shortlist_operator.kubernetes.kube import Json
 
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"

@@ -1,6 +1,13 @@
 from __future__ import annotations
 
-from shortlist_operator.members import DELETION_COST, Member, Pod, is_over, members, read_pod
+from shortlist_operator.kubernetes.members import (
+    DELETION_COST,
+    Member,
+    Pod,
+    is_over,
+    members,
+    read_pod,
+)
 from testkit.operator.sights import NOW, a_beat, a_line, a_pod
 
 STALE = NOW - 6

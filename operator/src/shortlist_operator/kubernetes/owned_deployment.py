@@ -6,14 +6,17 @@ import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from shortlist_operator import desired
-from shortlist_operator.kube import KubeError
+from shortlist_operator.kubernetes import desired
+from shortlist_operator.kubernetes.kube import KubeError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shortlist.domain.sizing.pipeline import ScoringPipeline
-    from shortlist_operator.kube import Json, Kube
-    from shortlist_operator.reporting import Reporter
+    from shortlist_operator.kubernetes.kube import Json, Kube
     from shortlist_operator.settings import OperatorSettings
+
+    Note = Callable[[str, str, str], None]
 
 _APPLY_SECONDS = 30.0
 """So often it is applied though the resource did not change: a person may have edited it."""
@@ -22,12 +25,10 @@ _APPLY_SECONDS = 30.0
 class OwnDeployment:
     """Of one pipeline."""
 
-    def __init__(
-        self, kube: Kube, reporter: Reporter, settings: OperatorSettings, namespace: str
-    ) -> None:
-        """``reporter`` says that it was made."""
+    def __init__(self, kube: Kube, note: Note, settings: OperatorSettings, namespace: str) -> None:
+        """``note``: takes an event's type, reason and message; it is told that it was made."""
         self._kube = kube
-        self._reporter = reporter
+        self._note = note
         self._settings = settings
         self._namespace = namespace
         self._applied: tuple[float, object] = (0.0, None)
@@ -72,7 +73,7 @@ class OwnDeployment:
         if found is None:
             least = pipeline.scaling.min_replicas
             await self._kube.create_deployment(self._namespace, manifest, replicas=least)
-            self._reporter.note("Normal", "DeploymentCreated", "The workers' Deployment is made.")
+            self._note("Normal", "DeploymentCreated", "The workers' Deployment is made.")
         await self._kube.apply_deployment(self._namespace, manifest)
 
 

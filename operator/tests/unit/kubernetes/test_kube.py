@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 
-from shortlist_operator import kube as operators_kube
-from shortlist_operator.kube import Kube, KubeError
+from shortlist_operator.kubernetes import kube as operators_kube
+from shortlist_operator.kubernetes.kube import Kube, KubeError
 from testkit.operator.api_server import ApiServer, Call, connected, hang, refusal
 
 if TYPE_CHECKING:

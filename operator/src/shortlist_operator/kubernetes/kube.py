@@ -6,6 +6,7 @@ Every call ends within `TIMEOUT_SECONDS`: the loop above it must never be blind 
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 import time
 from typing import TYPE_CHECKING, Any, cast
@@ -14,7 +15,7 @@ from urllib.parse import quote
 import aiohttp
 
 from shortlist.domain.errors import ShortlistError
-from shortlist_operator.login import NoClusterError, login
+from shortlist_operator.kubernetes.login import NoClusterError, login
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -222,6 +223,11 @@ class Kube:
         if time.monotonic() - self._read_at >= LOGIN_SECONDS:
             self._access, self._read_at = self._login(), time.monotonic()
         return self._access.as_http_headers()
+
+
+def now_text() -> str:
+    """Tell the time as Kubernetes writes it, to the second; it is for people."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _message(text: bytes) -> str:

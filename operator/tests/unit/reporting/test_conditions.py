@@ -4,7 +4,13 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
-from shortlist_operator.status import Condition, ConditionType, Situation, conditions, merged
+from shortlist_operator.reporting.conditions import (
+    Condition,
+    ConditionType,
+    Situation,
+    conditions,
+    merged,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

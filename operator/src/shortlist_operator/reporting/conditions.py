@@ -1,4 +1,4 @@
-"""What the resource's status says: pure functions of what was seen and decided."""
+"""The conditions of the resource's status: pure functions of what was seen and decided."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from shortlist_operator.kube import Json
+    from shortlist_operator.kubernetes.kube import Json
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 ConditionType = Literal[

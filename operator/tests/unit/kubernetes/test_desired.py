@@ -7,7 +7,7 @@ import pytest
 
 from shortlist.domain.sizing.pipeline import API_VERSION, KIND, ScoringPipeline, parse_pipeline
 from shortlist.settings import Settings
-from shortlist_operator.desired import (
+from shortlist_operator.kubernetes.desired import (
     AFTER_DRAIN_SECONDS,
     container_environment,
     deployment_name,

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shortlist_operator.kube import KubeError
+from shortlist_operator.kubernetes.kube import KubeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shortlist_operator.kube import Json, Kube
+    from shortlist_operator.kubernetes.kube import Json, Kube
 
 log = structlog.get_logger(__name__)
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import kopf
 import pytest
 
-from shortlist_operator import kube as operators_kube
-from shortlist_operator.kube import Kube, KubeError
-from shortlist_operator.login import NoClusterError, kopf_login, login
+from shortlist_operator.kubernetes import kube as operators_kube
+from shortlist_operator.kubernetes.kube import Kube, KubeError
+from shortlist_operator.kubernetes.login import NoClusterError, kopf_login, login
 from testkit.operator.api_server import ApiServer
 from testkit.operator.kubeconfig import kubeconfig
 

@@ -9,9 +9,10 @@ import pytest
 from shortlist.domain.line.application import PipelineName
 from shortlist.domain.sizing.pipeline import ConnectionsSpec, ScoringPipeline
 from shortlist.domain.sizing.scaling import Decision, Demand, LineReading, Memory
-from shortlist_operator import reporting
-from shortlist_operator.kube import KubeError
-from shortlist_operator.reporting import Reporter, Tick, _essence, waiters
+from shortlist_operator.kubernetes.kube import KubeError
+from shortlist_operator.reporting import reporter as reporters
+from shortlist_operator.reporting.reporter import Reporter
+from shortlist_operator.reporting.status import Tick, essence, waiters
 from testkit.operator.api_server import ApiServer, Call, refusal
 from testkit.operator.sights import a_beat, a_line, a_pod, a_sight, postgres
 
@@ -104,7 +105,7 @@ WRITTEN: Json = {
     ids=str,
 )
 def test_what_changed_is_written_at_once(change: Json) -> None:
-    assert _essence(WRITTEN | change) != _essence(WRITTEN)
+    assert essence(WRITTEN | change) != essence(WRITTEN)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ def test_what_changed_is_written_at_once(change: Json) -> None:
     ids=str,
 )
 def test_figures_that_only_move_can_wait(change: Json) -> None:
-    assert _essence(WRITTEN | change) == _essence(WRITTEN)
+    assert essence(WRITTEN | change) == essence(WRITTEN)
 
 
 # --- told to a real client
@@ -140,7 +141,7 @@ async def server() -> AsyncIterator[ApiServer]:
 
 @pytest.fixture
 async def reporter(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Reporter]:
-    monkeypatch.setattr(reporting, "REFRESH_SECONDS", 1e9)
+    monkeypatch.setattr(reporters, "REFRESH_SECONDS", 1e9)
     async with server.kube() as kube:
         yield Reporter(kube, "prod", "cv")
 
@@ -179,7 +180,7 @@ async def test_nothing_is_written_twice(server: ApiServer, reporter: Reporter) -
 async def test_figures_are_written_again_after_a_while(
     server: ApiServer, reporter: Reporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reporting, "REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr(reporters, "REFRESH_SECONDS", 0.0)
     for _ in range(2):
         await reporter.tell(server.objects[PATH], a_tick(), acting=True)
     assert len(statuses(server)) == 2

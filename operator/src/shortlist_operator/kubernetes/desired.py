@@ -9,7 +9,7 @@ from shortlist.domain.sizing.worker_environment import worker_environment
 
 if TYPE_CHECKING:
     from shortlist.domain.sizing.pipeline import ClaudeScorer, ScoringPipeline
-    from shortlist_operator.kube import Json
+    from shortlist_operator.kubernetes.kube import Json
 
 UID = 10001
 AFTER_DRAIN_SECONDS = 15

@@ -11,8 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shortlist_operator import kube as operators_kube
-from shortlist_operator.lease import DURATION_SECONDS, RENEW_SECONDS, SAFETY_SECONDS, OperatorLease
+from shortlist_operator.kubernetes import kube as operators_kube
+from shortlist_operator.kubernetes.lease import (
+    DURATION_SECONDS,
+    RENEW_SECONDS,
+    SAFETY_SECONDS,
+    OperatorLease,
+)
 from testkit.operator.api_server import ApiServer, Call, hang, refusal
 
 if TYPE_CHECKING:
@@ -20,7 +25,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from shortlist_operator.kube import Kube
+    from shortlist_operator.kubernetes.kube import Kube
 
 PATH = "/apis/coordination.k8s.io/v1/namespaces/prod/leases/operator"
 

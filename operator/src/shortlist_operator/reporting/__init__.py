@@ -1,0 +1,1 @@
+"""What people are told: the resource's status, its events, and metrics."""
