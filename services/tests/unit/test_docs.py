@@ -80,6 +80,13 @@ def test_a_page_made_from_the_code_says_how_it_is_made(page: str) -> None:
     assert "`uv run python -m tools.docs_tables --write`" in (ROOT / page).read_text("utf-8")
 
 
+def test_each_release_says_what_an_upgrade_asks_for() -> None:
+    _, *releases = (ROOT / "CHANGELOG.md").read_text("utf-8").split("\n## [")
+    assert releases
+    for release in releases:
+        assert "\n### Upgrading\n" in release, release.partition("]")[0]
+
+
 def test_the_decisions_have_numbers_of_their_own_and_are_listed_in_order() -> None:
     folder = ROOT / "docs" / "decisions"
     records = sorted(path.name for path in folder.glob("0*.md"))

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import math
 import sys
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from shortlist.domain.percentiles import nearest_rank
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,8 +39,7 @@ class Answers:
 
     def percentile(self, percent: float) -> float:
         """The time within which so many of a hundred were answered."""
-        ranked = sorted(self.seconds)
-        return ranked[math.ceil(len(ranked) * percent / 100) - 1]
+        return nearest_rank(sorted(self.seconds), percent / 100)
 
 
 @asynccontextmanager
