@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from testkit.databases.postgres_proxy import PostgresProxy
-from testkit.databases.redis_proxy import RedisProxy
 from testkit.faults import steps
 from testkit.faults.sqlstates import depose, nothing
 from testkit.processes.place import Place
+from testkit.proxies.postgres import PostgresProxy
+from testkit.proxies.redis import RedisProxy
 from testkit.waiting import until
 
 if TYPE_CHECKING:

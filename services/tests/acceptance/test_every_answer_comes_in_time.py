@@ -18,11 +18,11 @@ from shortlist.runtime import probes
 from shortlist.settings import Settings
 from shortlist.storage import postgres
 from testkit.clients.swift import Ask, Timed, wave
-from testkit.databases.postgres_proxy import PostgresProxy
 from testkit.databases.servers import terminate_backends
 from testkit.operator.api_server import ApiServer, hang, refusal
 from testkit.operator.kubeconfig import kubeconfig
 from testkit.processes.stack import Service, Stack, free_port, status_of
+from testkit.proxies.postgres import PostgresProxy
 from testkit.waiting import until
 
 if TYPE_CHECKING:

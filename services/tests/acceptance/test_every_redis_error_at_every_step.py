@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 
 from shortlist.domain.line.application import ConnectionMode
-from testkit.databases.redis_proxy import ERRORS, RedisProxy
 from testkit.processes.place import Place
+from testkit.proxies.redis import ERRORS, RedisProxy
 from testkit.waiting import until
 
 if TYPE_CHECKING:

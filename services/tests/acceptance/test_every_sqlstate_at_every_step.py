@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 
 from shortlist.domain.line.application import ConnectionMode
-from testkit.databases.postgres_proxy import PostgresProxy
 from testkit.faults import steps
 from testkit.faults.sqlstates import AT_THE_START, ITEMS_AND_BUGS, KINDS, Row, rows
 from testkit.processes.place import Place
+from testkit.proxies.postgres import PostgresProxy
 from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from testkit.databases.postgres_proxy import Refusal
     from testkit.processes.place import Running
+    from testkit.proxies.postgres import Refusal
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -5,7 +5,6 @@ Two real ones, a primary and its standby, behind a name that comes to mean the s
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,14 +14,18 @@ from shortlist.storage.postgres import migrate
 from testkit.clients.ledger import Ledger
 from testkit.databases.postgreses import postgreses
 from testkit.databases.switch import Switch
-from testkit.faults.failover import OPEN_ATTEMPTS, breaks, is_left_alone, is_used, takes_over
-from testkit.faults.whole import (
-    NOTICED_SECONDS,
-    WHOLE_AGAIN_SECONDS,
-    everything,
-    is_whole_since,
-    says_the_truth,
+from testkit.faults.failover import (
+    LEFT_AS_IT_IS,
+    OPEN_ATTEMPTS,
+    UNDER_WAY,
+    all_fail_over,
+    fails_over,
+    is_left_alone,
+    is_used,
+    operator_goes_on,
+    takes_over,
 )
+from testkit.faults.whole import NOTICED_SECONDS, everything
 from testkit.operator.process import an_operator, operator_says
 from testkit.processes.up import running
 from testkit.waiting import until
@@ -30,11 +33,8 @@ from testkit.waiting import until
 if TYPE_CHECKING:
     from pathlib import Path
 
-UNDER_WAY = 30
-"""Applications that wait or are being scored when it happens."""
 
-
-async def fails_over(
+async def all_fail_over_in(
     directory: Path, redis_url: str, mode: str, how: str, *, unguarded: str = ""
 ) -> None:
     """The name comes to mean the standby; what the old primary does meanwhile is ``how``."""
@@ -43,17 +43,7 @@ async def fails_over(
         async with everything(
             directory, old.url(name.port), redis_url, mode, unguarded=unguarded
         ) as run:
-            await run.ledger.submit(UNDER_WAY)
-            await new.has_all_of(old)
-            if how != "left as it is":
-                await breaks(old, how)
-                await says_the_truth(run, postgres=False, within_seconds=NOTICED_SECONDS)
-            if how == "read-only":
-                await new.has_all_of(old)
-            since = await takes_over(new, name)
-            if how == "left as it is":
-                await is_left_alone(old, since)
-            await is_whole_since(run, since)
+            await all_fail_over(run, old, new, name, how)
 
 
 @pytest.mark.slow
@@ -63,13 +53,13 @@ async def fails_over(
         ("perJob", "killed"),
         ("perJob", "frozen"),
         ("perJob", "read-only"),
-        ("perJob", "left as it is"),
+        ("perJob", LEFT_AS_IT_IS),
         ("perWrite", "frozen"),  # behind PgBouncer all four are tried in perWrite
-        ("perWrite", "left as it is"),
+        ("perWrite", LEFT_AS_IT_IS),
     ],
 )
 async def test_postgres_fails_over(tmp_path: Path, redis_url: str, mode: str, how: str) -> None:
-    await fails_over(tmp_path, redis_url, mode, how)
+    await all_fail_over_in(tmp_path, redis_url, mode, how)
 
 
 async def forgets_ends(directory: Path, redis_url: str, *, unguarded: str = "") -> None:
@@ -114,7 +104,9 @@ async def test_off_switch_a_postgres_that_nobody_looks_at_is_used_though_its_nam
     tmp_path: Path, redis_url: str
 ) -> None:
     with pytest.raises(AssertionError, match="the old server is used no more"):
-        await fails_over(tmp_path, redis_url, "perJob", "left as it is", unguarded="server_watch")
+        await all_fail_over_in(
+            tmp_path, redis_url, "perJob", LEFT_AS_IT_IS, unguarded="server_watch"
+        )
 
 
 async def test_off_switch_readiness_that_only_reads_does_not_see_a_read_only_server(
@@ -122,44 +114,31 @@ async def test_off_switch_readiness_that_only_reads_does_not_see_a_read_only_ser
 ) -> None:
     guards = "postgres_written,server_watch"
     with pytest.raises(AssertionError, match=r"postgres False|postgres is away"):
-        await fails_over(tmp_path, redis_url, "perJob", "read-only", unguarded=guards)
+        await all_fail_over_in(tmp_path, redis_url, "perJob", "read-only", unguarded=guards)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["killed", "read-only", "left as it is"])
+@pytest.mark.parametrize("how", ["killed", "read-only", LEFT_AS_IT_IS])
 async def test_the_operator_looks_at_the_new_postgres(
     tmp_path: Path, redis_url: str, how: str
 ) -> None:
     async with postgreses(tmp_path) as (old, new), Switch(old.port) as name:
         await migrate.migrate(old.url())
         async with an_operator(tmp_path, old.url(name.port), redis_url) as (server, operator):
-            await new.has_all_of(old)
-            if how != "left as it is":
-                await breaks(old, how)
-                await operator_says(server, "False", NOTICED_SECONDS)
-            since = await takes_over(new, name)
-            if how == "left as it is":
-                await is_left_alone(old, since)
-            await operator_says(server, "True", since + WHOLE_AGAIN_SECONDS - time.monotonic())
-            await is_used(new, since, "shortlist-operator")
-            assert not operator.deaths
+            notice = partial(operator_says, server, "False", NOTICED_SECONDS)
+            since = await fails_over(old, new, name, how, notice)
+            await operator_goes_on(server, operator, new, since)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["frozen", "left as it is"])
+@pytest.mark.parametrize("how", ["frozen", LEFT_AS_IT_IS])
 async def test_up_goes_on_with_the_new_postgres(tmp_path: Path, redis_url: str, how: str) -> None:
     async with postgreses(tmp_path) as (old, new), Switch(old.port) as name:
         servers = {"DATABASE_URL": old.url(name.port), "REDIS_URL": redis_url}
         with running(tmp_path, **servers) as up:  # type: ignore[arg-type]
             async with Ledger(await up.ready(), new.url()) as ledger:
                 await ledger.submit_until_accepted(20)
-                await new.has_all_of(old)
-                if how != "left as it is":
-                    await breaks(old, how)
-                since = await takes_over(new, name)
-                if how == "left as it is":
-                    await is_left_alone(old, since)
-
+                since = await fails_over(old, new, name, how)
                 await is_used(new, since, "shortlist-up")
                 await ledger.submit_until_accepted(40)
                 await ledger.settle()

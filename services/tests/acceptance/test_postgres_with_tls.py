@@ -22,8 +22,8 @@ from shortlist.urls import DatabaseUrl
 from testkit.databases.certificates import Certificate, authority, issued
 from testkit.databases.postgreses import Postgres, postgreses
 from testkit.databases.switch import Switch
-from testkit.faults.failover import breaks, is_left_alone, takes_over
-from testkit.faults.whole import NOTICED_SECONDS, everything, is_whole_since, says_the_truth
+from testkit.faults.failover import LEFT_AS_IT_IS, all_fail_over
+from testkit.faults.whole import everything
 from testkit.processes.stack import Stack
 from testkit.waiting import until
 
@@ -177,7 +177,7 @@ async def test_a_process_says_of_a_certificate_of_another_authority_that_it_is_r
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["frozen", "left as it is"])
+@pytest.mark.parametrize("how", ["frozen", LEFT_AS_IT_IS])
 async def test_postgres_fails_over_with_tls(
     tmp_path: Path, ours: Certificate, by_tls: dict[str, str], redis_url: str, how: str
 ) -> None:
@@ -185,11 +185,4 @@ async def test_postgres_fails_over_with_tls(
         await migrate.migrate(old.url())
         url = with_tls(old.url(name.port), "verify-full", ours)
         async with everything(tmp_path, url, redis_url, "perWrite") as run:
-            await new.has_all_of(old)
-            if how != "left as it is":
-                await breaks(old, how)
-                await says_the_truth(run, postgres=False, within_seconds=NOTICED_SECONDS)
-            since = await takes_over(new, name)
-            if how == "left as it is":
-                await is_left_alone(old, since)
-            await is_whole_since(run, since)
+            await all_fail_over(run, old, new, name, how)

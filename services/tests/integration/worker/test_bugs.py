@@ -10,17 +10,14 @@ import pytest
 
 from shortlist.domain.line.scoring import Score
 from shortlist.worker.attempts import Attempts
-from testkit.databases.postgres_proxy import PostgresProxy
-from testkit.processes.bench import Bench
 from testkit.processes.scripted import Scripted
 from testkit.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from uuid import UUID
 
-    from shortlist.storage.postgres import Connection
-    from shortlist.storage.redis import Redis
+    from testkit.processes.bench import Bench
+    from testkit.proxies.postgres import PostgresProxy
 
 
 class Broken(Scripted):
@@ -37,18 +34,6 @@ SOONEST_RETRY = """
     SELECT min(extract(epoch FROM e.due_at - t.claimed_at))::float8
     FROM retries e JOIN attempts t USING (application_id) WHERE t.attempt = $1
 """
-
-
-@pytest.fixture
-async def proxy(database_url: str) -> AsyncIterator[PostgresProxy]:
-    async with PostgresProxy(database_url) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def refused_bench(db: Connection, line_redis: Redis, proxy: PostgresProxy, redis_url: str) -> Bench:
-    """A bench whose workers reach Postgres through the proxy."""
-    return Bench(db, line_redis, proxy.url, redis_url)
 
 
 async def until_each_has_ended_in_an_error(bench: Bench, attempts: int) -> None:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from testkit.databases.redis_proxy import RedisProxy
 from testkit.faults.unguarding import without
 from testkit.processes.bench import Bench
+from testkit.proxies.redis import RedisProxy
 from testkit.waiting import until
 
 if TYPE_CHECKING:

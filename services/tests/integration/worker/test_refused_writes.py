@@ -12,18 +12,17 @@ from shortlist.storage import postgres, trouble
 from shortlist.storage.postgres import text
 from shortlist.worker.attempts import Attempts
 from shortlist.worker.claims import per_job, per_write, store
-from testkit.databases.postgres_proxy import PostgresProxy
 from testkit.faults.steps import postgres_steps
-from testkit.processes.bench import Bench
 from testkit.processes.scripted import Scripted
 from testkit.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from shortlist.domain.line.application import ApplicationView
     from shortlist.storage.postgres import Connection
-    from shortlist.storage.redis import Redis
+    from testkit.processes.bench import Bench
+    from testkit.proxies.postgres import PostgresProxy
 
 pytestmark = pytest.mark.usefixtures("logs_as_a_process")
 
@@ -34,18 +33,6 @@ OPEN_ATTEMPTS = """
     SELECT count(*) FROM attempts t WHERE outcome IS NULL
     AND NOT EXISTS (SELECT FROM results r WHERE r.application_id = t.application_id)
 """
-
-
-@pytest.fixture
-async def proxy(database_url: str) -> AsyncIterator[PostgresProxy]:
-    async with PostgresProxy(database_url) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def refused_bench(db: Connection, line_redis: Redis, proxy: PostgresProxy, redis_url: str) -> Bench:
-    """A bench whose workers reach Postgres through the proxy."""
-    return Bench(db, line_redis, proxy.url, redis_url)
 
 
 async def disk_is_full_for_a_while(bench: Bench, proxy: PostgresProxy, mode: str) -> None:

@@ -19,6 +19,10 @@ class Switch:
         self._server: asyncio.Server | None = None
         self._pumps: set[asyncio.Task[None]] = set()
 
+    async def lead_to(self, port: int) -> None:
+        """Lead to another server from now on."""
+        self.target = port
+
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
         return self

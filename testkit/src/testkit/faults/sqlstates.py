@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from shortlist.storage import postgres
-from testkit.databases.postgres_proxy import EVERYONES, SERVERS
 from testkit.faults.steps import postgres_steps
 from testkit.processes.stack import status_of
+from testkit.proxies.postgres import EVERYONES, SERVERS
 from testkit.waiting import until
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ import signal
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from testkit.databases.postgres_proxy import EVERYONES, SERVERS
-from testkit.databases.redis_proxy import ERRORS
 from testkit.databases.servers import flush, terminate_backends
 from testkit.faults.chaos.fault import fault
 from testkit.faults.chaos.site import start
 from testkit.faults.whole import WHOLE_AGAIN_SECONDS
+from testkit.proxies.postgres import EVERYONES, SERVERS
+from testkit.proxies.redis import ERRORS
 
 if TYPE_CHECKING:
     from testkit.databases.postgreses import Postgres

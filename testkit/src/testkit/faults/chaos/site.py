@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from shortlist.domain.line.application import DEFAULT_PIPELINE
 from shortlist.storage import postgres
 from shortlist.storage.postgres.queries import pipelines
-from testkit.databases.postgres_proxy import PostgresProxy
 from testkit.databases.postgreses import Postgres
-from testkit.databases.redis_proxy import RedisProxy
 from testkit.databases.switch import Switch
 from testkit.databases.urls import migrated
 from testkit.databases.valkeys import Valkey
+from testkit.proxies.postgres import PostgresProxy
+from testkit.proxies.redis import RedisProxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -14,17 +14,15 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections import Counter
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from shortlist.storage.postgres.statements import SQL
+from testkit.proxies.refusing import End, RefusingProxy, until_one_ends
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import TracebackType
+    from contextlib import AbstractContextManager
 
 SERVERS = ("08006", "25006", "40001", "40P01", "53100", "53300", "55P03", "57014", "57P01", "XX000")
 """SQLSTATEs that are the server's trouble: the step is done again."""
@@ -62,22 +60,18 @@ class Refusal:
         return self.sqlstates[(self.said - 1) % len(self.sqlstates)]
 
 
-class PostgresProxy:
-    """Listens on a port of 127.0.0.1; an async context manager."""
+class PostgresProxy(RefusingProxy[Refusal]):
+    """``refused``: (step, SQLSTATE) → how often Postgres raised it here."""
 
     def __init__(self, url: str) -> None:
         """``url``: of the real server, by TCP or by the folder of its socket."""
+        super().__init__()
         self._real = urlsplit(url)
         query = parse_qs(self._real.query)
         self._socket_folder = next(iter(query.get("host", [])), None)
         self._real_port = self._real.port or int((query.get("port") or ["5432"])[0])
-        self._refusals: list[Refusal] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._port = 0
         self.delay_seconds = 0.0
         """How long each answer of the server takes on its way."""
-        self.refused: Counter[tuple[str, str]] = Counter()
-        """(step, SQLSTATE) → how often Postgres raised it here."""
 
     @property
     def url(self) -> str:
@@ -85,119 +79,75 @@ class PostgresProxy:
         login = f"{self._real.username or 'postgres'}"
         if self._real.password:
             login += f":{self._real.password}"
-        return f"postgresql://{login}@127.0.0.1:{self._port}{self._real.path}?sslmode=disable"
+        return f"postgresql://{login}@127.0.0.1:{self.port}{self._real.path}?sslmode=disable"
 
-    @contextmanager
-    def refusing(self, step: str, *sqlstates: str, times: int | None = None) -> Iterator[Refusal]:
+    def refusing(
+        self, step: str, *sqlstates: str, times: int | None = None
+    ) -> AbstractContextManager[Refusal]:
         """Refuse a statement for the length of a block, or so many times in it."""
-        refusal = Refusal(step, sqlstates, times)
-        self._refusals.append(refusal)
-        try:
-            yield refusal
-        finally:
-            self._refusals.remove(refusal)
-
-    async def __aenter__(self) -> Self:
-        """Listen."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self._port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close, with all connections."""
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        return self.during(Refusal(step, sqlstates, times))
 
     def state_for(self, statement: str) -> str | None:
         """The SQLSTATE that a statement is refused with, if it is; counts it."""
         flat = _flat(statement)
-        for refusal in self._refusals:
+        for refusal in self.refusals:
             if refusal.text in flat and not refusal.is_over:
                 state = refusal.next_state()
                 self.refused[refusal.step, state] += 1
                 return state
         return None
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        with suppress(OSError, EOFError, asyncio.CancelledError):
-            if self._socket_folder is None:
-                real = await asyncio.open_connection(self._real.hostname, self._real_port)
-            else:
-                path = f"{self._socket_folder}/.s.PGSQL.{self._real_port}"
-                real = await asyncio.open_unix_connection(path)
-            try:
-                await _Session(self, reader, writer, *real).run()
-            finally:
-                real[1].close()
-        writer.close()
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to the real server."""
+        if self._socket_folder is None:
+            return await asyncio.open_connection(self._real.hostname, self._real_port)
+        path = f"{self._socket_folder}/.s.PGSQL.{self._real_port}"
+        return await asyncio.open_unix_connection(path)
+
+    async def serve(self, client: End, server: End) -> None:
+        """Pass on one client's messages, and what the server answers."""
+        await _Session(self, client, server).run()
 
 
 class _Session:
     """One client's connection, and the one to the server that belongs to it."""
 
-    def __init__(
-        self,
-        proxy: PostgresProxy,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        real_reader: asyncio.StreamReader,
-        real_writer: asyncio.StreamWriter,
-    ) -> None:
+    def __init__(self, proxy: PostgresProxy, client: End, server: End) -> None:
         self._proxy = proxy
-        self._reader, self._writer = reader, writer
-        self._real_reader, self._real_writer = real_reader, real_writer
+        self._client, self._server = client, server
         self._statements: dict[bytes, str] = {}
         self._swallowing = False
 
     async def run(self) -> None:
         """Until one of the two sides hangs up."""
-        if not await self._start():
-            return
-        ways = [asyncio.create_task(way) for way in (self._pass_answers(), self._pass_questions())]
-        try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
+        if await self._start():
+            await until_one_ends(self._pass_answers(), self._pass_questions())
 
     async def _start(self) -> bool:
         """Pass the start-up on; False for a request to cancel, which ends with it."""
         while True:
-            head = await self._reader.readexactly(8)
+            head = await self._client.reader.readexactly(8)
             length, code = struct.unpack("!ii", head)
-            body = await self._reader.readexactly(length - 8)
+            body = await self._client.reader.readexactly(length - 8)
             if code in {_SSL_REQUEST, _GSS_REQUEST}:
-                self._writer.write(b"N")
+                self._client.writer.write(b"N")
                 continue
-            self._real_writer.write(head + body)
+            self._server.writer.write(head + body)
             return bool(code != _CANCEL_REQUEST)
 
     async def _pass_answers(self) -> None:
-        while data := await self._real_reader.read(65536):
+        while data := await self._server.reader.read(65536):
             if self._proxy.delay_seconds:
                 await asyncio.sleep(self._proxy.delay_seconds)  # a server that is slow
-            self._writer.write(data)
-            await self._writer.drain()
+            await self._client.send(data)
 
     async def _pass_questions(self) -> None:
         while True:
-            kind = await self._reader.readexactly(1)
-            size = await self._reader.readexactly(4)
-            body = await self._reader.readexactly(struct.unpack("!i", size)[0] - 4)
+            kind = await self._client.reader.readexactly(1)
+            size = await self._client.reader.readexactly(4)
+            body = await self._client.reader.readexactly(struct.unpack("!i", size)[0] - 4)
             self._question(kind, kind + size + body, body)
-            await self._real_writer.drain()
+            await self._server.writer.drain()
 
     def _question(self, kind: bytes, message: bytes, body: bytes) -> None:
         if self._swallowing:  # the rest of what was refused, up to its Sync
@@ -206,10 +156,10 @@ class _Session:
         statement = self._statement(kind, body)
         state = None if statement is None else self._proxy.state_for(statement)
         if state is None:
-            self._real_writer.write(message)
+            self._server.writer.write(message)
             return
         self._swallowing = kind != b"Q"
-        self._real_writer.write(_raising(state))
+        self._server.writer.write(_raising(state))
 
     def _statement(self, kind: bytes, body: bytes) -> str | None:
         """The text of what this message has the server run."""

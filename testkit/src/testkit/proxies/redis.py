@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import Counter
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
+from testkit.proxies.refusing import End, RefusingProxy, until_one_ends
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import TracebackType
+    from contextlib import AbstractContextManager
 
 ERRORS = (
     "READONLY You can't write against a read only replica.",
@@ -64,58 +63,40 @@ class Refusal:
         return name == self.command
 
 
-class RedisProxy:
-    """Listens on a port of 127.0.0.1; an async context manager."""
+class RedisProxy(RefusingProxy[Refusal]):
+    """``refused``: (name of the command, or that its script calls; first word of the error)."""
 
     def __init__(self, url: str) -> None:
         """``url``: of the real server, by TCP or by its socket."""
+        super().__init__()
         self._real = urlsplit(url)
         query = parse_qs(self._real.query)
         self._database = (query.get("db") or [self._real.path.strip("/") or "0"])[0]
-        self._refusals: list[Refusal] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._port = 0
-        self.refused: Counter[tuple[str, str]] = Counter()
-        """(name of the command, or that its script calls; first word of the error) → times."""
 
     @property
     def url(self) -> str:
         """Where the same database is, behind this proxy."""
         password = f":{self._real.password}@" if self._real.password else ""
         database = self._database if self._real.scheme == "unix" else self._real.path.strip("/")
-        return f"redis://{password}127.0.0.1:{self._port}/{database or 0}"
+        return f"redis://{password}127.0.0.1:{self.port}/{database or 0}"
 
-    @contextmanager
-    def refusing(self, command: str, error: str) -> Iterator[Refusal]:
+    def refusing(self, command: str, error: str) -> AbstractContextManager[Refusal]:
         """Refuse a command for the length of a block."""
-        refusal = Refusal(command, error)
-        self._refusals.append(refusal)
-        try:
-            yield refusal
-        finally:
-            self._refusals.remove(refusal)
+        return self.during(Refusal(command, error))
 
-    async def __aenter__(self) -> Self:
-        """Listen."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self._port = self._server.sockets[0].getsockname()[1]
-        return self
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to the real server."""
+        if self._real.scheme == "unix":
+            return await asyncio.open_unix_connection(self._real.path)
+        return await asyncio.open_connection(self._real.hostname, self._real.port or 6379)
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close, with all connections."""
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    async def serve(self, client: End, server: End) -> None:
+        """Pass on one client's commands, and the replies to them."""
+        await _Session(self, client, server).run()
 
     def refusal_of(self, words: list[bytes]) -> Refusal | None:
         """Why a command does not reach the server, if it does not; counts it."""
-        for refusal in self._refusals:
+        for refusal in self.refusals:
             if refusal.covers(words):
                 refusal.said += 1
                 for name in _names(words):
@@ -123,86 +104,44 @@ class RedisProxy:
                 return refusal
         return None
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        with suppress(OSError, EOFError, asyncio.CancelledError):
-            if self._real.scheme == "unix":
-                real = await asyncio.open_unix_connection(self._real.path)
-            else:
-                real = await asyncio.open_connection(self._real.hostname, self._real.port or 6379)
-            try:
-                await _Session(self, reader, writer, *real).run()
-            finally:
-                real[1].close()
-        writer.close()
-
 
 class _Session:
     """One client's connection, and the one to the server that belongs to it."""
 
-    def __init__(
-        self,
-        proxy: RedisProxy,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        real_reader: asyncio.StreamReader,
-        real_writer: asyncio.StreamWriter,
-    ) -> None:
+    def __init__(self, proxy: RedisProxy, client: End, server: End) -> None:
         self._proxy = proxy
-        self._reader, self._writer = reader, writer
-        self._real_reader, self._real_writer = real_reader, real_writer
+        self._client, self._server = client, server
         self._spoiled = False  # a command of the transaction that is being queued was refused
 
     async def run(self) -> None:
         """Until one of the two sides hangs up."""
         while True:
-            message = await _read(self._reader)
+            message = await _read(self._client.reader)
             words = _words(message)
             name = words[0].decode().upper()
             refusal = self._proxy.refusal_of(words)
             if refusal is not None:
                 self._spoiled = True
-                self._writer.write(b"-%b\r\n" % refusal.error.encode())
+                self._client.writer.write(b"-%b\r\n" % refusal.error.encode())
                 continue
             if name == "MULTI":
                 self._spoiled = False
             if name == "EXEC" and self._spoiled:
                 await self._ask(b"*1\r\n$7\r\nDISCARD\r\n")
-                self._writer.write(b"-EXECABORT Transaction discarded because of errors.\r\n")
+                spoiled = b"-EXECABORT Transaction discarded because of errors.\r\n"
+                self._client.writer.write(spoiled)
                 continue
             if name in _SUBSCRIBES:
-                self._real_writer.write(message)
-                await self._pass_on()
+                self._server.writer.write(message)
+                await until_one_ends(
+                    self._client.copy_to(self._server), self._server.copy_to(self._client)
+                )
                 return
-            self._writer.write(await self._ask(message))
-            await self._writer.drain()
+            await self._client.send(await self._ask(message))
 
     async def _ask(self, message: bytes) -> bytes:
-        self._real_writer.write(message)
-        await self._real_writer.drain()
-        return await _read(self._real_reader)
-
-    async def _pass_on(self) -> None:
-        """Both ways as they are, until one of the sides hangs up."""
-        ways = [
-            asyncio.create_task(_copy(self._reader, self._real_writer)),
-            asyncio.create_task(_copy(self._real_reader, self._writer)),
-        ]
-        try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-
-
-async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    while data := await source.read(65536):
-        target.write(data)
-        await target.drain()
+        await self._server.send(message)
+        return await _read(self._server.reader)
 
 
 async def _read(source: asyncio.StreamReader) -> bytes:

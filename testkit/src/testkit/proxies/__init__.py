@@ -1,0 +1,1 @@
+"""Proxies before Postgres and Redis that have chosen steps refused."""
