@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass
+
+from shortlist.runtime.waiters import Waiters
 
 
 class Slots:
@@ -16,7 +16,7 @@ class Slots:
         self._limit = limit
         self._taken = 0
         self._leaving = 0
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._waiters = Waiters()
         self._changed = asyncio.Event()
 
     @property
@@ -49,15 +49,9 @@ class Slots:
         if self._taken < self._limit and not self._waiters:
             self._taken += 1
             return
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
         try:
-            await waiter
+            await self._waiters.wait(pass_on=self.give_back)
         except asyncio.CancelledError:
-            with suppress(ValueError):
-                self._waiters.remove(waiter)
-            if waiter.done() and not waiter.cancelled():
-                self.give_back()
             self._changed.set()
             raise
 
@@ -89,10 +83,8 @@ class Slots:
         self._changed.set()
 
     def _let_one_in(self) -> None:
-        waiter = self._waiters.popleft()
-        if not waiter.done():
+        if self._waiters.wake_one():
             self._taken += 1
-            waiter.set_result(None)
 
 
 @dataclass(frozen=True, slots=True)

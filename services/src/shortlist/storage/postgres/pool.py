@@ -7,12 +7,11 @@ in use finish first.
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from shortlist.domain.errors import ShortlistError
+from shortlist.runtime.waiters import Waiters
 from shortlist.storage.faults import breaks_connection
 from shortlist.storage.postgres import Connection, close_quickly
 
@@ -33,7 +32,7 @@ class ConnectionPool:
         self._limit = limit
         self._idle: list[Connection] = []
         self._open = 0  # opened or being opened, idle or lent
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._waiters = Waiters()
         self._closed = False
 
     @property
@@ -45,11 +44,6 @@ class ConnectionPool:
     def limit(self) -> int:
         """The most that may be open."""
         return self._limit
-
-    @property
-    def waiting(self) -> int:
-        """Callers that wait for a connection."""
-        return len(self._waiters)
 
     async def resize(self, limit: int) -> None:
         """Set a new limit: close what is idle beyond it now, the rest as it comes back."""
@@ -86,7 +80,7 @@ class ConnectionPool:
                 self._forget_one()
             if self._open < self._limit:
                 return await self._open_one()
-            await self._wait()
+            await self._waiters.wait(pass_on=self._wake_one)
 
     async def release(self, connection: Connection) -> None:
         """Take a lent connection back; closed when broken, in a transaction, or too many."""
@@ -128,21 +122,5 @@ class ConnectionPool:
         self._open -= 1
         self._wake_one()
 
-    async def _wait(self) -> None:
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            with suppress(ValueError):
-                self._waiters.remove(waiter)
-            if waiter.done() and not waiter.cancelled():
-                self._wake_one()  # the turn that we were given goes to the next
-            raise
-
     def _wake_one(self) -> None:
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
+        self._waiters.wake_one()

@@ -76,7 +76,7 @@ async def test_growing_lets_waiters_have_a_connection_at_once(
     pool = make_pool(0)
     waiting = asyncio.create_task(pool.acquire())
     await asyncio.sleep(0)
-    assert pool.waiting == 1
+    assert len(pool._waiters) == 1
     await pool.resize(1)
     await pool.release(await asyncio.wait_for(waiting, 5))
 
