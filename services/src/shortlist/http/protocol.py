@@ -133,6 +133,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._message_bytes += len(data)
         self._dry_bytes += len(data)
         self._has_begun, self._is_between = False, not self._in_message
+        self._parse(data)
+        self._settle()
+
+    def _parse(self, data: bytes) -> None:
+        """Give the parser a chunk; what it does not understand is refused."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -144,7 +149,6 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse_unparsed()
         else:
             self._watch()
-        self._settle()
 
     # --- what the parser says
 

@@ -46,6 +46,9 @@ from shortlist.worker.slots import Limits
 from shortlist.worker.state import WorkerState
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from shortlist.domain.line.application import ApplicationId
     from shortlist.domain.line.scoring import Scorer
     from shortlist.settings import WorkerSettings
     from shortlist.worker.claims.store import ClaimStore
@@ -88,81 +91,99 @@ def _on_signal(stop: asyncio.Event, stop_now: asyncio.Event) -> None:
     stop.set()
 
 
+def _initial_state(settings: WorkerSettings) -> WorkerState:
+    """What a worker knows of itself before it has asked any server."""
+    mode = settings.connection_mode
+    grant = settings.initial_grant or connections_wanted(
+        concurrency=settings.concurrency, overhead=settings.connection_overhead, mode=mode
+    )
+    return WorkerState(
+        worker_id=WorkerId(uuid7()),
+        pipeline=PipelineName(settings.pipeline),
+        mode=mode,
+        concurrency=settings.concurrency,
+        overhead=settings.connection_overhead,
+        grant=grant,
+        started_at=time.time(),
+    )
+
+
+def _initial_limits(state: WorkerState) -> Limits:
+    """The slots that the first grant allows for."""
+    scores = slots_for(
+        state.grant, overhead=state.overhead, concurrency=state.concurrency, mode=state.mode
+    )
+    in_flight = claims_for(scores, overhead=state.overhead, mode=state.mode)
+    return Limits.of(in_flight=in_flight, scoring=scores)
+
+
 class Worker:
     """One worker: its parts, in the order in which they are started and stopped."""
 
     def __init__(self, settings: WorkerSettings, scorer: Scorer | None = None) -> None:
         """Nothing is opened before `run`. ``scorer``: not the settings', for suspects too."""
         self._settings = settings
-        mode = settings.connection_mode
-        grant = settings.initial_grant or connections_wanted(
-            concurrency=settings.concurrency, overhead=settings.connection_overhead, mode=mode
-        )
-        self._state = WorkerState(
-            worker_id=WorkerId(uuid7()),
-            pipeline=PipelineName(settings.pipeline),
-            mode=mode,
-            concurrency=settings.concurrency,
-            overhead=settings.connection_overhead,
-            grant=grant,
-            started_at=time.time(),
-        )
-        overhead = settings.connection_overhead
-        scores = slots_for(grant, overhead=overhead, concurrency=settings.concurrency, mode=mode)
-        limits = Limits.of(
-            in_flight=claims_for(scores, overhead=overhead, mode=mode), scoring=scores
-        )
-        self._slots = limits.in_flight
+        self._state = _initial_state(settings)
+        self._limits = _initial_limits(self._state)
         open_connection = partial(
             postgres.connect,
             settings.database_url,
             application_name=f"shortlist-worker {self._state.worker_id}",
             settings=_PLANS,
         )
-        self._pool = ConnectionPool(open_connection, max(0, grant - OWN_CONNECTIONS))
+        self._pool = ConnectionPool(open_connection, max(0, self._state.grant - OWN_CONNECTIONS))
         self._redis = redis.connect(settings.redis_url)
         self._pulling_redis = redis.connect(settings.redis_url, timeout_seconds=BLOCK_SECONDS + 2)
         self._line = Line(self._redis, self._state.pipeline)
         self._outbox = Outbox(self._redis, self._line)
         self._gate = Gate(self._redis, self._state.pipeline, self._state.worker_id)
-        self._lists = HeldLists(lambda: self._runner.in_work())  # noqa: PLW0108 (it is made below)
+        self._lists = HeldLists(self._in_work)
         self._control = Control(
-            self._state, limits, self._pool, self._redis, self._gate, open_connection, self._lists
+            self._state,
+            self._limits,
+            self._pool,
+            self._redis,
+            self._gate,
+            open_connection,
+            self._lists,
         )
         self._scorer = self._limited(scorer or make_scorer(settings))
         isolated = IsolatedScorer(settings)
         self._isolated = self._limited(scorer or isolated)
-        self._runner = Runner(
-            state=self._state,
-            gate=self._gate,
-            limits=limits,
-            claims=self._claims(),
-            attempts=Attempts(
-                state=self._state,
-                gate=self._gate,
-                limits=limits,
-                outbox=self._outbox,
-                policy=RetryPolicy(max_attempts=settings.max_attempts),
-                score_timeout_seconds=settings.score_timeout_seconds,
-            ),
-            scorers=Scorers(
-                self._scorer,
-                self._isolated,
-                most_side_by_side(),
-                start_isolation=_start_nothing if scorer else isolated.start,
-            ),
-            line=self._line,
-            outbox=self._outbox,
-        )
+        self._runner = self._make_runner(_start_nothing if scorer else isolated.start)
         self._puller = Puller(
             self._state,
             self._gate,
-            self._slots,
+            self._limits.in_flight,
             Line(self._pulling_redis, self._state.pipeline),
             self._outbox,
             self._runner.start,
             self._runner.is_known,
         )
+
+    def _make_runner(self, start_isolation: Callable[[], Awaitable[None]]) -> Runner:
+        attempts = Attempts(
+            state=self._state,
+            gate=self._gate,
+            limits=self._limits,
+            outbox=self._outbox,
+            policy=RetryPolicy(max_attempts=self._settings.max_attempts),
+            score_timeout_seconds=self._settings.score_timeout_seconds,
+        )
+        scorers = Scorers(self._scorer, self._isolated, most_side_by_side(), start_isolation)
+        return Runner(
+            state=self._state,
+            gate=self._gate,
+            limits=self._limits,
+            claims=self._claims(),
+            attempts=attempts,
+            scorers=scorers,
+            line=self._line,
+            outbox=self._outbox,
+        )
+
+    def _in_work(self) -> list[ApplicationId]:
+        return self._runner.in_work()
 
     async def run(self, stop: asyncio.Event, stop_now: asyncio.Event) -> int:
         """Serve the line until told to stop."""

@@ -97,7 +97,7 @@ async def test_a_claim_taken_by_somebody_else_stops_the_score_and_writes_nothing
         await steal(bench, one, thief)
         await until("the score stops", lambda: scorer.running == 0)
         await bench.until_line_is_empty()
-        assert running.worker._slots.taken == 0
+        assert running.worker._limits.in_flight.taken == 0
     assert (await bench.view(one)).attempts == 2
     assert await bench.db.fetchval("SELECT count(*) FROM results") == 0
 
@@ -129,7 +129,7 @@ async def test_a_smaller_grant_closes_connections_without_interrupting_a_score(
         await scorer.until_running(4)
         assert await backends(bench) == 5
         await grant(bench, running, 3, epoch=7)
-        await until("the slots shrink", lambda: running.worker._slots.limit == 2)
+        await until("the slots shrink", lambda: running.worker._limits.in_flight.limit == 2)
         assert running.worker._state.epoch == 0, "acknowledged before it was true"
         assert scorer.running == 4
         go_on.set()
@@ -164,7 +164,7 @@ async def in_flight_stays_within_the_grant(bench: Bench) -> None:
         await until("the grant is obeyed", lambda: running.worker._state.epoch == 1)
         await scorer.until_running(3)
         await asyncio.sleep(1.2)  # longer than a pull blocks: it had every chance to take more
-        assert running.worker._slots.taken == 3
+        assert running.worker._limits.in_flight.taken == 3
         running.stop.set()
         running.stop_now.set()
 
@@ -203,7 +203,7 @@ async def test_the_heartbeat_tells_what_a_scaler_wants_to_know(bench: Bench) -> 
     ids = await bench.submit(3)
     async with bench.worker(connection_mode="perJob", service_seconds=0.05) as running:
         await bench.until_final(ids)
-        await until("everything has ended", lambda: running.worker._slots.taken == 0)
+        await until("everything has ended", lambda: running.worker._limits.in_flight.taken == 0)
         await running.worker._control.beat()
         [beat] = await heartbeats.all_beats(bench.redis, running.worker._state.pipeline)
     assert (beat.completed, beat.in_flight, beat.grant, beat.mode) == (3, 0, 11, "perJob")

@@ -171,7 +171,7 @@ async def test_some_are_claimed_ahead_and_no_more_are_scored_at_once_than_there_
             while await bench.db.fetchval("SELECT count(*) FROM attempts") < 12:
                 await asyncio.sleep(0.02)
         await scorer.until_running(10)
-        assert (scorer.calls, running.worker._slots.taken) == (10, 12)
+        assert (scorer.calls, running.worker._limits.in_flight.taken) == (10, 12)
         depth = await bench.line.depth()
         assert (depth.waiting, depth.delivered) == (18, 12)  # other workers may take the rest
         go_on.set()

@@ -171,6 +171,10 @@ def document(title: str, version: str, served: Collection[str]) -> dict[str, Any
 
 
 def _paths() -> dict[str, Any]:
+    return _application_paths() | _following_paths() | _job_server_paths() | _operators_paths()
+
+
+def _application_paths() -> dict[str, Any]:
     status = _ref("ApplicationStatus")
     return {
         "/applications": {
@@ -207,6 +211,11 @@ def _paths() -> dict[str, Any]:
                 parameters=[_ID],
             ),
         },
+    }
+
+
+def _following_paths() -> dict[str, Any]:
+    return {
         "/applications/{id}/events": {
             "get": _operation(
                 "Each change of status until the final one, as server-sent events `status`",
@@ -226,6 +235,11 @@ def _paths() -> dict[str, Any]:
                 parameters=[_LIMIT, _PIPELINE],
             ),
         },
+    }
+
+
+def _job_server_paths() -> dict[str, Any]:
+    return {
         "/job": {
             "post": _operation(
                 "Submit a job: an application whose candidate is anonymous",
@@ -246,6 +260,11 @@ def _paths() -> dict[str, Any]:
                 parameters=[_ID],
             ),
         },
+    }
+
+
+def _operators_paths() -> dict[str, Any]:
+    return {
         "/healthz": {"get": _operation("Whether the process lives", _HEALTH, ())},
         "/readyz": {"get": _operation("Whether it can accept", _HEALTH, ())},
         "/metrics": {
