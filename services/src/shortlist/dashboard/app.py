@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -95,7 +96,7 @@ def _json(value: Any, status: int) -> Response:
 
 
 def _fresh(status: int) -> dict[str, str]:
-    retry = {} if status == 200 else {"Retry-After": str(RETRY_AFTER_SECONDS)}  # noqa: PLR2004 (OK)
+    retry = {} if status == HTTPStatus.OK else {"Retry-After": str(RETRY_AFTER_SECONDS)}
     return {"Cache-Control": "no-store", **retry}
 
 

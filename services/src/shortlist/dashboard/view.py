@@ -84,6 +84,9 @@ def _figures(figures: Figures | None) -> dict[str, str]:
     }
 
 
+_MINUTE = 60
+
+
 def shortened(text: str, limit: int) -> str:
     """At most ``limit`` characters, the last one an ellipsis when some are missing."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
@@ -92,7 +95,7 @@ def shortened(text: str, limit: int) -> str:
 def span(seconds: float) -> str:
     """How long ago, in the largest unit that fits: ``0 s``, ``59 s``, ``3 min``, ``2 h``."""
     whole = max(0, int(seconds))  # another machine's clock may be ahead
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", _MINUTE)):
         if whole >= size:
             return f"{whole // size} {unit}"
     return f"{whole} s"
@@ -101,4 +104,4 @@ def span(seconds: float) -> str:
 def span_exactly(delta: dt.timedelta) -> str:
     """How long something took: hundredths of a second below a minute."""
     seconds = delta.total_seconds()
-    return f"{max(0.0, seconds):.2f} s" if seconds < 60 else span(seconds)  # noqa: PLR2004 (a minute)
+    return f"{max(0.0, seconds):.2f} s" if seconds < _MINUTE else span(seconds)

@@ -54,7 +54,7 @@ def network_of(text: str, ipv6_prefix: int) -> str:
     address = parse_address(text)
     if address is None:
         return LOCAL
-    if address.version == 4:  # noqa: PLR2004 (IP's)
+    if isinstance(address, ipaddress.IPv4Address):
         return str(address)
     return str(ipaddress.ip_network((int(address), ipv6_prefix), strict=False))
 

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from shortlist.http.errors import ApiError
-from shortlist.runtime.batching import Batcher
+from shortlist.runtime.batching import Batcher, ignore, weigh_nothing
 from shortlist.storage.faults import may_be_of_one
 from shortlist.storage.unavailable import DatabaseUnavailableError
 
@@ -56,10 +56,10 @@ class Timely(Generic[Item, Result]):
         *,
         timeout_seconds: float,
         overlap: int = 1,
-        on_refused: Callable[[int], None] = lambda count: None,  # noqa: ARG005 (most count nothing)
-        weigh: Callable[[Item], int] = lambda item: 0,  # noqa: ARG005 (most weigh nothing)
+        on_refused: Callable[[int], None] = ignore,
+        weigh: Callable[[Item], int] = weigh_nothing,
         max_weight: int = 0,
-        hold: Callable[[int], None] = lambda weight: None,  # noqa: ARG005
+        hold: Callable[[int], None] = ignore,
     ) -> None:
         """``run`` gets a batch and its deadline (monotonic seconds).
 

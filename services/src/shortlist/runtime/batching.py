@@ -15,12 +15,13 @@ _Batch: TypeAlias = "list[tuple[Item, asyncio.Future[Result], int]]"
 """With the weight of each."""
 
 
-def _no_weight(_item: object) -> int:
+def weigh_nothing(_item: object) -> int:
+    """Weigh an item where weights do not matter."""
     return 0
 
 
-def _not_held(_weight: int) -> None:
-    pass
+def ignore(_count: int) -> None:
+    """Take a count that does not matter."""
 
 
 class Batcher(Generic[Item, Result]):
@@ -36,9 +37,9 @@ class Batcher(Generic[Item, Result]):
         overlap: int = 1,
         max_batch: int = 1000,
         apart: Callable[[Exception], bool] = lambda _: False,
-        weigh: Callable[[Item], int] = _no_weight,
+        weigh: Callable[[Item], int] = weigh_nothing,
         max_weight: int = 0,
-        hold: Callable[[int], None] = _not_held,
+        hold: Callable[[int], None] = ignore,
     ) -> None:
         """``run`` returns one result per item, in order, or raises for all of them.
 

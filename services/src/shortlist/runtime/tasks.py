@@ -1,4 +1,4 @@
-"""Ending tasks for certain, and waiting for an event for a bounded time."""
+"""Ending tasks for certain; waiting for an event for a bounded time, or for what sends none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
 _AGAIN_SECONDS = 1.0
 """Long enough for a task to tidy up after the first time."""
@@ -36,6 +36,14 @@ async def wait_until_set(event: asyncio.Event, timeout_seconds: float) -> bool:
         async with asyncio.timeout(timeout_seconds):
             await event.wait()
     return event.is_set()
+
+
+async def poll_until(ask: Callable[[], Awaitable[bool]], interval_seconds: float) -> None:
+    """Ask again and again until the answer is yes: for what sends no event, as another process."""
+    while True:
+        if await ask():
+            return
+        await asyncio.sleep(interval_seconds)
 
 
 async def end_all_others() -> None:

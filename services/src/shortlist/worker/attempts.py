@@ -31,7 +31,7 @@ from shortlist.domain.line.scoring import (
     Score,
     ScoringError,
     TemporaryScoringError,
-    Throttled,
+    ThrottledError,
 )
 from shortlist.domain.line.suspicion import CONVICTED_AFTER_CRASHES, why_crashed
 from shortlist.runtime.failpoints import failpoint
@@ -201,7 +201,7 @@ class Attempts:
             isinstance(error, TemporaryScoringError) and self._gate.refused is not None
         ):
             await self._put_off(held, error, 0.0)  # no moment to blame an application
-        elif isinstance(error, Throttled):
+        elif isinstance(error, ThrottledError):
             await self._gate.pause(error.retry_after_seconds)
             await self._put_off(held, error, error.retry_after_seconds)
         elif isinstance(error, PermanentScoringError):

@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
 from shortlist.domain.sizing.connections import claims_for, slots_for
+from shortlist.runtime import tasks
 from shortlist.storage import postgres
 from shortlist.storage.postgres.queries import pipelines, workers
 from shortlist.storage.redis import heartbeats
@@ -99,10 +101,14 @@ class Control:
         if stale is not None:
             await postgres.close_quickly(stale)
         self._connection = await self._open_connection()
-        while not await workers.enrol(  # noqa: ASYNC110 (there is no event to wait for)
-            self._connection, self._state.worker_id, self._state.pipeline, self._state.mode
-        ):
-            await asyncio.sleep(_REENROL_SECONDS)  # Postgres alone knows, and does not tell
+        enrol = partial(
+            workers.enrol,
+            self._connection,
+            self._state.worker_id,
+            self._state.pipeline,
+            self._state.mode,
+        )
+        await tasks.poll_until(enrol, _REENROL_SECONDS)
         # Each time: what a former server knew of, one that was restored may have to be told.
         await pipelines.ensure(self._connection, self._state.pipeline)
         self._is_known = True

@@ -13,7 +13,7 @@ from shortlist.domain.line.scoring import (
     PermanentScoringError,
     RefusedError,
     TemporaryScoringError,
-    Throttled,
+    ThrottledError,
     score_of_payload,
 )
 from shortlist.settings import Settings
@@ -106,7 +106,7 @@ async def test_without_a_rubric_the_model_hears_of_none(api: MessagesApi) -> Non
 async def test_being_throttled_says_how_long_to_wait(api: MessagesApi, kind: str) -> None:
     api.behave(kind, retry_after="7")  # type: ignore[arg-type]
     async with claude(api) as scorer:
-        with pytest.raises(Throttled) as caught:
+        with pytest.raises(ThrottledError) as caught:
             await scorer.score(CANDIDATE_TEXT)
     assert caught.value.retry_after_seconds == 7
 
@@ -114,7 +114,7 @@ async def test_being_throttled_says_how_long_to_wait(api: MessagesApi, kind: str
 async def test_the_sdk_does_not_try_again_by_itself(api: MessagesApi) -> None:
     api.behave("throttled", retry_after="0", times=1)
     async with claude(api) as scorer:
-        with pytest.raises(Throttled):
+        with pytest.raises(ThrottledError):
             await scorer.score(CANDIDATE_TEXT)
         assert len(api.requests) == 1
         assert (await scorer.score(CANDIDATE_TEXT)).value == score_of_payload(CANDIDATE_TEXT)
@@ -123,7 +123,7 @@ async def test_the_sdk_does_not_try_again_by_itself(api: MessagesApi) -> None:
 async def test_an_overload_without_a_hint_waits_a_default(api: MessagesApi) -> None:
     api.behave("overloaded")
     async with claude(api) as scorer:
-        with pytest.raises(Throttled) as caught:
+        with pytest.raises(ThrottledError) as caught:
             await scorer.score(CANDIDATE_TEXT)
     assert caught.value.retry_after_seconds == 15
 
@@ -285,7 +285,7 @@ async def test_what_the_service_asks_for_is_bounded_both_ways(
 ) -> None:
     api.behave("throttled", retry_after=value)
     async with claude(api) as scorer:
-        with pytest.raises(Throttled) as caught:
+        with pytest.raises(ThrottledError) as caught:
             await scorer.score(CANDIDATE_TEXT)
     assert caught.value.retry_after_seconds == seconds
 
@@ -340,6 +340,6 @@ async def test_a_limit_that_is_nearly_used_up_slows_us_down_before_a_429(
     api.behave("score", headers=scarce)
     async with claude(api) as scorer:
         await scorer.score(CANDIDATE_TEXT)
-        with pytest.raises(Throttled, match="almost reached"):
+        with pytest.raises(ThrottledError, match="almost reached"):
             await scorer.score(CANDIDATE_TEXT)
     assert len(api.requests) == 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from shortlist.domain.line.scoring import Score, TemporaryScoringError, Throttled
+from shortlist.domain.line.scoring import Score, TemporaryScoringError, ThrottledError
 from shortlist.embedded.servers.valkey import EmbeddedRedis
 from shortlist.settings import Settings
 from shortlist.storage import redis
@@ -97,7 +97,7 @@ async def test_a_reply_that_is_no_score_is_charged_too(line_redis: Redis, api: M
     scorer = limited(line_redis, claude(api), tokens=60)
     with pytest.raises(TemporaryScoringError, match="max_tokens"):
         await scorer.score("!cut_off")
-    with pytest.raises(Throttled) as caught:
+    with pytest.raises(ThrottledError) as caught:
         await scorer.score("next")
     assert 300 < caught.value.retry_after_seconds <= 442
     await scorer.close()
@@ -119,7 +119,7 @@ async def test_while_redis_is_away_scores_go_on_and_afterwards_the_limit_holds(
     client = redis.connect(server.url)
     scorer = limited(client, Scripted(Score(1.0)), requests=1)
     await scorer.score("x")
-    with pytest.raises(Throttled):
+    with pytest.raises(ThrottledError):
         await scorer.score("x")
     server.stop()
     with capture_logs() as logs:
@@ -133,7 +133,7 @@ async def test_while_redis_is_away_scores_go_on_and_afterwards_the_limit_holds(
     async def limited_again() -> bool:
         try:
             await scorer.score("x")
-        except Throttled:
+        except ThrottledError:
             return True
         return False
 
@@ -168,5 +168,5 @@ async def test_more_scores_at_once_than_connections_keep_to_the_limit(line_redis
         scores = [shared.score("x") for _ in range(300)]
         results = await asyncio.gather(*scores, return_exceptions=True)
     assert scorer.calls == 1
-    assert sum(isinstance(result, Throttled) for result in results) == 299
+    assert sum(isinstance(result, ThrottledError) for result in results) == 299
     assert logs == []

@@ -10,7 +10,7 @@ import pytest
 from shortlist.domain.line.scoring import (
     PermanentScoringError,
     TemporaryScoringError,
-    Throttled,
+    ThrottledError,
     score_of_payload,
 )
 from shortlist.storage.redis.line import Entry
@@ -61,7 +61,7 @@ async def test_being_throttled_costs_no_attempt_and_pauses_the_pipeline(
     bench: Bench, mode: str
 ) -> None:
     [one] = await bench.submit()
-    scorer = Scripted(Throttled("429", retry_after_seconds=30.0))
+    scorer = Scripted(ThrottledError("429", retry_after_seconds=30.0))
     async with bench.worker(scorer, connection_mode=mode, max_attempts=1):
         await bench.until([one], lambda view: view.attempts == 1 and view.status == "pending")
         [other] = await bench.submit()

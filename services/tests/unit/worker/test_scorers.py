@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 
-from shortlist.domain.line.scoring import Throttled, score_of_payload
+from shortlist.domain.line.scoring import ThrottledError, score_of_payload
 from shortlist.settings import Settings
 from shortlist.worker.scorers import make_scorer
 from shortlist.worker.scorers.claude.scorer import Pacer, pace_seconds
@@ -83,7 +83,7 @@ def test_a_pace_spaces_starts_and_turns_away_who_would_wait_long() -> None:
     assert [pacer.reserve(0.0) for _ in range(3)] == [0, 0, 0]
     pacer.learn(4.0, 0.0)
     assert [pacer.reserve(0.0), pacer.reserve(0.0)] == [4, 8]
-    with pytest.raises(Throttled) as caught:
+    with pytest.raises(ThrottledError) as caught:
         pacer.reserve(0.0)
     assert caught.value.retry_after_seconds == 12
     assert pacer.reserve(3.0) == 9

@@ -46,7 +46,7 @@ class PermanentScoringError(ScoringError):
     """No try will help with this text: others are scored, and it is not."""
 
 
-class Throttled(ScoringError):  # noqa: N818 (a state of the model's service, not an error of ours)
+class ThrottledError(ScoringError):
     """The model asked us to wait (429, 529). Costs no attempt."""
 
     def __init__(self, message: str, retry_after_seconds: float) -> None:

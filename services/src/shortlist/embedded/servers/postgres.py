@@ -14,18 +14,23 @@ import os
 import secrets
 import shutil
 import signal
-import subprocess  # noqa: TC003 (part of a dataclass)
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
 from shortlist.embedded.servers import binaries, programs, sockets
 from shortlist.embedded.servers.binaries import postgres_binary
 from shortlist.embedded.servers.programs import ServerError, as_ordinary_user
 
+if TYPE_CHECKING:
+    import subprocess
+
 _START_SECONDS = 60.0
+_STATUS_LINES = slice(7, 8)
+"""Of ``postmaster.pid``: the eighth line alone, if there is one."""
+
 _INITDB_TAKES_SETTINGS = 16
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (where the kernel has it; nothing is put there)
 _SHARED_MEMORY_BYTES = 128 * 2**20
@@ -198,7 +203,7 @@ class EmbeddedPostgres:
             lines = (self.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         except OSError:
             return False
-        return len(lines) > 7 and lines[7].strip() == "ready"  # noqa: PLR2004 (line 8: the status)
+        return [line.strip() for line in lines[_STATUS_LINES]] == ["ready"]
 
     def ensure_database(self) -> None:
         """Make our database if it is not there yet."""

@@ -78,7 +78,7 @@ def file_owner(data: Path) -> int:
 def has_namespaces() -> bool:
     """Whether the system lets root make user namespaces; many containers do not."""
     probe = [*_tether(), "--in-namespace", "--", sys.executable, "-I", "-S", "-c", ""]
-    return subprocess.run(probe, capture_output=True, check=False).returncode == 0  # noqa: S603 (our own interpreter)
+    return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 
 class AlreadyThereError(ServerError):
@@ -93,7 +93,7 @@ def refuse_unreachable(owner: int, *paths: str) -> None:
     """Raise when the user that Postgres runs as cannot get at its programs or its directory."""
     for path in paths:
         probe = as_ordinary_user(["/bin/sh", "-c", 'test -x "$0"', path], owner)
-        if subprocess.run(probe, capture_output=True, check=False).returncode:  # noqa: S603 (our own)
+        if subprocess.run(probe, capture_output=True, check=False).returncode:
             raise ServerError(
                 "Postgres does not run as root, this system lets root make no user namespaces, and "
                 f"the user that it would run as cannot reach {path}. Run shortlist as an ordinary "
@@ -126,7 +126,7 @@ def run(
     inherited: tuple[int, ...] = (),
 ) -> str:
     """Run a program to its end; what it said, or a `ServerError`. ``variables``: further ones."""
-    done = subprocess.run(  # noqa: S603 (our own binaries and flags)
+    done = subprocess.run(
         command,
         capture_output=True,
         text=True,
@@ -150,7 +150,7 @@ def _raise_for(command: list[str], output: str) -> None:
 def start(command: list[str], log: Path, inherited: tuple[int, ...]) -> subprocess.Popen[bytes]:
     """Start a server whose output goes to ``log``."""
     with log.open("ab") as output:
-        return subprocess.Popen(  # noqa: S603 (our own binary and flags)
+        return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess  # noqa: TC003 (part of a dataclass)
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from shortlist.embedded.servers import programs, sockets
 from shortlist.embedded.servers.binaries import valkey_binary
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
 _START_SECONDS = 20.0

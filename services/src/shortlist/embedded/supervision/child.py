@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from shortlist.embedded.servers.programs import tethered
-from shortlist.runtime.tasks import wait_until_set
+from shortlist.runtime.tasks import poll_until, wait_until_set
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -260,8 +260,7 @@ class Child:
             process.kill()
 
     async def _become_ready(self) -> None:
-        while not await self.program.is_ready():  # noqa: ASYNC110 (another process's state)
-            await asyncio.sleep(_READY_POLL_SECONDS)
+        await poll_until(self.program.is_ready, _READY_POLL_SECONDS)
         await self.program.settle()
         self.problem = ""
         self._was_ready = True

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shortlist.domain.addresses import is_loopback
+from shortlist.domain.addresses import is_loopback, is_unspecified, local
 from shortlist.embedded.supervision.supervisor import StartError
 
 if TYPE_CHECKING:
@@ -109,12 +109,12 @@ def exposure(listener: socket.socket) -> str | None:
     host, port = listener.getsockname()[:2]
     if is_loopback(host):
         return None
-    everywhere = "every address of this machine" if host in ("0.0.0.0", "::") else host  # noqa: S104 (what we are told)
-    return f"It listens on {everywhere}, port {port}: open to the network, without authentication."
+    where = "every address of this machine" if is_unspecified(host) else host
+    return f"It listens on {where}, port {port}: open to the network, without authentication."
 
 
 def url(listener: socket.socket) -> str:
     """What to type on this machine."""
     host, port = listener.getsockname()[:2]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 (what we are told)
-    return f"http://{shown}:{port}"
+    shown = local(host)
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"

@@ -8,8 +8,10 @@ import socket
 import sys
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from shortlist.domain.addresses import local
 from shortlist.domain.sizing.worker_environment import worker_environment
 from shortlist.embedded.http import http_status
 from shortlist.embedded.supervision.child import Program
@@ -281,9 +283,8 @@ def _probed(probes: socket.socket, environment: Mapping[str, str] | None = None)
 
 def _answers(listener: socket.socket, path: str = "/readyz") -> Callable[[], Awaitable[bool]]:
     host, port = listener.getsockname()[:2]
-    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (what we are told)
 
     async def look() -> bool:
-        return await http_status(loopback, port, path) == 200  # noqa: PLR2004 (HTTP's OK)
+        return await http_status(local(host), port, path) == HTTPStatus.OK
 
     return look

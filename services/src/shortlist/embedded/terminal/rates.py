@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+_ENDS = 2
+"""A rate is the difference of two readings."""
+
+
 @dataclass
 class Rate:
     """Events per second over the last ``window_seconds``."""
@@ -24,13 +28,13 @@ class Rate:
         if self._seen and count < self._seen[-1][1]:
             self._seen.clear()
         self._seen.append((now, count))
-        while len(self._seen) > 2 and self._seen[1][0] <= now - self.window_seconds:  # noqa: PLR2004 (two ends)
+        while len(self._seen) > _ENDS and self._seen[1][0] <= now - self.window_seconds:
             self._seen.popleft()
 
     @property
     def per_second(self) -> float:
         """0 until two readings are there."""
-        if len(self._seen) < 2:  # noqa: PLR2004 (two ends)
+        if len(self._seen) < _ENDS:
             return 0.0
         (then, before), (now, count) = self._seen[0], self._seen[-1]
         return (count - before) / (now - then) if now > then else 0.0

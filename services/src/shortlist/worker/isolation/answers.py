@@ -16,7 +16,7 @@ from shortlist.domain.line.scoring import (
     Score,
     ScoringError,
     TemporaryScoringError,
-    Throttled,
+    ThrottledError,
 )
 
 
@@ -49,7 +49,7 @@ def understood(told: bytes) -> Score:
 
 
 def _kind(error: ScoringError) -> dict[str, Any]:
-    if isinstance(error, Throttled):
+    if isinstance(error, ThrottledError):
         return {"error": "throttled", "seconds": error.retry_after_seconds}
     if isinstance(error, RefusedError):
         return {"error": "refused", "seconds": error.ask_again_seconds}
@@ -59,7 +59,7 @@ def _kind(error: ScoringError) -> dict[str, Any]:
 def _error(answer: dict[str, Any]) -> ScoringError:
     kind, message = answer["error"], answer["message"]
     if kind == "throttled":
-        return Throttled(message, answer["seconds"])
+        return ThrottledError(message, answer["seconds"])
     if kind == "refused":
         return RefusedError(message, answer["seconds"])
     return PermanentScoringError(message) if kind == "permanent" else TemporaryScoringError(message)

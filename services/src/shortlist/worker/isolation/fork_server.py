@@ -93,8 +93,8 @@ class ForkServer:
 
     def serve(self) -> None:
         """Until the worker is gone, or has had nothing to do for a while."""
-        self._woken.setblocking(False)  # noqa: FBT003 (its only parameter)
-        self._waker.setblocking(False)  # noqa: FBT003 (its only parameter)
+        self._woken.settimeout(0)
+        self._waker.settimeout(0)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # it has to be handled to wake us
         signal.set_wakeup_fd(self._waker.fileno())
         for listened in (self._control, self._woken):

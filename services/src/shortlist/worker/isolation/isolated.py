@@ -122,7 +122,7 @@ class IsolatedScorer:
 
     async def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)  # noqa: FBT003 (its only parameter)
+        ours.settimeout(0)
         with theirs:
             self._control = ours
             self._server = await asyncio.create_subprocess_exec(

@@ -1,4 +1,4 @@
-"""The scorers: what turns a payload into a score. One file each; `make_scorer` picks one."""
+"""The scorers: what turns a payload into a score. One file each; `make_scorer` loads one."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def make_scorer(settings: WorkerSettings) -> Scorer:
     """The scorer that the settings name; the caller closes it."""
     if settings.scorer == "claude":
         # The SDK takes 0.5 s to import, which a simulated worker need not wait for.
-        from shortlist.worker.scorers.claude.scorer import ClaudeScorer  # noqa: PLC0415
+        from shortlist.worker.scorers.claude.scorer import ClaudeScorer
 
         return ClaudeScorer(settings)
-    from shortlist.worker.scorers.simulated import SimulatedScorer  # noqa: PLC0415
+    from shortlist.worker.scorers.simulated import SimulatedScorer
 
     return SimulatedScorer(
         settings.service_seconds,

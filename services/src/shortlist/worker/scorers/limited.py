@@ -12,7 +12,7 @@ from shortlist.domain.line.scoring import (
     Score,
     Scorer,
     ScoringError,
-    Throttled,
+    ThrottledError,
 )
 from shortlist.storage.trouble import Trouble
 
@@ -46,11 +46,12 @@ class LimitedScorer:
         """Wait for a turn, score, and charge what it took.
 
         Raises:
-            Throttled: the turn is more than `LONGEST_PACE_SECONDS` away; nothing is reserved then.
+            ThrottledError: the turn is more than `LONGEST_PACE_SECONDS` away; nothing is
+                reserved then.
         """
         wait_seconds = await self._ask(partial(self._limits.reserve, LONGEST_PACE_SECONDS)) or 0.0
         if wait_seconds > LONGEST_PACE_SECONDS:
-            raise Throttled("the pipeline's own limit is reached", wait_seconds)
+            raise ThrottledError("the pipeline's own limit is reached", wait_seconds)
         await asyncio.sleep(wait_seconds)
         try:
             score = await self._scorer.score(payload)

@@ -8,7 +8,7 @@ from shortlist.domain.line.scoring import (
     Score,
     ScoringError,
     TemporaryScoringError,
-    Throttled,
+    ThrottledError,
 )
 from shortlist.worker.isolation import answers, fork_server
 
@@ -25,7 +25,7 @@ def test_a_score_arrives_as_it_was_given() -> None:
     [
         TemporaryScoringError("moment"),
         PermanentScoringError("text"),
-        Throttled("capacity", 7.5),
+        ThrottledError("capacity", 7.5),
         RefusedError("key", 60.0),
     ],
 )

@@ -18,7 +18,7 @@ from shortlist.domain.line.scoring import (
     RefusedError,
     ScoringError,
     TemporaryScoringError,
-    Throttled,
+    ThrottledError,
 )
 from shortlist.worker.scorers.claude.errors import (
     REFUSED_SECONDS,
@@ -85,7 +85,7 @@ def _for_all(
     """What it is, when the text that is fine gave ``trouble``."""
     if isinstance(trouble, RefusedError):
         return trouble
-    if isinstance(trouble, Throttled):
+    if isinstance(trouble, ThrottledError):
         return trouble  # nothing was learnt; it is asked again, and no attempt is used
     if isinstance(trouble, DoubtfulError):
         return RefusedError(str(trouble), REFUSED_SECONDS)

@@ -14,6 +14,7 @@ says 403, too.
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
 
 from shortlist.domain.line.scoring import (
@@ -22,7 +23,7 @@ from shortlist.domain.line.scoring import (
     RefusedError,
     ScoringError,
     TemporaryScoringError,
-    Throttled,
+    ThrottledError,
 )
 from shortlist.http.retry_after import retry_after_seconds
 
@@ -118,8 +119,7 @@ def _whose_status(error: anthropic.APIStatusError) -> Whose:
     asks_to_wait = status == _UNAVAILABLE and "retry-after" in error.response.headers
     if status == _OVERLOADED or asks_to_wait:
         return "capacity"
-    is_the_servers = status >= 500  # noqa: PLR2004 (RFC 9110, 15.6)
-    return "moment" if is_the_servers else "text"
+    return "moment" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "text"  # RFC 9110, 15.6
 
 
 def error_of_answer(error: anthropic.APIStatusError) -> ScoringError:
@@ -129,7 +129,7 @@ def error_of_answer(error: anthropic.APIStatusError) -> ScoringError:
         case "pipeline":
             return RefusedError(why, REFUSED_SECONDS)
         case "capacity":
-            return Throttled(why, wait_seconds(error.response.headers))
+            return ThrottledError(why, wait_seconds(error.response.headers))
         case "moment":
             return TemporaryScoringError(why)
         case "text":

@@ -25,7 +25,7 @@ from shortlist.domain.line.scoring import (
     Score,
     ScoringError,
     TemporaryScoringError,
-    Throttled,
+    ThrottledError,
 )
 from shortlist.http.retry_after import server_time
 from shortlist.telemetry import traces
@@ -204,13 +204,13 @@ class Pacer:
         """Seconds until the caller may start, counted from ``now`` (monotonic).
 
         Raises:
-            Throttled: they are more than `LONGEST_PACE_SECONDS`; nothing is reserved then.
+            ThrottledError: they are more than `LONGEST_PACE_SECONDS`; nothing is reserved then.
         """
         if self._interval_seconds == 0:
             return 0.0
         start = max(now, self._next_start)
         if start - now > LONGEST_PACE_SECONDS:
-            raise Throttled("claude: the rate limit is almost reached", start - now)
+            raise ThrottledError("claude: the rate limit is almost reached", start - now)
         self._next_start = start + self._interval_seconds
         return start - now
 
