@@ -47,16 +47,16 @@ class Guarded:
 
 
 PLACES = {
-    "claim": Guarded("once_at claiming", postgres="claim"),
-    "complete": Guarded("once_at completing", postgres="complete"),
+    "claim": Guarded("once_at claiming", postgres="claims.claim"),
+    "complete": Guarded("once_at completing", postgres="claims.complete"),
     "renew": Guarded("ends_with staying enrolled", postgres="workers.renew"),
-    "sweep": Guarded("ends_with maintaining: sweep", postgres="unfinished"),
-    "retries": Guarded("ends_with maintaining: retries", postgres="next_retry"),
-    "rescue": Guarded("ends_with maintaining: dead workers", postgres="dead_workers"),
+    "sweep": Guarded("ends_with maintaining: sweep", postgres="recovery.unfinished"),
+    "retries": Guarded("ends_with maintaining: retries", postgres="retries.next_due"),
+    "rescue": Guarded("ends_with maintaining: dead workers", postgres="workers.dead"),
     "stand for leader": Guarded(
-        "ends_with standing for leader", postgres="running_lease", begin=depose
+        "ends_with standing for leader", postgres="leases.running", begin=depose
     ),
-    "lead": Guarded("ends_with renewing the lease", postgres="renew_lease"),
+    "lead": Guarded("ends_with renewing the lease", postgres="leases.renew"),
     "publish": Guarded("ends_with publishing", redis="INCRBY", says="publish_failed"),
     "pull": Guarded("ends_with pulling", redis="XREADGROUP"),
     "beat": Guarded("ends_with beating", redis="HSET"),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-SCORING_STEPS = ("accept", "claim", "complete")
+SCORING_STEPS = ("applications.accept", "claims.claim", "claims.complete")
 TEXTS = steps.postgres_steps()
 
 WASTED = "SELECT count(*) FROM attempts WHERE attempt > 1 OR outcome IS NOT NULL"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shortlist.storage.postgres.statements import SQL
+from shortlist.storage.postgres.statements import SQL, Statement
 from testkit.faults import steps
 from testkit.faults.sqlstates import (
     AT_THE_START,
@@ -31,7 +31,7 @@ def test_every_query_has_a_row_and_every_row_a_query() -> None:
 
 
 def test_off_switch_a_new_query_without_a_row_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SQL, "new_one", "SELECT 1")
+    monkeypatch.setitem(SQL, "new.one", Statement("new.one", (), "SELECT 1"))
     with pytest.raises(AssertionError):
         test_every_query_has_a_row_and_every_row_a_query()
 

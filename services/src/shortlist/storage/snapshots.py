@@ -11,6 +11,7 @@ from shortlist.domain.sizing.scaling import LineReading
 from shortlist.storage import postgres
 from shortlist.storage.postgres import refusal
 from shortlist.storage.postgres.queries import connection_limits
+from shortlist.storage.postgres.statements import SQL
 from shortlist.storage.redis import heartbeats, model_limits
 from shortlist.storage.redis.line import Line
 
@@ -92,7 +93,7 @@ async def look_at_connections(connection: Connection) -> ConnectionsSnapshot:
     Behind a pooler its clients are what is limited, and Postgres cannot count them.
     """
     if (clients := postgres.pooler_clients(connection)) is not None:
-        await connection.execute("SELECT 1")
+        await SQL["server.answers"].execute(connection)
         return ConnectionsSnapshot(connection_limits.ConnectionLimits(clients, 0, 0), {})
     return ConnectionsSnapshot(
         await connection_limits.limits(connection),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from .conftest import Shop
 
+FIRST = {"up_to": EVERYTHING, "claimed_above": EVERYTHING, "limit": 1000}
 BIG = {"applications", "attempts", "results", "retries", "audit_log"}
 
 
@@ -55,8 +56,11 @@ async def fill(shop: Shop, count: int) -> list[ApplicationId]:
     return ids
 
 
-async def explained(leader: Connection, name: str, *arguments: Any) -> dict[str, Any]:
-    text = await leader.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {SQL[name]}", *arguments)
+async def explained(leader: Connection, name: str, **arguments: Any) -> dict[str, Any]:
+    statement = SQL[name]
+    text = await leader.fetchval(
+        f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement.text}", *statement.values(arguments)
+    )
     plan: dict[str, Any] = json.loads(text)[0]["Plan"]
     return plan
 
@@ -83,8 +87,14 @@ async def test_it_probes_primary_keys_whatever_the_statistics_say(
     async with old_snapshot(shop.database_url):
         ids = await fill(shop, 20_000)
         for _ in range(2):
-            scan = await explained(leader, "unfinished", NOTHING, EVERYTHING, 1000, EVERYTHING)
-            look = await explained(leader, "look", DEFAULT_PIPELINE, ids[-500:], CONVICTED_AFTER)
+            scan = await explained(leader, "recovery.unfinished", after=NOTHING, **FIRST)
+            look = await explained(
+                leader,
+                "recovery.look",
+                pipeline=DEFAULT_PIPELINE,
+                ids=ids[-500:],
+                convicted_after=CONVICTED_AFTER,
+            )
             assert scans(scan) <= {"Index Scan", "Index Only Scan"}
             assert scans(look) <= {"Index Scan", "Index Only Scan"}
             await shop.db.execute("ANALYZE")
@@ -97,6 +107,6 @@ async def test_a_slice_costs_the_same_in_a_table_ten_times_as_large(
         costs = []
         for more in (3_000, 27_000):
             ids = await fill(shop, more)
-            plan = await explained(leader, "unfinished", ids[-1001], EVERYTHING, 1000, EVERYTHING)
+            plan = await explained(leader, "recovery.unfinished", after=ids[-1001], **FIRST)
             costs.append(blocks(plan))
     assert costs[1] < 1.5 * costs[0], costs

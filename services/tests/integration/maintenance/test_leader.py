@@ -25,6 +25,7 @@ from shortlist.storage.postgres.queries.retries import counts
 from shortlist.storage.postgres.statements import SQL
 from shortlist.storage.redis.line import Line
 from testkit.databases.servers import terminate_backends
+from testkit.faults.unguarding import changed
 from testkit.processes.stack import Service, Stack, status_of
 from testkit.waiting import until
 
@@ -149,7 +150,8 @@ async def test_nobody_ends_the_transactions_of_whoever_leads(
     assert leader is not None
     async with leases.leading(other, leader):
         assert await take(db) is None
-        assert await db.fetch(SQL["end_former_leaders"], LEASE_NAME, 120) == []
+        ended = SQL["leases.end_former_leaders"].fetch(db, name=LEASE_NAME, longest_seconds=120)
+        assert await ended == []
 
 
 async def test_of_two_replicas_one_leads_and_the_other_follows_when_it_stops(
@@ -428,8 +430,7 @@ async def test_a_term_is_of_one_run_of_one_server(db: Connection) -> None:
 async def test_off_switch_a_term_that_is_of_any_server(
     db: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    of_one, of_any = "pg_postmaster_start_time() = $5", "$5::timestamptz IS NOT NULL"
-    for name in ("assert_lease", "renew_lease"):
-        assert of_one in SQL[name]
-        monkeypatch.setitem(SQL, name, SQL[name].replace(of_one, of_any))
+    of_one, of_any = "pg_postmaster_start_time() = :server", ":server::timestamptz IS NOT NULL"
+    for name in ("leases.check", "leases.renew"):
+        monkeypatch.setitem(SQL, name, changed(name, of_one, of_any))
     assert await _writes_on_another_run(db)

@@ -107,7 +107,7 @@ async def test_a_bug_that_meets_one_application_fails_it_with_the_true_reason(
 async def test_the_question_about_others_is_asked_again(
     refused_bench: Bench, proxy: PostgresProxy, mode: str
 ) -> None:
-    with proxy.refusing("others_scored", "53100", "57P01", "42501", times=3) as refusal:
+    with proxy.refusing("claims.others_scored", "53100", "57P01", "42501", times=3) as refusal:
         reason = await the_last_attempt(refused_bench, mode, others_are_scored=True)
     assert refusal.is_over
     assert reason == "RuntimeError: boom"
@@ -126,7 +126,7 @@ async def a_failure_that_is_refused_keeps_no_slot(
     [one] = await bench.accept(1, "payload")
     await tried_before(bench, one, 24)
     await bench.publish([one])
-    with proxy.refusing("complete", "P0001") as refusal:
+    with proxy.refusing("claims.complete", "P0001") as refusal:
         async with bench.worker(Broken(), connection_mode=mode):
             await until_each_has_ended_in_an_error(bench, 25)
     assert refusal.said

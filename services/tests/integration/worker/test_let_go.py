@@ -27,6 +27,7 @@ from shortlist.storage.postgres.statements import SQL
 from shortlist.worker.attempts import Attempts
 from shortlist.worker.claims.lists import HeldLists
 from shortlist.worker.runner import Runner
+from testkit.faults.unguarding import changed
 from testkit.processes.scripted import Scripted
 from testkit.waiting import until
 
@@ -85,15 +86,14 @@ async def test_an_attempt_that_a_live_worker_left_open_is_scored_again(
 
 def without_lists(statement: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A statement that asks the lease alone."""
-    assert "t.lists < w.lists" in SQL[statement]
-    monkeypatch.setitem(SQL, statement, SQL[statement].replace("t.lists < w.lists", "false"))
+    monkeypatch.setitem(SQL, statement, changed(statement, "t.lists < w.lists", "false"))
 
 
 async def test_off_switch_a_sweep_that_asks_the_lease_alone_leaves_it_open(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leave_the_first_open(monkeypatch)
-    without_lists("look", monkeypatch)
+    without_lists("recovery.look", monkeypatch)
     with pytest.raises(TimeoutError):
         await what_is_left_open_is_scored_again(bench, "perWrite")
 
@@ -269,7 +269,7 @@ async def test_off_switch_without_its_number_a_claim_would_be_judged_by_an_older
 async def test_off_switch_a_claim_that_asks_the_lease_alone_is_refused_what_was_let_go_of(
     db: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    without_lists("claim", monkeypatch)
+    without_lists("claims.claim", monkeypatch)
     with pytest.raises(AssertionError):
         await every_order_keeps_what_is_held(db, lambda lists: lists.made)
 

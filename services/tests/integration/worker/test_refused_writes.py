@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("logs_as_a_process")
 
 OUTAGES = ("25006", "40001", "40P01", "53100", "55P03", "57014", "42501")
-LATEST = postgres_steps()["claims.fail"]
+LATEST = postgres_steps()["claims.latest_attempt"]
 
 OPEN_ATTEMPTS = """
     SELECT count(*) FROM attempts t WHERE outcome IS NULL
@@ -38,7 +38,7 @@ OPEN_ATTEMPTS = """
 async def disk_is_full_for_a_while(bench: Bench, proxy: PostgresProxy, mode: str) -> None:
     ids = await bench.submit(30)
     async with bench.worker(connection_mode=mode, concurrency=5) as running:
-        with proxy.refusing("complete", "53100") as refusal:
+        with proxy.refusing("claims.complete", "53100") as refusal:
 
             async def is_told() -> bool:
                 health = await running.worker._readiness()
@@ -177,7 +177,7 @@ async def test_off_switch_a_bug_would_leave_its_attempt_open(
 async def an_end_that_is_refused_comes_later(bench: Bench, proxy: PostgresProxy, mode: str) -> None:
     await bench.submit(1)
     async with bench.worker(Scripted(RuntimeError("boom")), connection_mode=mode):
-        with proxy.refusing("end_attempt", "P0001", "23514", times=4) as refusal:
+        with proxy.refusing("claims.end_attempt", "P0001", "23514", times=4) as refusal:
             assert await ended(bench) == ("errored", "RuntimeError: boom")
         assert refusal.is_over
 
@@ -211,7 +211,7 @@ async def test_a_claim_that_is_refused_for_its_data_fails_alone(
     )
     with (
         proxy.refusing(LATEST, *OUTAGES, times=len(OUTAGES)) as looks,
-        proxy.refusing("fail", *OUTAGES, times=len(OUTAGES)) as failures,
+        proxy.refusing("claims.fail", *OUTAGES, times=len(OUTAGES)) as failures,
     ):
         async with bench.worker(connection_mode=mode):
             views = await bench.until_final(ids)
@@ -224,7 +224,7 @@ async def test_a_claim_that_is_refused_for_its_data_fails_alone(
     assert "CharacterNotInRepertoireError" in failed.reason
 
 
-@pytest.mark.parametrize("step", ["ended", "end_attempt"])
+@pytest.mark.parametrize("step", ["claims.ended", "claims.end_attempt"])
 async def test_every_call_at_an_attempts_end_is_tried_again(
     refused_bench: Bench, proxy: PostgresProxy, mode: str, step: str
 ) -> None:
@@ -238,7 +238,7 @@ async def test_every_call_at_an_attempts_end_is_tried_again(
 
 
 @pytest.mark.parametrize(
-    ("step", "asked"), [("ended", store.COUNTING), ("end_attempt", store.ENDING)]
+    ("step", "asked"), [("claims.ended", store.COUNTING), ("claims.end_attempt", store.ENDING)]
 )
 async def test_off_switch_a_call_at_an_attempts_end_that_is_made_once_loses_its_reason(
     refused_bench: Bench,
@@ -264,7 +264,7 @@ async def test_a_postponement_that_is_refused_comes_later(
 ) -> None:
     bench = refused_bench
     [one] = await bench.accept(1, "payload")
-    with proxy.refusing("postpone", *OUTAGES, times=len(OUTAGES)) as refusal:
+    with proxy.refusing("claims.postpone", *OUTAGES, times=len(OUTAGES)) as refusal:
         async with bench.worker(connection_mode=mode) as running:
             await running.worker._runner._claims.postpone(one, 60.0)
     assert refusal.is_over

@@ -40,7 +40,7 @@ async def post_and_read(run: Running) -> None:
     """What clients do."""
     await run.ledger.post()
     newest = next(reversed(run.ledger.accepted), None)
-    for path in ("readyz", f"applications/{newest}", "leaderboard"):
+    for path in ("readyz", f"applications/{newest}", "applications.leaderboard"):
         await status_of(f"{run.ingest.url}/{path}")
 
 
@@ -91,7 +91,7 @@ async def end_the_workers_own_connection(run: Running) -> None:
             await run.ledger.query(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = $1"
                 " AND starts_with(application_name, 'shortlist-worker')",
-                postgres_steps()["connection.refuse_read_only"],
+                postgres_steps()["server.read_only"],
             )
         )
 
@@ -124,35 +124,40 @@ class Row:
 
 
 EVERY_MODE = (
-    Row(("accept",), ALL),
-    Row(("accept_keyed",), ALL, provoke=post_twice),
-    Row(("idempotency_owners",), KINDS, provoke=post_twice),
-    Row(("claim",), ALL),
-    Row(("complete",), ALL),
-    Row(("views", "schema.revision", "leaderboard"), ALL),
-    Row(("pipelines.capacities", "pipelines.look"), ALL, provoke=nothing),
+    Row(("applications.accept",), ALL),
+    Row(("applications.accept_keyed",), ALL, provoke=post_twice),
+    Row(("applications.idempotency_owners",), KINDS, provoke=post_twice),
+    Row(("claims.claim",), ALL),
+    Row(("claims.complete",), ALL),
+    Row(("applications.views", "schema.versions", "applications.leaderboard"), ALL),
+    Row(("pipelines.capacities", "applications.newest"), ALL, provoke=nothing),
     Row(
         (
-            "unfinished", "look", "next_retry", "dead_workers", "renew_lease", "connection.read",
-            "recovery.newest", "recovery.first_odd", "recovery.pipelines", "retries.counts",
+            "recovery.unfinished", "recovery.look", "recovery.newest", "recovery.pipelines",
+            "recovery.clock_milliseconds", "retries.next_due", "retries.counts", "workers.dead",
+            "leases.renew", "server.clock",
         ),
         KINDS,
     ),
     Row(
         (
-            "pipelines_with_due_retries", "take_due_retries",
-            "forget_workers", "assert_lease", "leases.leading",
+            "retries.pipelines_due", "retries.take_due",
+            "workers.forget", "leases.check", "leases.lock_shared",
         ),
         KINDS,
         provoke=give_the_leader_work,
     ),
-    Row(("connection.refuse_read_only",), (*KINDS, *KINDS)),
+    Row(("server.read_only",), (*KINDS, *KINDS)),
     Row(("recovery.save_mark", "workers.registered"), ONE),
-    Row(("running_lease", "leases.take", "leases.take 2", "take_lease"), KINDS, begin=depose),
-    Row(("leases.give_up", "witness_time"), ONE, begin=depose),
+    Row(
+        ("leases.running", "server.lock_timeout", "leases.lock_alone", "leases.take"),
+        KINDS,
+        begin=depose,
+    ),
+    Row(("leases.give_up", "retention.witness_time"), ONE, begin=depose),
     Row(("retention.oldest",), ONE, begin=depose),
     Row(("retention.remove_idempotency_keys",), ONE, begin=depose),
-    Row(("end_former_leaders",), ONE, begin=stand_in_the_way),
+    Row(("leases.end_former_leaders",), ONE, begin=stand_in_the_way),
 )  # fmt: skip
 PER_WRITE = (
     Row(("workers.renew",), ("25006", "53100")),
@@ -161,9 +166,9 @@ PER_WRITE = (
 )
 PER_JOB = (
     Row(("workers.enrol",), ONE, begin=end_the_workers_own_connection),
-    Row(("connection.try_lock",), ALL),
-    Row(("connection.unlock",), KINDS),
-    Row(("complete", "owns"), ("08006", "57P01")),
+    Row(("server.try_lock",), ALL),
+    Row(("server.unlock",), KINDS),
+    Row(("claims.complete", "claims.owns"), ("08006", "57P01")),
 )
 
 
@@ -178,23 +183,25 @@ AT_THE_START = ("workers.enrol", "pipelines.ensure")
 _WORKERS_TESTS = "integration/worker/test_refused_writes.py"
 _BUGS_TESTS = "integration/worker/test_bugs.py"
 ELSEWHERE = {
-    "end_attempt": f"{_WORKERS_TESTS}::test_every_call_at_an_attempts_end_is_tried_again",
-    "ended": f"{_WORKERS_TESTS}::test_every_call_at_an_attempts_end_is_tried_again",
-    "others_scored": f"{_BUGS_TESTS}::test_the_question_about_others_is_asked_again",
-    "claims.fail": f"{_WORKERS_TESTS}::test_a_claim_that_is_refused_for_its_data_fails_alone",
-    "fail": f"{_WORKERS_TESTS}::test_a_claim_that_is_refused_for_its_data_fails_alone",
-    "postpone": f"{_WORKERS_TESTS}::test_a_postponement_that_is_refused_comes_later",
+    "claims.end_attempt": f"{_WORKERS_TESTS}::test_every_call_at_an_attempts_end_is_tried_again",
+    "claims.ended": f"{_WORKERS_TESTS}::test_every_call_at_an_attempts_end_is_tried_again",
+    "claims.others_scored": f"{_BUGS_TESTS}::test_the_question_about_others_is_asked_again",
+    **dict.fromkeys(
+        ("claims.latest_attempt", "claims.fail"),
+        f"{_WORKERS_TESTS}::test_a_claim_that_is_refused_for_its_data_fails_alone",
+    ),
+    "claims.postpone": f"{_WORKERS_TESTS}::test_a_postponement_that_is_refused_comes_later",
 }
 
 BY_THE_SAME_GUARD = {
-    "connection.server_run": "shortlist.embedded.scaling.observer:Observer",
-    "not_unfinished": "shortlist.maintenance.context:LeaderContext.repeat",
-    "remove_finished": "shortlist.maintenance.context:LeaderContext.repeat",
-    "unfinished_count": "shortlist.ingest.admission.line_registry:LineRegistry",
-    "applications._was_committed": "shortlist.ingest.database:Database.run",
+    "server.run": "shortlist.embedded.scaling.observer:Observer",
+    "recovery.not_unfinished": "shortlist.maintenance.context:LeaderContext.repeat",
+    "retention.remove_finished": "shortlist.maintenance.context:LeaderContext.repeat",
+    "applications.unfinished_count": "shortlist.ingest.admission.line_registry:LineRegistry",
+    "applications.count_existing": "shortlist.ingest.database:Database.run",
     "workers.leave": "shortlist.worker.membership:Control.leave",
-    "recent": "shortlist.dashboard.reader:Reader",
-    "connection._look": "shortlist.storage.watch:Watch",
+    "applications.recent": "shortlist.dashboard.reader:Reader",
+    "server.sight": "shortlist.storage.watch:Watch",
     "pooled.execute": "shortlist.storage.trouble:Trouble.met",
     "pooled.execute 2": "shortlist.storage.trouble:Trouble.met",
     "pooled._alone": "shortlist.storage.trouble:Trouble.met",
@@ -202,7 +209,7 @@ BY_THE_SAME_GUARD = {
     "pooled._alone 3": "shortlist.storage.trouble:Trouble.met",
     "connection_limits.limits": "shortlist.embedded.scaling.observer:Observer",
     "connection_limits.open_by_worker": "shortlist.embedded.scaling.observer:Observer",
-    "snapshots.look_at_connections": "shortlist.embedded.scaling.observer:Observer",
+    "server.answers": "shortlist.embedded.scaling.observer:Observer",
     "pipelines.configure": "shortlist_operator.observe:Observer.make_known",
 }
 """Step → the function or class whose caller survives whatever is raised there.
@@ -211,9 +218,8 @@ Statements behind a pooler raise in the function that sent them, whose guard cat
 """
 
 NOT_OF_A_PROCESS = {
-    "requeue", "requeue.failed",  # shortlist requeue
-    "fitness.refuse_unfit", "fitness._versions",  # shortlist migrate
-    "roles.exist", "roles.ensure", "roles.ensure 2", "roles._ensure_role", "roles._ensure_role 2",
-    "roles.ensure_owner", *(f"roles.ensure_owner {number}" for number in range(2, 7)),
-    "roles._grant", "roles._grant 2", "roles._grant 3",
+    "retries.requeue", "retries.failed",  # shortlist requeue
+    "schema.found", "schema.lock_migrations",  # shortlist migrate
+    "roles.current", "roles.count_existing", "roles.make", "roles.grants", "roles.handed_over",
+    "roles.ensure", "roles.ensure_owner", "roles._ensure_role", "server.lock",
 }  # fmt: skip

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 SOURCE = Path(shortlist.__file__).parent
+STATEMENTS = SOURCE / "storage" / "postgres" / "statements.py"
+"""What sends those of `SQL`."""
+
 _ASKS = {"fetch", "fetchval", "fetchrow", "execute", "executemany"}
 
 
@@ -26,17 +29,17 @@ def postgres_steps() -> dict[str, str]:
 
     Those are named ``module.function``. The text is empty where it is put together at run time.
     """
-    return dict(SQL) | dict(inline_steps(SOURCE))
+    return {name: statement.text for name, statement in SQL.items()} | dict(inline_steps(SOURCE))
 
 
 def inline_steps(source: Path) -> Iterator[tuple[str, str]]:
     """Those that stand in the source below a folder."""
     names: set[str] = set()
-    for path in sorted(source.rglob("*.py")):
+    for path in sorted(set(source.rglob("*.py")) - {STATEMENTS}):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         constants = _constants(tree)
         for function, call in _calls(tree, _ASKS):
-            if call.args and not _is_of_sql(call.args[0], tree):
+            if call.args and not _is_of_sql(call):
                 names.add(name := _new(f"{path.stem}.{function}", names))
                 yield name, _text(call.args[0], constants)
 
@@ -67,16 +70,10 @@ def _within(function: ast.AST) -> Iterator[ast.AST]:
             yield from _within(child)
 
 
-def _is_of_sql(argument: ast.expr, tree: ast.Module) -> bool:
-    """Whether it is ``SQL[…]``, or a name that was just given that."""
-    if isinstance(argument, ast.Name):
-        given = [
-            node.value
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == argument.id
-        ]
-        return bool(given) and all(_is_of_sql(value, tree) for value in given)
-    return isinstance(argument, ast.Subscript) and ast.unparse(argument.value) == "SQL"
+def _is_of_sql(call: ast.Call) -> bool:
+    """Whether it is ``SQL[…].fetch(connection, …)`` or the like."""
+    asked = call.func.value if isinstance(call.func, ast.Attribute) else call.func
+    return isinstance(asked, ast.Subscript) and ast.unparse(asked.value) == "SQL"
 
 
 def _constants(tree: ast.Module) -> dict[str, str]:

@@ -6,10 +6,17 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from shortlist.storage.postgres.statements import SQL
+from shortlist.storage.postgres.statements import SQL, Statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def changed(statement: str, text: str, instead: str) -> Statement:
+    """One of `SQL`, with another text in place of a part of it, which must be there."""
+    old = SQL[statement]
+    assert text in old.source
+    return Statement(old.name, old.parameters, old.source.replace(text, instead))
 
 
 @contextmanager

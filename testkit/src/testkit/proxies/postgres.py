@@ -1,10 +1,10 @@
 """A proxy in front of Postgres that has the server itself refuse chosen statements.
 
 ``async with PostgresProxy(url) as proxy`` and give ``proxy.url`` to a process under test. Then
-``with proxy.refusing("complete", "53100")`` the statement of that name (in `SQL`, or else any that
-holds that text) is not run. In its place Postgres runs a block that raises the SQLSTATE: so the
-error, the state of the transaction and what follows are the server's own. Several SQLSTATEs are
-raised in turn. ``proxy.refused`` counts them: a test that meets no error proves nothing.
+``with proxy.refusing("claims.complete", "53100")`` the statement of that name (in `SQL`, or else
+any that holds that text) is not run. In its place Postgres runs a block that raises the SQLSTATE:
+so the error, the state of the transaction and what follows are the server's own. Several SQLSTATEs
+are raised in turn. ``proxy.refused`` counts them: a test that meets no error proves nothing.
 
 It speaks version 3 of the frontend/backend protocol (PostgreSQL's manual, chapter 55), reads what
 clients send, and passes on what the server answers as it is.
@@ -47,7 +47,7 @@ class Refusal:
 
     def __post_init__(self) -> None:
         """Find the statement's text."""
-        self.text = _flat(SQL.get(self.step, self.step))
+        self.text = _flat(SQL[self.step].text if self.step in SQL else self.step)
 
     @property
     def is_over(self) -> bool:

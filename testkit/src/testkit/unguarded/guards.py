@@ -271,13 +271,14 @@ GUARDS["trouble_is_survived"] = _trouble_is_survived
 
 
 def _without(target: str, text: str, instead: str) -> Callable[[], object]:
-    """Change a statement of ``queries.sql``, by its name."""
+    """Change a statement of ``storage/postgres/sql``, by its name."""
 
     def patch() -> None:
-        from shortlist.storage.postgres.statements import SQL  # noqa: PLC0415 (only a process that asks)
+        from shortlist.storage.postgres.statements import SQL, Statement  # noqa: PLC0415 (only a process that asks)
 
-        assert text in SQL[target]
-        SQL[target] = SQL[target].replace(text, instead)
+        old = SQL[target]
+        assert text in old.source
+        SQL[target] = Statement(target, old.parameters, old.source.replace(text, instead))
 
     return patch
 
@@ -306,22 +307,31 @@ GUARDS["hung_children"] = lambda: replace(
     "shortlist.embedded.supervision.child:Child._end_when_hung", _never
 )
 GUARDS["bounded_leases"] = _all(
-    _without("running_lease", _LEASE_END + "$2)", _LEASE_END + "1e9 * $2)"),
-    _without("take_lease", _LEASE_END + "2 * $3)", _LEASE_END + "1e9 * $3)"),
+    _without(
+        "leases.running", _LEASE_END + ":longest_seconds)", _LEASE_END + "1e9 * :longest_seconds)"
+    ),
+    _without("leases.take", _LEASE_END + "2 * :seconds)", _LEASE_END + "1e9 * :seconds)"),
 )
 GUARDS["bounded_retries"] = _all(
-    _without("next_retry", "interval '10 min'", "interval '1000 years'"),
-    _without("take_due_retries", "interval '10 min'", "interval '1000 years'"),
-    _without("claim", "now() + interval '10 min'", "'infinity'"),
+    _without("retries.next_due", "interval '10 min'", "interval '1000 years'"),
+    _without("retries.take_due", "interval '10 min'", "interval '1000 years'"),
+    _without("claims.claim", "now() + interval '10 min'", "'infinity'"),
 )
 
 
 # --- clocks: docs/decisions/0024-clocks.md names one of these for each of its rows
 
 _CLAIMS_END = " AND clock_timestamp() + interval '6 s'"
-for _step in ("claim", "look", "dead_workers", "forget_workers"):
-    GUARDS[f"bounded_lease_at_{_step}"] = _without(_step, _CLAIMS_END, " AND 'infinity'")
-GUARDS["bounded_terms"] = _without("assert_lease", _LEASE_END + "$4)", _LEASE_END + "1e9 * $4)")
+for _name, _step in (
+    ("claim", "claims.claim"),
+    ("look", "recovery.look"),
+    ("dead_workers", "workers.dead"),
+    ("forget_workers", "workers.forget"),
+):
+    GUARDS[f"bounded_lease_at_{_name}"] = _without(_step, _CLAIMS_END, " AND 'infinity'")
+GUARDS["bounded_terms"] = _without(
+    "leases.check", _LEASE_END + ":longest_seconds)", _LEASE_END + "1e9 * :longest_seconds)"
+)
 
 
 def _given_up_now() -> None:
@@ -471,9 +481,7 @@ GUARDS["memory_bound"] = lambda: replace(
     "shortlist.embedded.scaling.machine:Machine.workers_in_memory", property(lambda _: 1000)
 )
 GUARDS["start_pipe"] = lambda: replace("shortlist.runtime.start_pipe:until_open", _says_nothing)
-GUARDS["plain_owner"] = lambda: replace(
-    "shortlist.storage.postgres.roles:_OWNER_RIGHTS", "SUPERUSER"
-)
+GUARDS["plain_owner"] = _without("roles.make", "' NOSUPERUSER ", "' SUPERUSER ")
 
 
 async def _one_after_the_other(_: object, things: Any, step: Any) -> None:
@@ -531,33 +539,36 @@ async def _holds_nothing(*_: object, **__: object) -> set[Any]:
 
 _COMPLETE_WITHOUT_FENCE = """
 WITH input AS (
-    SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::float8[], $5::text[], $6::jsonb[])
-        AS i (id, attempt, status, score, reason, detail)
+    SELECT *
+    FROM unnest(
+        :ids::uuid[], :attempts::int[], :statuses::text[], :scores::float8[], :reasons::text[],
+        :details::jsonb[]
+    ) AS i (id, attempt, status, score, reason, detail)
 ), written AS (
     INSERT INTO results (application_id, attempt, pipeline, status, score, reason, detail)
-    SELECT id, attempt, $7, status, score, reason, detail FROM input i
+    SELECT id, attempt, :pipeline, status, score, reason, detail FROM input i
     ON CONFLICT (application_id) DO UPDATE SET
         attempt = excluded.attempt, score = excluded.score, finished_at = excluded.finished_at
     RETURNING application_id, attempt, status
 ), audited AS (
     INSERT INTO audit_log (application_id, event, actor, attempt)
-    SELECT application_id, status, 'worker:' || $8::uuid::text, attempt FROM written
+    SELECT application_id, status, 'worker:' || :worker_id::uuid::text, attempt FROM written
 )
 SELECT application_id FROM written
 """
-"""``complete`` of ``queries.sql``, where the last writer wins."""
+"""``claims.complete``, where the last writer wins."""
 
 
 def _any_attempt_writes() -> None:
     """A worker writes its verdict whether its attempt is the latest or not."""
     from shortlist.storage.postgres import try_lock  # noqa: PLC0415
-    from shortlist.storage.postgres.statements import SQL  # noqa: PLC0415
+    from shortlist.storage.postgres.statements import SQL, Statement  # noqa: PLC0415
 
     async def reclaim(connection: Any, claim: Any, _: object) -> bool:
         return await try_lock(connection, claim.application_id)
 
-    assert "complete" in SQL
-    SQL["complete"] = _COMPLETE_WITHOUT_FENCE
+    parameters = SQL["claims.complete"].parameters
+    SQL["claims.complete"] = Statement("claims.complete", parameters, _COMPLETE_WITHOUT_FENCE)
     replace("shortlist.storage.postgres.queries.claims:reclaim", reclaim)
 
 
@@ -694,4 +705,4 @@ for _step in (
     "standing for leader", "renewing the lease",
 ):  # fmt: skip
     GUARDS[f"ends_with {_step}"] = _ends_with(_step)
-GUARDS["held_lists"] = _without("look", "t.lists < w.lists", "false")
+GUARDS["held_lists"] = _without("recovery.look", "t.lists < w.lists", "false")

@@ -15,6 +15,7 @@ import asyncpg
 from shortlist.storage.faults import Fault, fault_of
 from shortlist.storage.postgres import text
 from shortlist.storage.postgres.pooled import PooledConnection
+from shortlist.storage.postgres.statements import SQL
 from shortlist.storage.watch import Sight, watch_of
 from shortlist.urls import DatabaseUrl
 
@@ -34,10 +35,6 @@ _ALWAYS = {"jit": "off"}
 _ISOLATION = "read committed"
 """Each statement relies on it, whatever the database's own default is: one takes a lock, and the
 next one sees what its former holder wrote."""
-
-_WHICH_SERVER = """
-SELECT pg_postmaster_start_time()::text, current_setting('transaction_read_only')
-"""
 
 _DEATH_IS_NOTICED = {
     # A worker's host that vanishes without a FIN: its claims are free after about 2 s.
@@ -115,10 +112,11 @@ async def _look(url: DatabaseUrl) -> Sight:
     else:
         connection = await _open_pooled(url, name, {}, url.pooler)
     try:
-        started, read_only = await connection.fetchrow(_WHICH_SERVER)
+        met = await SQL["server.sight"].fetchrow(connection)
+        assert met is not None
     finally:
         await close_quickly(connection)
-    return Sight(started, writable=read_only == "off")
+    return Sight(met["started"], writable=met["read_only"] == "off")
 
 
 async def _open_pooled(
@@ -167,7 +165,7 @@ class ServerClock:
     @classmethod
     async def read(cls, connection: Connection) -> ServerClock:
         """Ask for the time."""
-        server = await connection.fetchval("SELECT clock_timestamp()")
+        server = await SQL["server.clock"].fetchval(connection)
         return cls(server, time.monotonic())
 
     def was_set_since(self, earlier: ServerClock) -> bool:
@@ -181,7 +179,7 @@ class ServerClock:
 
 
 def advisory_key(an_id: UUID) -> int:
-    """The advisory lock that stands for an id: its low 64 bits, signed, as in ``queries.sql``.
+    """The advisory lock that stands for an id: its low 64 bits, signed, as ``lock_key()`` has it.
 
     Two ids that share them would only make each wait for the other: 62 of the bits are random.
     """
@@ -190,23 +188,23 @@ def advisory_key(an_id: UUID) -> int:
 
 async def try_lock(connection: Connection, an_id: UUID) -> bool:
     """Take the session's advisory lock for an id, if no other session has it."""
-    return bool(await connection.fetchval("SELECT pg_try_advisory_lock($1)", advisory_key(an_id)))
+    return bool(await SQL["server.try_lock"].fetchval(connection, key=advisory_key(an_id)))
 
 
 async def unlock(connection: Connection, an_id: UUID) -> None:
     """Give the session's advisory lock back."""
-    await connection.fetchval("SELECT pg_advisory_unlock($1)", advisory_key(an_id))
+    await SQL["server.unlock"].fetchval(connection, key=advisory_key(an_id))
 
 
 async def refuse_read_only(connection: Connection) -> None:
     """Raise what a write would raise, when the server takes none now."""
-    if await connection.fetchval("SELECT current_setting('transaction_read_only')") == "on":
+    if await SQL["server.read_only"].fetchval(connection) == "on":
         raise asyncpg.ReadOnlySQLTransactionError("the server takes no writes")
 
 
 async def server_run(connection: Connection) -> str:
     """Which run of which server this is; another one after a restart, a failover or a restore."""
-    return str(await connection.fetchval("SELECT pg_postmaster_start_time()::text AS run"))
+    return str(await SQL["server.run"].fetchval(connection))
 
 
 async def close_quickly(connection: Connection, timeout_seconds: float = 1.0) -> None:

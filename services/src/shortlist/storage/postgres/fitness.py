@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from shortlist.domain.errors import ShortlistError
+from shortlist.storage.postgres.statements import SQL
 
 if TYPE_CHECKING:
     from shortlist.storage.postgres import Connection
@@ -17,21 +18,6 @@ _VERSIONS = "alembic_version"
 _OURS = frozenset({"pipelines", "applications", "attempts", "results", "audit_log", "workers"})
 """Tables of the first revision."""
 
-_FOUND = """
-SELECT current_setting('server_encoding') AS encoding, current_database()::text AS database,
-       current_user::text AS role, current_schema()::text AS schema,
-       coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create,
-       ARRAY(
-           SELECT relname::text FROM pg_class c
-           WHERE relkind IN ('r', 'p', 'v', 'm', 'f')
-             AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
-             AND NOT EXISTS (
-                 SELECT FROM pg_depend d
-                 WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
-           ORDER BY relname) AS relations
-"""
-"""Relations of an extension (PostGIS, pg_stat_statements) belong to no other project."""
-
 
 class UnfitDatabaseError(ShortlistError):
     """A database cannot be used; the message says why. Nothing was changed."""
@@ -42,7 +28,7 @@ async def refuse_unfit(connection: Connection, head: str) -> None:
     major = connection.get_server_version().major
     if major < OLDEST_POSTGRES:
         raise UnfitDatabaseError(f"it is Postgres {major}; {OLDEST_POSTGRES} or newer is needed")
-    found = await connection.fetchrow(_FOUND)
+    found = await SQL["schema.found"].fetchrow(connection)
     assert found is not None
     if found["encoding"] != "UTF8":
         raise UnfitDatabaseError(
@@ -79,5 +65,5 @@ async def _our_revision(connection: Connection, found: Any) -> str:
 async def _versions(connection: Connection, relations: frozenset[str]) -> list[str]:
     if _VERSIONS not in relations:
         return []
-    rows = await connection.fetch("SELECT version_num FROM alembic_version")
+    rows = await SQL["schema.versions"].fetch(connection)
     return [row["version_num"] for row in rows]

@@ -17,6 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from shortlist.storage.postgres import close_quickly, connect, roles
 from shortlist.storage.postgres.fitness import UnfitDatabaseError, refuse_unfit
+from shortlist.storage.postgres.statements import SQL
 from shortlist.storage.silence import unless_silent
 
 if TYPE_CHECKING:
@@ -114,7 +115,8 @@ def _of_the_driver(error: DBAPIError) -> BaseException:
 
 
 def _upgrade(connection: Connection, revision: str) -> tuple[str, str]:
-    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+    lock = SQL["schema.lock_migrations"]
+    connection.exec_driver_sql(lock.text, tuple(lock.values({"key": _MIGRATION_LOCK})))
     before = MigrationContext.configure(connection).get_current_revision() or ""
     if before > head_revision():
         return before, before

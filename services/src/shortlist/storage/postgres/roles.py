@@ -25,11 +25,10 @@ from typing import TYPE_CHECKING
 
 from shortlist.storage.faults import has_state
 from shortlist.storage.postgres import close_quickly, connect
+from shortlist.storage.postgres.statements import SQL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import asyncpg
 
     from shortlist.storage.postgres import Connection
     from shortlist.urls import DatabaseUrl
@@ -37,54 +36,8 @@ if TYPE_CHECKING:
 _INSUFFICIENT_PRIVILEGE = "42501"
 
 _ITERATIONS = 4096  # Postgres's own default, scram_iterations
-_SCHEMA_VERSION_TABLE = "alembic_version"
 
-_OUR_RELATIONS = """
-SELECT c.relname AS name, c.relkind = 'S' AS is_sequence
-FROM pg_class c
-WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S')
-  AND pg_has_role(current_user, c.relowner, 'MEMBER')
-ORDER BY c.relname
-"""
-
-
-_OWNER_RIGHTS = "NOSUPERUSER NOBYPASSRLS NOREPLICATION NOCREATEDB CREATEROLE"
-
-_HANDED_OVER = """
-WITH admin AS (SELECT oid FROM pg_roles WHERE rolname = current_user),
-things AS (
-    SELECT 'DATABASE' AS kind, quote_ident(datname) AS name FROM pg_database, admin
-    WHERE datname = current_database() AND datdba = admin.oid
-    UNION ALL
-    SELECT 'SCHEMA', 'public' FROM pg_namespace, admin
-    WHERE nspname = 'public' AND nspowner = admin.oid
-    UNION ALL
-    SELECT CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,
-           c.oid::regclass::text
-    FROM pg_class c, admin
-    WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'S')
-      AND relowner = admin.oid AND NOT EXISTS (
-          SELECT FROM pg_depend d
-          WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
-            AND d.deptype IN ('a', 'i', 'e'))
-    UNION ALL
-    SELECT 'ROUTINE', p.oid::regprocedure::text FROM pg_proc p, admin
-    WHERE pronamespace = 'public'::regnamespace AND proowner = admin.oid AND NOT EXISTS (
-        SELECT FROM pg_depend d
-        WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
-)
-SELECT format('ALTER %s %s OWNER TO %I', kind, name, $1::text) FROM things
-UNION ALL
-SELECT format('GRANT %I TO %I WITH ADMIN OPTION', rolname, $1::text) FROM pg_roles
-WHERE rolname = ANY($2::text[]) AND rolname <> $1
-  AND NOT pg_has_role($1::name, oid, 'MEMBER WITH ADMIN OPTION')
-"""
-"""Statements that give the owner what the admin has here, and the roles that it must change.
-
-What belongs to a column goes with its table; what belongs to an extension stays. From Postgres 15
-on the schema is the database's owner's anyway."""
-
-_LOCK_TIMEOUT = "1s"
+_LOCK_TIMEOUT_MILLISECONDS = 1000
 """Who waits for a table's lock makes all others wait; a migration that gave up is run again."""
 
 _OWNER_LOCK = 5_872_114_002
@@ -108,8 +61,8 @@ def login_of(url: DatabaseUrl) -> Login | None:
 
 async def exist(connection: Connection, users: Sequence[str]) -> bool:
     """Whether all of these roles are there."""
-    query = "SELECT count(*) FROM pg_roles WHERE rolname = ANY($1::text[])"
-    return bool(await connection.fetchval(query, users) == len({*users}))
+    found = await SQL["roles.count_existing"].fetchval(connection, names=users)
+    return bool(found == len({*users}))
 
 
 async def ensure(connection: Connection, *, service: Login | None, reader: Login | None) -> None:
@@ -119,14 +72,15 @@ async def ensure(connection: Connection, *, service: Login | None, reader: Login
     as it is. Raises `asyncpg.InsufficientPrivilegeError` when a role is missing and the owner must
     not make it (it has no CREATEROLE).
     """
-    owner = await connection.fetchval("SELECT current_user::text")
+    owner = await SQL["roles.current"].fetchval(connection)
     async with connection.transaction():
-        relations = await connection.fetch(_OUR_RELATIONS)
-        for login, rights in ((service, "SELECT, INSERT, UPDATE, DELETE"), (reader, "SELECT")):
+        for login, may_write in ((service, True), (reader, False)):
             if login is None or login.user == owner:
                 continue
             await _ensure_role(connection, login)
-            await _grant(connection, login.user, rights, relations)
+            grants = SQL["roles.grants"].fetch(connection, name=login.user, may_write=may_write)
+            for (grant,) in await grants:
+                await connection.execute(grant)
 
 
 async def make_owner(
@@ -150,45 +104,35 @@ async def ensure_owner(connection: Connection, owner: Login, others: Sequence[Lo
     an owner of the release before may have made, and that this one is to grant and change. Safe to
     run twice, and beside processes that work. Does nothing when the owner is the admin itself.
     """
-    if owner.user == await connection.fetchval("SELECT current_user::text"):
+    if owner.user == await SQL["roles.current"].fetchval(connection):
         return
-    await connection.execute("SELECT pg_advisory_lock($1)", _OWNER_LOCK)
+    await SQL["server.lock"].execute(connection, key=_OWNER_LOCK)
     try:
-        await _ensure_role(connection, owner, _OWNER_RIGHTS)
+        await _ensure_role(connection, owner, owns=True)
         users = [login.user for login in others]
-        for (statement,) in await connection.fetch(_HANDED_OVER, owner.user, users):
+        changes = SQL["roles.handed_over"].fetch(connection, owner=owner.user, others=users)
+        for (change,) in await changes:
             async with connection.transaction():
-                await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
-                await connection.execute(statement)
+                await SQL["server.lock_timeout"].fetchval(
+                    connection, milliseconds=str(_LOCK_TIMEOUT_MILLISECONDS)
+                )
+                await connection.execute(change)
     finally:
-        await connection.execute("SELECT pg_advisory_unlock($1)", _OWNER_LOCK)
+        await SQL["server.unlock"].execute(connection, key=_OWNER_LOCK)
 
 
-async def _ensure_role(connection: Connection, login: Login, rights: str = "") -> None:
-    exists = await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", login.user)
-    verb = "ALTER" if exists else "CREATE"
-    password = f"PASSWORD {_literal(scram_verifier(login.password))}" if login.password else ""
-    statement = f"{verb} ROLE {_name(login.user)} LOGIN {rights} {password}"
+async def _ensure_role(connection: Connection, login: Login, *, owns: bool = False) -> None:
+    verifier = scram_verifier(login.password) if login.password else None
+    role = await SQL["roles.make"].fetchrow(
+        connection, name=login.user, verifier=verifier, owns=owns
+    )
+    assert role is not None
     try:
         async with connection.transaction():
-            await connection.execute(statement)
+            await connection.execute(role["statement"])
     except Exception as error:
-        if not exists or not has_state(error, _INSUFFICIENT_PRIVILEGE):
+        if not role["already"] or not has_state(error, _INSUFFICIENT_PRIVILEGE):
             raise  # one that is there may be another administrator's: its password stays
-
-
-async def _grant(
-    connection: Connection, user: str, rights: str, relations: list[asyncpg.Record]
-) -> None:
-    role = _name(user)
-    await connection.execute(f"GRANT USAGE ON SCHEMA public TO {role}")
-    for relation in relations:
-        name = f"public.{_name(relation['name'])}"
-        if relation["is_sequence"]:
-            await connection.execute(f"GRANT USAGE, SELECT ON SEQUENCE {name} TO {role}")
-            continue
-        is_version = relation["name"] == _SCHEMA_VERSION_TABLE
-        await connection.execute(f"GRANT {'SELECT' if is_version else rights} ON {name} TO {role}")
 
 
 def scram_verifier(password: str, salt: bytes | None = None) -> str:
@@ -206,11 +150,3 @@ def scram_verifier(password: str, salt: bytes | None = None) -> str:
         base64.b64encode(part).decode() for part in (salt, stored_key, server_key)
     )
     return f"SCRAM-SHA-256${_ITERATIONS}:{encoded_salt}${':'.join(keys)}"
-
-
-def _name(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from shortlist.storage.faults import has_state
+from shortlist.storage.postgres.statements import SQL
 
 if TYPE_CHECKING:
     from shortlist.storage.postgres import Connection
@@ -23,7 +24,7 @@ _REVISION = re.compile(r"\d{4}")
 async def revision(connection: Connection) -> str:
     """The revision that Postgres is at; empty when nothing was ever migrated."""
     try:
-        return await connection.fetchval("SELECT version_num FROM alembic_version") or ""
+        return await SQL["schema.versions"].fetchval(connection) or ""
     except Exception as error:
         if not has_state(error, _UNDEFINED_TABLE):
             raise

@@ -10,7 +10,7 @@ import pytest
 
 from shortlist.domain.line.application import DEFAULT_PIPELINE, PipelineName
 from shortlist.storage.postgres.queries import pipelines
-from shortlist.storage.postgres.statements import SQL
+from shortlist.storage.postgres.statements import SQL, Statement
 from shortlist.storage.redis.line import Line
 from testkit.processes.ingest import APPLICATION
 from testkit.waiting import until
@@ -162,8 +162,10 @@ async def test_off_switch_without_a_scope_a_key_is_taken_elsewhere(
     door: Door, db: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     same_route = r"\(a\.candidate IS NULL\) = (\(i\.candidate IS NULL\)|i\.is_job)"
-    for name in ("accept_keyed", "idempotency_owners"):
-        unscoped = re.sub(same_route, "true", SQL[name])
-        monkeypatch.setitem(SQL, name, unscoped.replace("a.pipeline = i.pipeline", "true"))
+    for name in ("applications.accept_keyed", "applications.idempotency_owners"):
+        scoped = SQL[name]
+        source = re.sub(same_route, "true", scoped.source)
+        unscoped = source.replace("a.pipeline = i.pipeline", "true")
+        monkeypatch.setitem(SQL, name, Statement(name, scoped.parameters, unscoped))
     with pytest.raises(AssertionError, match=r"^taken elsewhere"):
         await a_key_is_free_elsewhere(door, db)

@@ -19,10 +19,17 @@ if TYPE_CHECKING:
     from testkit.databases.valkeys import Valkey
     from testkit.faults.chaos.chaos import Chaos
 
-STEPS = ("accept", "claim", "complete", "end_attempt", "unfinished", "look", "dead_workers",
-         "renew_lease", "take_due_retries", "views")  # fmt: skip
+STEPS = (
+    "applications.accept", "applications.views", "claims.claim", "claims.complete",
+    "claims.end_attempt", "recovery.unfinished", "recovery.look", "workers.dead", "leases.renew",
+    "retries.take_due",
+)  # fmt: skip
 """Of `SQL`: what ingest, workers and maintenance do with Postgres."""
 
+WRITES = (
+    "applications.accept", "claims.claim", "claims.complete", "claims.end_attempt",
+    "claims.postpone",
+)  # fmt: skip
 COMMANDS = ("*", "XREADGROUP", "XACK", "HSET", "INCRBY", "XINFO")
 DISK_FULL = "53100"
 
@@ -143,7 +150,7 @@ async def postgres_refuses(chaos: Chaos) -> str:
 async def the_disk_is_full(chaos: Chaos) -> str:
     """Whatever writes is refused."""
     with ExitStack() as stack:
-        for step in ("accept", "claim", "complete", "end_attempt", "postpone"):
+        for step in WRITES:
             stack.enter_context(chaos.site.postgres_proxy.refusing(step, DISK_FULL))
         return await _lasts(chaos)
 

@@ -77,7 +77,7 @@ async def accept(
     Raises `LateError` when Postgres, by its own clock, comes to it only after ``before``.
     """
     if all(a.idempotency_key is None for a in group):
-        await _insert(connection, _columns(group, before))
+        await _insert(connection, group, before)
         return [Accepted(a.id) for a in group]
     outcomes = await _insert_keyed(connection, group, before)
     contended = [a for a, o in zip(group, outcomes, strict=True) if isinstance(o, KeyContended)]
@@ -90,23 +90,26 @@ async def accept(
     return outcomes
 
 
-def _columns(group: Sequence[NewApplication], before: dt.datetime | None) -> list[Any]:
+def _columns(group: Sequence[NewApplication]) -> dict[str, Any]:
     traceparents = [a.traceparent for a in group]
-    return [
-        [a.id for a in group],
-        [a.pipeline for a in group],
-        [a.candidate for a in group],
-        [a.payload for a in group],
-        traceparents if any(traceparents) else None,  # no array is as good as one of NULLs
-        before,
-    ]
+    return {
+        "ids": [a.id for a in group],
+        "pipelines": [a.pipeline for a in group],
+        "candidates": [a.candidate for a in group],
+        "payloads": [a.payload for a in group],
+        # No array is as good as one of NULLs.
+        "traceparents": traceparents if any(traceparents) else None,
+    }
 
 
-async def _insert(connection: Connection, columns: list[Any]) -> None:
+async def _insert(
+    connection: Connection, group: Sequence[NewApplication], before: dt.datetime | None
+) -> None:
+    columns = _columns(group)
     try:
-        tag = await connection.execute(SQL["accept"], *columns)
+        tag = await SQL["applications.accept"].execute(connection, **columns, before=before)
     except Exception as error:
-        if not await _was_committed(connection, columns[0], error):
+        if not await _was_committed(connection, columns["ids"], error):
             raise
     else:
         if tag == "INSERT 0 0":
@@ -117,17 +120,22 @@ async def _was_committed(connection: Connection, ids: Sequence[UUID], error: Exc
     """Whether it was refused because an earlier try was committed after all, all of it."""
     if not has_state(error, _UNIQUE_VIOLATION):
         return False
-    there = await connection.fetchval("SELECT count(*) FROM applications WHERE id = ANY($1)", ids)
+    there = await SQL["applications.count_existing"].fetchval(connection, ids=ids)
     return bool(there == len(ids))
 
 
 async def _insert_keyed(
     connection: Connection, group: Sequence[NewApplication], before: dt.datetime | None
 ) -> list[AcceptOutcome]:
-    columns = _columns(group, before)
-    columns += [[a.idempotency_key for a in group], [a.body_hash for a in group]]
     try:
-        inserted = {row["id"] for row in await connection.fetch(SQL["accept_keyed"], *columns)}
+        rows = await SQL["applications.accept_keyed"].fetch(
+            connection,
+            **_columns(group),
+            before=before,
+            keys=[a.idempotency_key for a in group],
+            body_hashes=[a.body_hash for a in group],
+        )
+        inserted = {row["id"] for row in rows}
     except Exception as error:
         inserted = {a.id for a in group if a.idempotency_key is None}
         if not await _was_committed(connection, list(inserted), error):
@@ -142,12 +150,12 @@ async def _owners(connection: Connection, lost: Sequence[NewApplication]) -> dic
     """Who owns the keys of applications that were not inserted, by the ids of these."""
     if not lost:
         return {}
-    rows = await connection.fetch(
-        SQL["idempotency_owners"],
-        [a.id for a in lost],
-        [a.pipeline for a in lost],
-        [a.candidate is None for a in lost],
-        [a.idempotency_key for a in lost],
+    rows = await SQL["applications.idempotency_owners"].fetch(
+        connection,
+        ids=[a.id for a in lost],
+        pipelines=[a.pipeline for a in lost],
+        are_jobs=[a.candidate is None for a in lost],
+        keys=[a.idempotency_key for a in lost],
     )
     return {row["id"]: row for row in rows}
 
@@ -171,27 +179,31 @@ async def unfinished_count(
     connection: Connection, pipeline: PipelineName, *, before: UUID, limit: int
 ) -> int:
     """How many with an id below ``before`` have no result; counts no further than ``limit``."""
-    return int(await connection.fetchval(SQL["unfinished_count"], pipeline, before, limit))
+    counted = SQL["applications.unfinished_count"].fetchval(
+        connection, pipeline=pipeline, before=before, limit=limit
+    )
+    return int(await counted)
 
 
 async def views(
     connection: Connection, ids: Iterable[ApplicationId]
 ) -> dict[ApplicationId, ApplicationView]:
     """The truth about some applications; ids that are unknown are left out."""
-    rows = await connection.fetch(SQL["views"], list(ids))
+    rows = await SQL["applications.views"].fetch(connection, ids=list(ids))
     return {row["id"]: _view(row) for row in rows}
 
 
 async def recent(connection: Connection, limit: int) -> list[ApplicationView]:
     """The newest applications, newest first."""
-    return [_view(row) for row in await connection.fetch(SQL["recent"], limit)]
+    rows = await SQL["applications.recent"].fetch(connection, limit=limit)
+    return [_view(row) for row in rows]
 
 
 async def leaderboard(
     connection: Connection, pipeline: PipelineName, limit: int
 ) -> list[RankedApplication]:
     """Best first, ties broken by who was accepted first."""
-    rows = await connection.fetch(SQL["leaderboard"], pipeline, limit)
+    rows = await SQL["applications.leaderboard"].fetch(connection, pipeline=pipeline, limit=limit)
     return [
         RankedApplication(
             id=row["id"],

@@ -9,7 +9,7 @@ kept for the whole score; in ``perWrite`` the lease of the worker, which it rene
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shortlist.domain.errors import ShortlistError
 from shortlist.domain.line.application import ApplicationId, Claim, PipelineName, Verdict, WorkerId
@@ -67,7 +67,14 @@ async def claim_leased(
     what it holds the worker has made (`workers.renew`); None: none of them says anything of these.
     """
     suspect_after = None if suspects else SUSPECT_AFTER
-    rows = await connection.fetch(SQL["claim"], ids, worker_id, alone, suspect_after, lists)
+    rows = await SQL["claims.claim"].fetch(
+        connection,
+        ids=ids,
+        worker_id=worker_id,
+        alone=alone,
+        suspect_after=suspect_after,
+        lists=lists,
+    )
     return [_suspect(row) if row["attempt"] is None else _claim(row) for row in rows]
 
 
@@ -97,7 +104,9 @@ async def postpone(
     connection: Connection, application_id: ApplicationId, pipeline: PipelineName, seconds: float
 ) -> None:
     """Have an application put back in the line after a while, without an attempt."""
-    await connection.execute(SQL["postpone"], application_id, pipeline, seconds)
+    await SQL["claims.postpone"].execute(
+        connection, application_id=application_id, pipeline=pipeline, seconds=seconds
+    )
 
 
 class StillLockedError(ShortlistError, OSError):
@@ -121,9 +130,13 @@ async def reclaim(connection: Connection, claim: Claim, worker_id: WorkerId) -> 
 
 async def owns(connection: Connection, claim: Claim, worker_id: WorkerId) -> bool:
     """Whether this worker's claim is still the latest, and nothing was written yet."""
-    return bool(
-        await connection.fetchval(SQL["owns"], claim.application_id, claim.attempt, worker_id)
+    owned = SQL["claims.owns"].fetchval(
+        connection,
+        application_id=claim.application_id,
+        attempt=claim.attempt,
+        worker_id=worker_id,
     )
+    return bool(await owned)
 
 
 async def complete(
@@ -137,15 +150,17 @@ async def complete(
 
     Other workers claimed the rest meanwhile, or they are finished: nothing was written of those.
     """
-    columns: list[list[Any]] = [
-        [v.application_id for v in verdicts],
-        [v.attempt for v in verdicts],
-        [v.status for v in verdicts],
-        [v.score for v in verdicts],
-        [v.reason and text.clean(v.reason) for v in verdicts],
-        [v.detail or None for v in verdicts],
-    ]
-    rows = await connection.fetch(SQL["complete"], *columns, pipeline, worker_id)
+    rows = await SQL["claims.complete"].fetch(
+        connection,
+        ids=[v.application_id for v in verdicts],
+        attempts=[v.attempt for v in verdicts],
+        statuses=[v.status for v in verdicts],
+        scores=[v.score for v in verdicts],
+        reasons=[v.reason and text.clean(v.reason) for v in verdicts],
+        details=[v.detail or None for v in verdicts],
+        pipeline=pipeline,
+        worker_id=worker_id,
+    )
     return {row["application_id"] for row in rows}
 
 
@@ -161,27 +176,34 @@ async def fail(
 
     For the one whose claim Postgres refuses for its data: no attempt of it will ever begin.
     """
-    attempt = await connection.fetchval(
-        "SELECT coalesce(max(attempt), 0) FROM attempts WHERE application_id = $1", application_id
+    attempt = await SQL["claims.latest_attempt"].fetchval(connection, application_id=application_id)
+    failed = SQL["claims.fail"].fetchval(
+        connection,
+        application_id=application_id,
+        attempt=attempt,
+        pipeline=pipeline,
+        reason=text.clean(reason),
+        actor=f"worker:{worker_id}",
     )
-    actor = f"worker:{worker_id}"
-    return bool(
-        await connection.fetchval(
-            SQL["fail"], application_id, attempt, pipeline, text.clean(reason), actor
-        )
-    )
+    return bool(await failed)
 
 
 async def ended(connection: Connection, application_id: ApplicationId, outcome: str) -> int:
     """How many attempts of an application ended with this outcome, since it was last requeued."""
-    return int(await connection.fetchval(SQL["ended"], application_id, outcome))
+    counted = SQL["claims.ended"].fetchval(
+        connection, application_id=application_id, outcome=outcome
+    )
+    return int(await counted)
 
 
 async def others_scored(
     connection: Connection, application_id: ApplicationId, pipeline: PipelineName
 ) -> bool:
     """Whether another application was scored since this one's last attempt that errored began."""
-    return bool(await connection.fetchval(SQL["others_scored"], application_id, pipeline))
+    scored = SQL["claims.others_scored"].fetchval(
+        connection, application_id=application_id, pipeline=pipeline
+    )
+    return bool(await scored)
 
 
 async def end_attempt(
@@ -200,15 +222,14 @@ async def end_attempt(
     caller puts it back in the line itself. False when the claim was not ours any more: nothing was
     written.
     """
-    return bool(
-        await connection.fetchval(
-            SQL["end_attempt"],
-            claim.application_id,
-            claim.attempt,
-            worker_id,
-            outcome,
-            text.clean(detail)[:2000],
-            pipeline,
-            retry_seconds,
-        )
+    ended_now = SQL["claims.end_attempt"].fetchval(
+        connection,
+        application_id=claim.application_id,
+        attempt=claim.attempt,
+        worker_id=worker_id,
+        outcome=outcome,
+        detail=text.clean(detail)[:2000],
+        pipeline=pipeline,
+        retry_seconds=retry_seconds,
     )
+    return bool(await ended_now)

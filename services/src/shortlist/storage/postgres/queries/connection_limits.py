@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shortlist.storage.postgres.statements import SQL
+
 if TYPE_CHECKING:
     from shortlist.storage.postgres import Connection
 
@@ -28,25 +30,14 @@ class ConnectionLimits:
 
 async def limits(connection: Connection) -> ConnectionLimits:
     """Read the limits live. ``reserved_connections`` is there from Postgres 16 on."""
-    row = await connection.fetchrow(
-        """
-        SELECT current_setting('max_connections')::int AS most,
-               current_setting('superuser_reserved_connections')::int AS superuser,
-               coalesce(current_setting('reserved_connections', true)::int, 0) AS reserved
-        """
-    )
+    row = await SQL["connection_limits.limits"].fetchrow(connection)
     assert row is not None
     return ConnectionLimits(row["most"], row["superuser"], row["reserved"])
 
 
 async def open_by_worker(connection: Connection) -> dict[str, int]:
     """Worker id → its connections as Postgres counts them, whatever the worker says."""
-    rows = await connection.fetch(
-        """
-        SELECT substr(application_name, length($1) + 1) AS worker_id, count(*) AS open
-        FROM pg_stat_activity WHERE starts_with(application_name, $1)
-        GROUP BY 1
-        """,
-        WORKER_APPLICATION_NAME,
+    rows = await SQL["connection_limits.open_by_worker"].fetch(
+        connection, prefix=WORKER_APPLICATION_NAME
     )
     return {row["worker_id"]: row["open"] for row in rows}

@@ -39,8 +39,6 @@ _TAKEOVER_TIMEOUT_MILLISECONDS = 1000
 
 _LOCK_NOT_AVAILABLE = "55P03"
 
-_FENCE = "hashtext('shortlist.lease'), hashtext($1)"
-
 
 class NotLeadingError(Answer):
     """This replica does not lead: stop what a leader does."""
@@ -69,27 +67,37 @@ async def take(connection: Connection, name: str, holder: UUID, seconds: float) 
 
     None as well when a former leader's transaction was in the way: it has been ended, ask again.
     """
-    if await connection.fetchval(SQL["running_lease"], name, 2 * seconds):
+    longest_seconds = 2 * seconds
+    if await SQL["leases.running"].fetchval(connection, name=name, longest_seconds=longest_seconds):
         return None
     try:
         async with connection.transaction(isolation="read_committed"):
-            await connection.fetchval(
-                "SELECT set_config('lock_timeout', $1, true)", str(_TAKEOVER_TIMEOUT_MILLISECONDS)
+            await SQL["server.lock_timeout"].fetchval(
+                connection, milliseconds=str(_TAKEOVER_TIMEOUT_MILLISECONDS)
             )
-            await connection.fetchval(f"SELECT pg_advisory_xact_lock({_FENCE})", name)
-            taken = await connection.fetchrow(SQL["take_lease"], name, holder, seconds)
+            await SQL["leases.lock_alone"].fetchval(connection, name=name)
+            taken = await SQL["leases.take"].fetchrow(
+                connection, name=name, holder=holder, seconds=seconds
+            )
     except Exception as error:
         if not has_state(error, _LOCK_NOT_AVAILABLE):
             raise
-        await connection.fetch(SQL["end_former_leaders"], name, 2 * seconds)
+        await SQL["leases.end_former_leaders"].fetch(
+            connection, name=name, longest_seconds=longest_seconds
+        )
         return None
     return None if taken is None else Lease(name, holder, taken["term"], seconds, taken["server"])
 
 
 async def renew(connection: Connection, lease: Lease) -> bool:
     """Lead on for the lease's time from now; False when another has, or on another server."""
-    renewed = await connection.fetchval(
-        SQL["renew_lease"], lease.name, lease.holder, lease.term, lease.seconds, lease.server
+    renewed = await SQL["leases.renew"].fetchval(
+        connection,
+        name=lease.name,
+        holder=lease.holder,
+        term=lease.term,
+        seconds=lease.seconds,
+        server=lease.server,
     )
     return bool(renewed)
 
@@ -102,20 +110,20 @@ async def leading(connection: Connection, lease: Lease) -> AsyncIterator[None]:
     """
     async with connection.transaction(isolation="read_committed"):
         # Two statements: the second one's snapshot is newer than the lock.
-        await connection.fetchval(f"SELECT pg_advisory_xact_lock_shared({_FENCE})", lease.name)
+        await SQL["leases.lock_shared"].fetchval(connection, name=lease.name)
         await _refuse_former_leader(connection, lease)
         yield
 
 
 async def _refuse_former_leader(connection: Connection, lease: Lease) -> None:
     """Raise `NotLeadingError` unless the lease is still held, by Postgres's clock."""
-    ours = await connection.fetchval(
-        SQL["assert_lease"],
-        lease.name,
-        lease.holder,
-        lease.term,
-        lease.longest_seconds,
-        lease.server,
+    ours = await SQL["leases.check"].fetchval(
+        connection,
+        name=lease.name,
+        holder=lease.holder,
+        term=lease.term,
+        longest_seconds=lease.longest_seconds,
+        server=lease.server,
     )
     if not ours:
         raise NotLeadingError(lease.name)
@@ -123,12 +131,6 @@ async def _refuse_former_leader(connection: Connection, lease: Lease) -> None:
 
 async def give_up(connection: Connection, lease: Lease) -> None:
     """End the lease, so that the next leader need not wait for it to run out, on any clock."""
-    await connection.execute(
-        """
-        UPDATE leases SET expires_at = '-infinity'
-        WHERE name = $1 AND holder = $2 AND term = $3
-        """,
-        lease.name,
-        lease.holder,
-        lease.term,
+    await SQL["leases.give_up"].execute(
+        connection, name=lease.name, holder=lease.holder, term=lease.term
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from shortlist.domain.line.application import PipelineName
 from shortlist.storage.postgres import ServerClock
+from shortlist.storage.postgres.statements import SQL
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 async def capacities(connection: Connection) -> dict[PipelineName, int]:
     """Pipeline → the most applications that may be accepted and unfinished."""
-    rows = await connection.fetch("SELECT name, line_capacity FROM pipelines")
+    rows = await SQL["pipelines.capacities"].fetch(connection)
     return {PipelineName(row["name"]): row["line_capacity"] for row in rows}
 
 
@@ -33,25 +34,15 @@ class Look:
 async def look(connection: Connection) -> Look:
     """Read the pipelines' capacities, Postgres's clock, and the newest id."""
     known = await capacities(connection)
-    newest = await connection.fetchval("SELECT id FROM applications ORDER BY id DESC LIMIT 1")
+    newest = await SQL["applications.newest"].fetchval(connection)
     return Look(known, await ServerClock.read(connection), newest)
 
 
 async def ensure(connection: Connection, name: PipelineName) -> None:
     """Make a pipeline known, with the default capacity, if it is not."""
-    await connection.execute(
-        "INSERT INTO pipelines (name) VALUES ($1) ON CONFLICT DO NOTHING", name
-    )
+    await SQL["pipelines.ensure"].execute(connection, name=name)
 
 
 async def configure(connection: Connection, name: PipelineName, line_capacity: int) -> None:
     """Make a pipeline known with this capacity. Writes nothing when it is."""
-    await connection.execute(
-        """
-        INSERT INTO pipelines (name, line_capacity) VALUES ($1, $2)
-        ON CONFLICT (name) DO UPDATE SET line_capacity = excluded.line_capacity
-        WHERE pipelines.line_capacity <> excluded.line_capacity
-        """,
-        name,
-        line_capacity,
-    )
+    await SQL["pipelines.configure"].execute(connection, name=name, line_capacity=line_capacity)

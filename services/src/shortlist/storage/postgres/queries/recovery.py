@@ -61,7 +61,9 @@ async def unfinished(
 
     Of those above ``claimed_above``, only the ones that were claimed at least once.
     """
-    row = await connection.fetchrow(SQL["unfinished"], after, up_to, limit, claimed_above)
+    row = await SQL["recovery.unfinished"].fetchrow(
+        connection, after=after, up_to=up_to, limit=limit, claimed_above=claimed_above
+    )
     assert row is not None
     return Slice(row["scanned"], row["last"], row["unfinished"])
 
@@ -70,6 +72,9 @@ async def look(
     connection: Connection, pipeline: PipelineName, ids: Sequence[ApplicationId]
 ) -> list[Seen]:
     """What is known of those of ``ids`` that are unfinished and of this pipeline."""
+    rows = await SQL["recovery.look"].fetch(
+        connection, pipeline=pipeline, ids=ids, convicted_after=CONVICTED_AFTER
+    )
     return [
         Seen(
             id=row["id"],
@@ -85,7 +90,7 @@ async def look(
             others_end=row["others_end"],
             traceparent=row["traceparent"],
         )
-        for row in await connection.fetch(SQL["look"], pipeline, ids, CONVICTED_AFTER)
+        for row in rows
     ]
 
 
@@ -93,44 +98,44 @@ async def not_unfinished(
     connection: Connection, ids: Sequence[ApplicationId]
 ) -> set[ApplicationId]:
     """Which of these are finished, or gone altogether."""
-    return {row["id"] for row in await connection.fetch(SQL["not_unfinished"], ids)}
+    return {row["id"] for row in await SQL["recovery.not_unfinished"].fetch(connection, ids=ids)}
 
 
 async def newest(connection: Connection) -> UUID:
     """The id of the newest application; `NOTHING` when there is none. Odd ones do not count."""
-    found: UUID | None = await connection.fetchval(
-        "SELECT id FROM applications WHERE id < $1 ORDER BY id DESC LIMIT 1",
-        await first_odd(connection),
+    found: UUID | None = await SQL["recovery.newest"].fetchval(
+        connection, below=await first_odd(connection)
     )
     return found or NOTHING
 
 
 async def first_odd(connection: Connection) -> UUID:
     """Ids from here on are of no time that any clock of ours has shown."""
-    milliseconds = await connection.fetchval(
-        "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
-    )
+    milliseconds = await SQL["recovery.clock_milliseconds"].fetchval(connection)
     return lowest_id_at(milliseconds + MOST_AHEAD_MILLISECONDS)
 
 
 async def pipelines(connection: Connection) -> list[Pipeline]:
     """Every pipeline that anything was ever accepted for."""
-    rows = await connection.fetch("SELECT name, swept_to FROM pipelines ORDER BY name")
+    rows = await SQL["recovery.pipelines"].fetch(connection)
     return [Pipeline(PipelineName(row["name"]), row["swept_to"]) for row in rows]
 
 
 async def save_mark(connection: Connection, pipeline: PipelineName, mark: UUID) -> None:
     """Remember where the next leader's sweep may begin."""
-    await connection.execute(
-        "UPDATE pipelines SET swept_to = $2 WHERE name = $1 AND swept_to <> $2", pipeline, mark
-    )
+    await SQL["recovery.save_mark"].execute(connection, pipeline=pipeline, mark=mark)
 
 
 async def fail(
     connection: Connection, seen: Seen, pipeline: PipelineName, *, reason: str, actor: str
 ) -> bool:
     """Write that an application has failed; False when a worker claimed it meanwhile."""
-    reason = text.clean(reason)
-    return bool(
-        await connection.fetchval(SQL["fail"], seen.id, seen.attempt, pipeline, reason, actor)
+    failed = SQL["claims.fail"].fetchval(
+        connection,
+        application_id=seen.id,
+        attempt=seen.attempt,
+        pipeline=pipeline,
+        reason=text.clean(reason),
+        actor=actor,
     )
+    return bool(await failed)

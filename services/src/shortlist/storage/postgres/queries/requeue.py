@@ -21,7 +21,8 @@ async def requeue(
 
     Their failure stays in the audit log, and their errors are counted anew.
     """
-    return {row["application_id"] for row in await connection.fetch(SQL["requeue"], ids, actor)}
+    rows = await SQL["retries.requeue"].fetch(connection, ids=ids, actor=actor)
+    return {row["application_id"] for row in rows}
 
 
 async def failed(
@@ -33,17 +34,7 @@ async def failed(
     limit: int,
 ) -> list[ApplicationId]:
     """Ids above ``after`` of applications that have failed, in order."""
-    rows = await connection.fetch(
-        """
-        SELECT application_id FROM results
-        WHERE status = 'failed' AND application_id > $3
-          AND ($1::text IS NULL OR pipeline = $1)
-          AND ($2::text IS NULL OR strpos(reason, $2) > 0)
-        ORDER BY application_id LIMIT $4
-        """,
-        pipeline,
-        reason_contains,
-        after,
-        limit,
+    rows = await SQL["retries.failed"].fetch(
+        connection, pipeline=pipeline, reason_contains=reason_contains, after=after, limit=limit
     )
     return [ApplicationId(row["application_id"]) for row in rows]

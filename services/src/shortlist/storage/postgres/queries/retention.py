@@ -22,19 +22,16 @@ async def witness_time(connection: Connection, passed_seconds: float) -> tuple[d
 
     It follows Postgres's clock, but no faster than ``passed_seconds`` since it was last asked.
     """
-    row = await connection.fetchrow(SQL["witness_time"], _WITNESS, passed_seconds)
+    row = await SQL["retention.witness_time"].fetchrow(
+        connection, name=_WITNESS, passed_seconds=passed_seconds
+    )
     assert row is not None
     return row["at"], row["ahead_seconds"]
 
 
 async def oldest(connection: Connection, after: UUID, below: UUID, limit: int) -> list[UUID]:
     """Ids between two, in order."""
-    rows = await connection.fetch(
-        "SELECT id FROM applications WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3",
-        after,
-        below,
-        limit,
-    )
+    rows = await SQL["retention.oldest"].fetch(connection, after=after, below=below, limit=limit)
     return [row["id"] for row in rows]
 
 
@@ -42,7 +39,10 @@ async def remove_finished(
     connection: Connection, ids: Sequence[UUID], *, before: dt.datetime, archive: bool
 ) -> int:
     """Remove those that were finished before a time, with all that belongs to them."""
-    return int(await connection.fetchval(SQL["remove_finished"], ids, before, archive))
+    removed = SQL["retention.remove_finished"].fetchval(
+        connection, ids=ids, before=before, archive=archive
+    )
+    return int(await removed)
 
 
 async def remove_idempotency_keys(
@@ -52,26 +52,7 @@ async def remove_idempotency_keys(
 
     Those of applications with an id of ``below`` and above stay, whatever clock their time is of.
     """
-    removed: dt.datetime | None = await connection.fetchval(
-        """
-        WITH removed AS (
-            DELETE FROM idempotency_keys WHERE key IN (
-                SELECT key FROM idempotency_keys
-                WHERE created_at >= $1 AND created_at < $2 AND application_id < $4
-                ORDER BY created_at LIMIT $3)
-            RETURNING created_at),
-        scoped AS (
-            DELETE FROM scoped_idempotency_keys WHERE (route, pipeline, key) IN (
-                SELECT route, pipeline, key FROM scoped_idempotency_keys
-                WHERE created_at >= $1 AND created_at < $2 AND application_id < $4
-                ORDER BY created_at LIMIT $3)
-            RETURNING created_at)
-        -- What the other one still has is found again from there.
-        SELECT least((SELECT max(created_at) FROM removed), (SELECT max(created_at) FROM scoped))
-        """,
-        after,
-        before,
-        limit,
-        below,
+    removed: dt.datetime | None = await SQL["retention.remove_idempotency_keys"].fetchval(
+        connection, after=after, before=before, limit=limit, below=below
     )
     return removed

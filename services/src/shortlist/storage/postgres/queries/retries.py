@@ -20,14 +20,14 @@ async def next_due(connection: Connection, behind: dt.datetime) -> tuple[dt.date
 
     Negative: it has been due for so long. None: there is none.
     """
-    row = await connection.fetchrow(SQL["next_retry"], behind)
+    row = await SQL["retries.next_due"].fetchrow(connection, after=behind)
     assert row is not None
     return row["now"], row["seconds"]
 
 
 async def pipelines_due(connection: Connection, behind: dt.datetime) -> list[PipelineName]:
     """Pipelines that have retries behind ``behind`` that are due."""
-    rows = await connection.fetch(SQL["pipelines_with_due_retries"], behind)
+    rows = await SQL["retries.pipelines_due"].fetch(connection, after=behind)
     return [PipelineName(row["name"]) for row in rows]
 
 
@@ -35,11 +35,13 @@ async def take_due(
     connection: Connection, pipeline: PipelineName, behind: dt.datetime, limit: int
 ) -> list[Entry]:
     """Remove those that are due, oldest first; the caller publishes them before it commits."""
-    rows = await connection.fetch(SQL["take_due_retries"], behind, limit, pipeline)
+    rows = await SQL["retries.take_due"].fetch(
+        connection, after=behind, limit=limit, pipeline=pipeline
+    )
     return [Entry(ApplicationId(row["id"]), row["traceparent"]) for row in rows]
 
 
 async def counts(connection: Connection) -> dict[PipelineName, int]:
     """How many wait, by pipeline."""
-    rows = await connection.fetch("SELECT pipeline, count(*) FROM retries GROUP BY pipeline")
+    rows = await SQL["retries.counts"].fetch(connection)
     return {PipelineName(row["pipeline"]): row["count"] for row in rows}

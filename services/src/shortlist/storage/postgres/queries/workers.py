@@ -46,15 +46,11 @@ async def enrol(
     """
     if mode == "perJob" and not await postgres.try_lock(connection, worker_id):
         return False
-    await connection.execute(
-        """
-        INSERT INTO workers (id, pipeline, lease_expires_at)
-        VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))
-        ON CONFLICT (id) DO UPDATE SET lease_expires_at = excluded.lease_expires_at
-        """,
-        worker_id,
-        pipeline,
-        None if mode == "perJob" else LEASE_SECONDS,
+    await SQL["workers.enrol"].execute(
+        connection,
+        id=worker_id,
+        pipeline=pipeline,
+        lease_seconds=None if mode == "perJob" else LEASE_SECONDS,
     )
     return True
 
@@ -64,16 +60,12 @@ async def renew(connection: Connection, worker_id: WorkerId, held: HeldList) -> 
 
     False: it was declared dead, and must enrol anew.
     """
-    renewed = await connection.fetchval(
-        """
-        UPDATE workers SET lease_expires_at = clock_timestamp() + make_interval(secs => $2),
-            lists = $3, holds = $4::uuid[]
-        WHERE id = $1 RETURNING true
-        """,
-        worker_id,
-        LEASE_SECONDS,
-        held.number,
-        _kept_beside_the_row(held.ids),
+    renewed = await SQL["workers.renew"].fetchval(
+        connection,
+        id=worker_id,
+        lease_seconds=LEASE_SECONDS,
+        lists=held.number,
+        holds=_kept_beside_the_row(held.ids),
     )
     return bool(renewed)
 
@@ -91,20 +83,20 @@ def _kept_beside_the_row(ids: Sequence[ApplicationId]) -> Sequence[UUID]:
 
 async def leave(connection: Connection, worker_id: WorkerId) -> None:
     """Gone for good: holds nothing any more."""
-    await connection.execute("DELETE FROM workers WHERE id = $1", worker_id)
+    await SQL["workers.leave"].execute(connection, id=worker_id)
 
 
 async def registered(connection: Connection, pipeline: PipelineName) -> set[WorkerId]:
     """Workers that enrolled and neither left nor were forgotten."""
-    rows = await connection.fetch("SELECT id FROM workers WHERE pipeline = $1", pipeline)
+    rows = await SQL["workers.registered"].fetch(connection, pipeline=pipeline)
     return {row["id"] for row in rows}
 
 
 async def dead(connection: Connection) -> dict[WorkerId, PipelineName]:
     """Workers that are registered and show no sign of life."""
-    return {row["id"]: row["pipeline"] for row in await connection.fetch(SQL["dead_workers"])}
+    return {row["id"]: row["pipeline"] for row in await SQL["workers.dead"].fetch(connection)}
 
 
 async def forget(connection: Connection, worker_ids: Collection[WorkerId]) -> None:
     """Forget those of them that are still dead."""
-    await connection.execute(SQL["forget_workers"], list(worker_ids))
+    await SQL["workers.forget"].execute(connection, ids=list(worker_ids))
