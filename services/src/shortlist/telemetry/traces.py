@@ -135,7 +135,7 @@ def process_span(
 def database_span(
     operation: Literal["claim", "complete"],
 ) -> contextlib.AbstractContextManager[trace.Span]:
-    """A step of the path that is one statement in Postgres, named as in ``queries.sql``."""
+    """A step of the path that is one statement in Postgres: that of ``claims.sql``."""
     table = "attempts" if operation == "claim" else "results"
     return _child(
         operation,

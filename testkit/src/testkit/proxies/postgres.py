@@ -47,6 +47,7 @@ class Refusal:
 
     def __post_init__(self) -> None:
         """Find the statement's text."""
+        assert self.step in SQL or " " in self.step, f"{self.step} is the name of no statement"
         self.text = _flat(SQL[self.step].text if self.step in SQL else self.step)
 
     @property
