@@ -40,7 +40,7 @@ async def post_and_read(run: Running) -> None:
     """What clients do."""
     await run.ledger.post()
     newest = next(reversed(run.ledger.accepted), None)
-    for path in ("readyz", f"applications/{newest}", "applications.leaderboard"):
+    for path in ("readyz", f"applications/{newest}", "leaderboard"):
         await status_of(f"{run.ingest.url}/{path}")
 
 
