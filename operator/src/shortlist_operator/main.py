@@ -18,26 +18,27 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import signal
 import sys
 import time
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import kopf
 import structlog
 
-from shortlist.runtime import exit_codes, probes
+from shortlist.runtime import exit_codes, probes, process
 from shortlist.settings import DATABASE, REDIS, BadSettingsError, load
 from shortlist.storage import redis
-from shortlist.telemetry import logs
 from shortlist_operator import metrics
 from shortlist_operator.budget import Budget
 from shortlist_operator.kubernetes.kube import Kube, KubeError
 from shortlist_operator.kubernetes.lease import RENEW_SECONDS, OperatorLease
-from shortlist_operator.kubernetes.login import NoClusterError, kopf_login
+from shortlist_operator.kubernetes.login import kopf_login
 from shortlist_operator.observe import Observer
 from shortlist_operator.reconcile import PipelineLoop
 from shortlist_operator.settings import OperatorSettings
+
+if TYPE_CHECKING:
+    from shortlist.runtime.process import Stopping
 
 log = structlog.get_logger(__name__)
 
@@ -49,31 +50,21 @@ within 5 s, also when the API server is so slow that all of them nearly fail."""
 
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT."""
+    """Watch, and size what is found, until told to stop; the exit code."""
     try:
         settings = load(OperatorSettings, {}, (DATABASE, REDIS))
     except BadSettingsError as error:
         sys.stderr.write(f"shortlist-operator: {error}\n")
         return exit_codes.USAGE
-    logs.configure(settings, "operator")
-    try:
-        return asyncio.run(run(settings))
-    except NoClusterError as error:
-        log.error("no_cluster", reason=str(error), wanted="a pod's service account, or KUBECONFIG")  # noqa: TRY400
-        return 1
+    return asyncio.run(process.run("operator", settings, _operate))
 
 
-async def run(settings: OperatorSettings) -> int:
-    """Watch, and size what is found, until told to stop. Returns the exit code."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+async def _operate(settings: OperatorSettings, stopping: Stopping) -> None:
     operator = Operator(settings, Kube())
     try:
-        await operator.run(stop)
+        await operator.run(stopping)
     finally:
         await operator.close()
-    return 0
 
 
 class Operator:
@@ -94,25 +85,25 @@ class Operator:
         self._is_listed = False
         """Before all pipelines are known, none is sized: they share a budget."""
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Until ``stop``; then the Lease is given up, and replicas and grants stay as they are."""
+    async def run(self, stopping: Stopping) -> None:
+        """Until told to stop; then the Lease is given up; replicas and grants stay as they are."""
         app = probes.probe_app(readiness=self._readiness, liveness=self._liveness)
         async with probes.serve_only_probes(app, self._settings):
             background: list[asyncio.Task[None]] = [
                 asyncio.create_task(self._keep_lease(), name="lease"),
                 asyncio.create_task(self._keep_listing(), name="listing"),
-                asyncio.create_task(self._watch(stop), name="watch"),
+                asyncio.create_task(self._watch(stopping), name="watch"),
             ]
-            stopping = asyncio.create_task(stop.wait())
-            everything: set[asyncio.Task[Any]] = {stopping, *background}
+            told = asyncio.create_task(stopping.drain.wait())
+            everything: set[asyncio.Task[Any]] = {told, *background}
             done, _ = await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
-            stop.set()
+            stopping.drain.set()
             for task in [*background[:2], *self._tasks.values()]:
                 task.cancel()
             await asyncio.gather(*background, *self._tasks.values(), return_exceptions=True)
             with contextlib.suppress(KubeError):
                 await self._lease.give_up()
-            for task in done - {stopping}:
+            for task in done - {told}:
                 task.result()  # it broke: say so by the exit code
 
     async def close(self) -> None:
@@ -120,7 +111,7 @@ class Operator:
         await self._observer.close()
         await self._kube.close()
 
-    async def _watch(self, stop: asyncio.Event) -> None:
+    async def _watch(self, stopping: Stopping) -> None:
         logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # each status is an event
         registry = kopf.OperatorRegistry()
 
@@ -136,14 +127,17 @@ class Operator:
         settings.networking.error_backoffs = itertools.repeat(_RETRY_SECONDS)
         settings.scanning.disabled = True
         settings.posting.reporting_component = "shortlist-operator"
-        await kopf.operator(
+        others = asyncio.all_tasks()
+        watching = await kopf.spawn_tasks(
             registry=registry,
             settings=settings,
             identity=cast("Any", self._settings.operator_identity),  # or it looks for a user
             namespaces=[self._namespace],
             standalone=True,
-            stop_flag=stop,
+            stop_flag=stopping.drain,
         )
+        stopping.listen()  # kopf took the signals, and knows of no second one
+        await kopf.run_tasks(watching, ignored=others)
 
     async def _keep_listing(self) -> None:
         """Finds what a stalled watch did not tell."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import signal
 import ssl
 import time
 from collections import Counter
@@ -27,11 +26,13 @@ from shortlist.domain.errors import ShortlistError
 from shortlist.domain.percentiles import nearest_rank_of_counts
 from shortlist.http.retry_after import retry_after_seconds
 from shortlist.runtime import exit_codes
+from shortlist.runtime.process import Stopping
 from shortlist.runtime.reachable import trouble_with
+from shortlist.runtime.tasks import wait_until_set
 from shortlist.urls import without_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Coroutine, Iterator
 
 JOBS_PER_ROUND = 3
 POLL_SECONDS = 1.0
@@ -69,9 +70,10 @@ async def run(
         _say(tell, trouble)
         return exit_codes.FAILED
     tally = Tally()
-    async with _until_stopped(seconds) as stop:
+    with Stopping().listening() as stopping:
         try:
-            await _play(tally, stop, tell, url=url, clients=clients, rounds=rounds)
+            over = wait_until_set(stopping.drain, seconds)
+            await _play(tally, over, tell, url=url, clients=clients, rounds=rounds)
         except NotAJobServerError as error:
             _say(tell, str(error))
             return exit_codes.FAILED
@@ -80,7 +82,7 @@ async def run(
     if tally.lost or tally.failed:
         return exit_codes.FAILED
     bounded = seconds is not None or rounds is not None
-    return exit_codes.STOPPED if bounded and stop.by_signal else exit_codes.DONE
+    return exit_codes.STOPPED if bounded and stopping.drain.is_set() else exit_codes.DONE
 
 
 class NotAJobServerError(ShortlistError):
@@ -132,18 +134,6 @@ class Tally:
     def seconds(self) -> float:
         """How long it went on, at least a millisecond."""
         return max(1e-3, (self.ended or time.monotonic()) - self.started)
-
-
-@dataclass
-class _Stop:
-    """Set when it is time to end."""
-
-    event: asyncio.Event = field(default_factory=asyncio.Event)
-    by_signal: bool = False
-
-    def interrupt(self) -> None:
-        self.by_signal = True
-        self.event.set()
 
 
 class _Client:
@@ -238,27 +228,16 @@ def _wait_seconds(answer: httpx2.Response | None) -> float:
     )
 
 
-@contextlib.asynccontextmanager
-async def _until_stopped(seconds: float | None) -> AsyncIterator[_Stop]:
-    """A stop that SIGINT, SIGTERM, or the time sets; what was there before is put back."""
-    stop = _Stop()
-    loop = asyncio.get_running_loop()
-    timer = None if seconds is None else loop.call_later(seconds, stop.event.set)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.interrupt)
-    try:
-        yield stop
-    finally:
-        if timer is not None:
-            timer.cancel()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
-
-
 async def _play(
-    tally: Tally, stop: _Stop, tell: Console, *, url: str, clients: int, rounds: int | None
+    tally: Tally,
+    over: Coroutine[Any, Any, bool],
+    tell: Console,
+    *,
+    url: str,
+    clients: int,
+    rounds: int | None,
 ) -> None:
-    """Run all clients until they are done or it is time to stop; raises what a client raised."""
+    """Run all clients until they are done or it is ``over``; raises what a client raised."""
     tls = ssl.create_default_context()  # 20 ms each, so all share one
     async with contextlib.AsyncExitStack() as stack:
         plays = []
@@ -267,9 +246,9 @@ async def _play(
             client = _Client(await stack.enter_async_context(http), number, tally)
             plays.append(client.run(rounds, clients))
         total = None if rounds is None else clients * rounds * JOBS_PER_ROUND
-        over = asyncio.create_task(stop.event.wait())
+        stopped = asyncio.create_task(over)
         all_played = asyncio.gather(*plays)
-        ends: set[asyncio.Future[Any]] = {over, all_played}
+        ends: set[asyncio.Future[Any]] = {stopped, all_played}
         with _progress(tell) as progress:
             bar = progress.add_task(f"{clients} clients", total=total, told="")
             done: set[asyncio.Future[Any]] = set()
@@ -278,7 +257,7 @@ async def _play(
                     ends, timeout=_REFRESH_SECONDS, return_when=asyncio.FIRST_COMPLETED
                 )
                 progress.update(bar, completed=_ended(tally), told=_told(tally))
-        over.cancel()
+        stopped.cancel()
         all_played.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await all_played

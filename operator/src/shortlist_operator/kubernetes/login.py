@@ -13,11 +13,17 @@ from typing import Any
 
 import kopf
 
-from shortlist.domain.errors import ShortlistError
+from shortlist.runtime.process import CannotStartError
 
 
-class NoClusterError(ShortlistError):
+class NoClusterError(CannotStartError):
     """Nothing says which cluster this is."""
+
+    event = "no_cluster"
+
+    def __init__(self, reason: str) -> None:
+        """``reason``: what was found instead."""
+        super().__init__(reason, wanted="a pod's service account, or KUBECONFIG")
 
 
 class _Connection(kopf.ConnectionInfo):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-import signal
 import sys
 from contextlib import suppress
 
 import httpx2
 
+from shortlist.runtime import exit_codes
+from shortlist.runtime.process import Stopping
 from shortlist.runtime.reachable import trouble_with
 from shortlist.runtime.tasks import wait_until_set
 
@@ -57,18 +57,20 @@ async def run(url: str) -> int:
 
     1, with a sentence, when nothing answers there at the start.
     """
-    stop = asyncio.Event()
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
-    if trouble := await trouble_with(url):
-        sys.stderr.write(f"shortlist: {trouble}\n")
-        return 1
+    with Stopping().listening() as stopping:
+        if trouble := await trouble_with(url):
+            sys.stderr.write(f"shortlist: {trouble}\n")
+            return exit_codes.FAILED
+        await _submit_until(stopping, url)
+    return exit_codes.DONE
+
+
+async def _submit_until(stopping: Stopping, url: str) -> None:
     chance = random.Random()  # made-up applications
     async with httpx2.AsyncClient(base_url=url, timeout=10) as client:
-        while not stop.is_set():
+        while not stopping.drain.is_set():
             pause = await _submit(client, chance)
-            await wait_until_set(stop, pause)
-    return 0
+            await wait_until_set(stopping.drain, pause)
 
 
 async def _submit(client: httpx2.AsyncClient, chance: random.Random) -> float:

@@ -14,7 +14,6 @@ import socket
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +31,7 @@ from shortlist.embedded.supervision.supervisor import StartError, Supervisor
 from shortlist.embedded.terminal.screen import Painter, Phase, PlainPainter, Screen, State
 from shortlist.ingest.tuning import OWN_FILES
 from shortlist.runtime import exit_codes
+from shortlist.runtime.process import Stopping
 from shortlist.runtime.tasks import wait_until_set
 
 if TYPE_CHECKING:
@@ -51,66 +51,56 @@ _LOOK_SECONDS = 1.0
 _WAKE_SECONDS = 0.1
 _CHORES_SECONDS = 5.0
 _ONE_PRESS_SECONDS = 0.3
-
-
-@dataclass
-class Stops:
-    """Requests to end: the first drains, the second stops at once."""
-
-    first: asyncio.Event = field(default_factory=asyncio.Event)
-    second: asyncio.Event = field(default_factory=asyncio.Event)
-    _requested_at: float = 0.0
-
-    def listen(self) -> None:
-        """Take Ctrl-C, `kill`, and a terminal that was closed."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self.request)
-
-    def request(self) -> None:
-        """Once more. One Ctrl-C may arrive twice: from the terminal, and from `uv run`."""
-        now = time.monotonic()
-        if self.first.is_set() and now - self._requested_at > _ONE_PRESS_SECONDS:
-            self.second.set()
-        if not self.first.is_set():
-            self._requested_at = now
-            self.first.set()
+"""One Ctrl-C may arrive twice: from the terminal, and from `uv run`."""
 
 
 async def run(
     settings: Settings, *, data: Path | None, workers: int | None, files: Iterable[Path], demo: bool
 ) -> int:
     """Run until told to stop; the exit code."""
-    stops = Stops()
-    stops.listen()
-    screen = Screen(_painter)
-    try:
-        with ExitStack() as stack:
-            read = await asyncio.to_thread(read_pipelines, files, settings)
-            found = _machine(settings)
-            pipelines = {
-                name: fitted(pipeline, workers, found, pipelines=len(read))
-                for name, pipeline in read.items()
-            }
-            directory = await asyncio.to_thread(
-                stack.enter_context, data_directory.opened(data or DEFAULT_DATA)
+    # SIGHUP: a terminal that was closed.
+    with Stopping(_ONE_PRESS_SECONDS).listening(signal.SIGHUP) as stopping:
+        screen = Screen(_painter)
+        try:
+            return await _run(
+                settings, screen, stopping, data or DEFAULT_DATA, workers, files, demo=demo
             )
-            directory.refuse_a_full_disk()
-            listeners = stack.enter_context(listening.listening(settings))
-            dashboard = stack.enter_context(socket.create_server((_LOOPBACK, 0)))
-            up = Up(settings, directory, pipelines, screen, stops)
-            _say(
-                screen,
-                memory_bound(read, workers, found),
-                machine.few_files(found, settings.connection_limit, OWN_FILES),
-            )
-            return await up.run(listeners, dashboard, demo=demo)
-    except BadPipelineFileError as error:
-        return _refuse(screen, error, exit_codes.USAGE)
-    except (StartError, ServerError, data_directory.DataDirectoryError) as error:
-        return _refuse(screen, error, exit_codes.FAILED)
-    finally:
-        screen.close()
+        except BadPipelineFileError as error:
+            return _refuse(screen, error, exit_codes.USAGE)
+        except (StartError, ServerError, data_directory.DataDirectoryError) as error:
+            return _refuse(screen, error, exit_codes.FAILED)
+        finally:
+            screen.close()
+
+
+async def _run(
+    settings: Settings,
+    screen: Screen,
+    stopping: Stopping,
+    data: Path,
+    workers: int | None,
+    files: Iterable[Path],
+    *,
+    demo: bool,
+) -> int:
+    with ExitStack() as stack:
+        read = await asyncio.to_thread(read_pipelines, files, settings)
+        found = _machine(settings)
+        pipelines = {
+            name: fitted(pipeline, workers, found, pipelines=len(read))
+            for name, pipeline in read.items()
+        }
+        directory = await asyncio.to_thread(stack.enter_context, data_directory.opened(data))
+        directory.refuse_a_full_disk()
+        listeners = stack.enter_context(listening.listening(settings))
+        dashboard = stack.enter_context(socket.create_server((_LOOPBACK, 0)))
+        up = Up(settings, directory, pipelines, screen, stopping)
+        _say(
+            screen,
+            memory_bound(read, workers, found),
+            machine.few_files(found, settings.connection_limit, OWN_FILES),
+        )
+        return await up.run(listeners, dashboard, demo=demo)
 
 
 class Up:
@@ -122,14 +112,14 @@ class Up:
         data: DataDirectory,
         pipelines: Mapping[PipelineName, ScoringPipeline],
         screen: Screen,
-        stops: Stops,
+        stopping: Stopping,
     ) -> None:
         """Nothing runs before `run`."""
         self._settings = settings
         self._data = data
         self._quoted = shlex.quote(str(data.root))
         self._screen = screen
-        self._stops = stops
+        self._stopping = stopping
         self._supervisor = Supervisor(data, settings, pipelines, screen.say)
         self._workers = {name: workers_at_start(p) for name, p in pipelines.items()}
         intervals = [pipeline.scaling.interval_seconds for pipeline in pipelines.values()]
@@ -168,7 +158,7 @@ class Up:
 
     async def _unless_stopped(self, starting: asyncio.Task[None]) -> bool:
         """Whether it started before a signal stopped it; raises why it could not."""
-        stopped = asyncio.create_task(self._stops.first.wait())
+        stopped = asyncio.create_task(self._stopping.drain.wait())
         await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         if starting.done():
@@ -180,15 +170,15 @@ class Up:
 
     async def _serve(self) -> None:
         """Look, size, show, until the first request to stop."""
-        while not self._stops.first.is_set():
+        while not self._stopping.drain.is_set():
             await self._turn()
             await self._pause()
 
     async def _pause(self) -> None:
         """Wait for the next look, or for an application on a line that has no workers."""
         ends_at = time.monotonic() + self._look_seconds
-        while (left := ends_at - time.monotonic()) > 0 and not self._stops.first.is_set():
-            await wait_until_set(self._stops.first, min(left, _WAKE_SECONDS))
+        while (left := ends_at - time.monotonic()) > 0 and not self._stopping.drain.is_set():
+            await wait_until_set(self._stopping.drain, min(left, _WAKE_SECONDS))
             if await self._supervisor.is_woken():
                 return
 
@@ -199,7 +189,7 @@ class Up:
             "Finishing what is in flight. Ctrl-C again stops at once; nothing is lost."
         )
         draining = asyncio.create_task(self._supervisor.drain())
-        hurry = asyncio.create_task(self._stops.second.wait())
+        hurry = asyncio.create_task(self._stopping.at_once.wait())
         while not draining.done() and not hurry.done():
             if self._supervisor.is_draining:
                 await self._turn()

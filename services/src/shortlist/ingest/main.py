@@ -26,23 +26,19 @@ from shortlist.ingest.routes.events import Watching
 from shortlist.ingest.routes.reader import Reader
 from shortlist.ingest.routes.status import Statuses
 from shortlist.ingest.routes.submit import Submissions
-from shortlist.ingest.tuning import (
-    Stopping,
-    Tasks,
-    TooFewFilesError,
-    allow_connections,
-    calm_the_collector,
-)
-from shortlist.runtime import machine, probes
+from shortlist.ingest.tuning import allow_connections, calm_the_collector
+from shortlist.runtime import machine, probes, process
+from shortlist.runtime.tasks import Tasks
 from shortlist.storage import postgres, redis
 from shortlist.storage.postgres import schema
 from shortlist.storage.redis.events import Announcements
 from shortlist.storage.unavailable import DatabaseUnavailableError
-from shortlist.telemetry import logs, metrics, traces
+from shortlist.telemetry import metrics, traces
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from shortlist.runtime.process import Stopping
     from shortlist.settings import IngestSettings
     from shortlist.storage.postgres import Connection
 
@@ -54,23 +50,14 @@ _log = structlog.get_logger(__name__)
 
 
 async def run(settings: IngestSettings) -> int:
-    """Serve until SIGTERM or SIGINT; a second one stops at once. Returns the exit code."""
-    logs.configure(settings, "ingest")
-    stop_tracing = traces.configure(settings, "ingest")
-    stopping = Stopping()
-    stopping.listen()
-    try:
-        ingest = Ingest(settings)
-        calm_the_collector()
-        return await ingest.run(stopping)
-    except probes.CannotListenError as error:
-        _log.error("cannot_listen", host=settings.host, port=settings.port, error=str(error))
-        return 1
-    except TooFewFilesError as error:
-        _log.error("too_few_files", error=str(error))
-        return 1
-    finally:
-        stop_tracing()
+    """Serve until told to stop; the exit code."""
+    return await process.run("ingest", settings, _serve, is_traced=True)
+
+
+async def _serve(settings: IngestSettings, stopping: Stopping) -> None:
+    ingest = Ingest(settings)
+    calm_the_collector()
+    await ingest.run(stopping)
 
 
 class Ingest:
@@ -132,7 +119,7 @@ class Ingest:
             self._accepter, self.lines, names, body_limit_bytes=settings.body_limit_bytes
         )
 
-    async def run(self, stopping: Stopping) -> int:
+    async def run(self, stopping: Stopping) -> None:
         """Serve until told to stop."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close)
@@ -150,14 +137,8 @@ class Ingest:
             tasks.start(self.announcements.run())
             tasks.start(stopping.drain.wait())
             await tasks.first()
-            draining = tasks.start(self._drain(server))
-            tasks.start(stopping.at_once.wait())
+            tasks.start(self._drain(server))
             await tasks.first()
-            drained = draining.done()
-            if not drained:
-                _log.warning("stopped_at_once")
-                server.abandon()
-        return 0 if drained else 1
 
     @asynccontextmanager
     async def _serving_staff(self) -> AsyncIterator[None]:

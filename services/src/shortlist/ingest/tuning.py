@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import resource
-import signal
-from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from shortlist.domain.errors import ShortlistError
 from shortlist.http.house import refusable
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
+from shortlist.runtime.process import CannotStartError
 
 OWN_FILES = 128
 """What ingest keeps for itself of its open files: for Postgres, Redis, the dashboard."""
@@ -30,53 +24,10 @@ found before.
 _log = structlog.get_logger(__name__)
 
 
-class Stopping:
-    """The first SIGTERM or SIGINT asks to drain, the second to stop at once."""
-
-    def __init__(self) -> None:
-        """Nothing is asked yet."""
-        self.drain, self.at_once = asyncio.Event(), asyncio.Event()
-
-    def listen(self) -> None:
-        """Take the process's signals."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self.ask)
-
-    def ask(self) -> None:
-        """Drain on the first signal, exit at once on the second."""
-        if self.drain.is_set():
-            self.at_once.set()
-        self.drain.set()
-
-
-class Tasks:
-    """What runs side by side, where it matters when any of it ends."""
-
-    def __init__(self) -> None:
-        """Nothing runs yet."""
-        self._running: set[asyncio.Task[object]] = set()
-
-    def start(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
-        """Run something, too."""
-        task = asyncio.create_task(work)
-        self._running.add(task)
-        return task
-
-    async def first(self) -> None:
-        """Wait until one of them ends; an error that ended it is raised."""
-        done, self._running = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-
-    async def end(self) -> None:
-        """Cancel what still runs."""
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
-
-
-class TooFewFilesError(ShortlistError, OSError):
+class TooFewFilesError(CannotStartError):
     """A process may open so few files that no client could be let in."""
+
+    event = "too_few_files"
 
 
 def allow_connections(wanted: int) -> int:

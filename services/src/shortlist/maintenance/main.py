@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -14,16 +13,16 @@ from shortlist.maintenance.agents.redis_loss import RedisLoss
 from shortlist.maintenance.agents.sweep import Sweeps
 from shortlist.maintenance.context import HANGING_SECONDS, LeaderContext
 from shortlist.maintenance.leader import Candidate
-from shortlist.runtime import probes
+from shortlist.runtime import probes, process
 from shortlist.storage import postgres, redis
 from shortlist.storage.postgres.pool import ConnectionPool
 from shortlist.storage.postgres.queries import recovery
-from shortlist.telemetry import logs
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from shortlist.maintenance.leader import Leadership
+    from shortlist.runtime.process import Stopping
     from shortlist.settings import MaintenanceSettings
     from shortlist.storage.postgres import Connection
 
@@ -36,12 +35,12 @@ log = structlog.get_logger(__name__)
 
 
 async def run(settings: MaintenanceSettings) -> int:
-    """Maintain until SIGTERM or SIGINT; the exit code."""
-    logs.configure(settings, "maintenance")
-    stop = asyncio.Event()
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
-    return await Maintenance(settings).run(stop)
+    """Maintain until told to stop; the exit code."""
+    return await process.run("maintenance", settings, _serve)
+
+
+async def _serve(settings: MaintenanceSettings, stopping: Stopping) -> None:
+    await Maintenance(settings).run(stopping)
 
 
 async def connect(settings: MaintenanceSettings) -> Connection:
@@ -65,21 +64,15 @@ class Maintenance:
         self._broke_at = -float("inf")
         self.candidate = Candidate(self._connect, settings.maintenance_lease_seconds, self._lead)
 
-    async def run(self, stop: asyncio.Event) -> int:
+    async def run(self, stopping: Stopping) -> None:
         """Serve probes, lead or wait to lead, until told to stop."""
         app = probes.probe_app(readiness=self._readiness, liveness=self._liveness)
         try:
             async with probes.serve_only_probes(app, self._settings):
-                await self.candidate.run(stop)
-        except OSError as error:
-            log.error(  # noqa: TRY400 (the error says it all)
-                "cannot_listen", port=self._settings.port, error=str(error)
-            )
-            return 1
+                await self.candidate.run(stopping.drain)
         finally:
             await self._pool.close()
             await self._redis.aclose()
-        return 0
 
     async def _lead(self, leadership: Leadership) -> None:
         """Run every agent until one finds that this replica does not lead, or cancelled."""

@@ -32,11 +32,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from shortlist.domain.addresses import is_loopback
-from shortlist.domain.errors import ShortlistError
 from shortlist.http import local
 from shortlist.http.budget import SOCKET_BYTES, Budget
 from shortlist.http.house import House, Limits, see_off
 from shortlist.http.protocol import BoundedProtocol
+from shortlist.runtime.process import CannotStartError
 from shortlist.telemetry import metrics
 
 if TYPE_CHECKING:
@@ -83,8 +83,10 @@ if TYPE_CHECKING:
     Check = Callable[[], Awaitable[Health]]
 
 
-class CannotListenError(ShortlistError, OSError):
+class CannotListenError(CannotStartError):
     """The port is taken, or not ours to take, or the address is not this machine's."""
+
+    event = "cannot_listen"
 
 
 async def always_ok() -> Health:
@@ -190,11 +192,19 @@ class HttpServer:
             await asyncio.sleep(_STARTUP_POLL_SECONDS)
 
     async def stop(self) -> None:
-        """Accept no more connections, let requests finish within the grace period. Repeatable."""
+        """Accept no more connections, let requests finish within the grace period. Repeatable.
+
+        Cancelled, it cuts off what is still being answered.
+        """
         self._server.should_exit = True
-        if self._task is not None:
+        if self._task is None:
+            return
+        try:
             await asyncio.wait([self._task])  # who is cancelled here must not cancel it
-            self._task.result()
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
+        self._task.result()
 
     def abandon(self) -> None:
         """Make a running `stop` return now. Whatever is still being answered is cut off."""
@@ -379,6 +389,9 @@ async def _serving(
     _tell(listener, name)
     try:
         yield server
+    except asyncio.CancelledError:
+        server.abandon()
+        raise
     finally:
         await server.stop()
         seeing_off.cancel()
@@ -440,4 +453,4 @@ def _listen(host: str, port: int) -> socket.socket:
             backlog=_BACKLOG,
         )
     except OSError as error:
-        raise CannotListenError(error.errno, error.strerror) from error
+        raise CannotListenError(error.strerror or str(error), host=host, port=port) from error

@@ -1,4 +1,4 @@
-"""Ending tasks for certain; waiting for an event for a bounded time, or for what sends none."""
+"""Running tasks side by side, ending them for certain, and waiting for a bounded time."""
 
 from __future__ import annotations
 
@@ -7,10 +7,36 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
 _AGAIN_SECONDS = 1.0
 """Long enough for a task to tidy up after the first time."""
+
+
+class Tasks:
+    """What runs side by side, where it matters when any of it ends."""
+
+    def __init__(self) -> None:
+        """Nothing runs yet."""
+        self._running: set[asyncio.Task[object]] = set()
+
+    def start(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
+        """Run something, too."""
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        return task
+
+    async def first(self) -> None:
+        """Wait until one of them ends; an error that ended it is raised."""
+        done, self._running = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+    async def end(self) -> None:
+        """Cancel what still runs."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
 
 
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
@@ -27,8 +53,8 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
         _, pending = await asyncio.wait(pending, timeout=_AGAIN_SECONDS)
 
 
-async def wait_until_set(event: asyncio.Event, timeout_seconds: float) -> bool:
-    """Wait for an event for so many seconds at most; whether it is set.
+async def wait_until_set(event: asyncio.Event, timeout_seconds: float | None) -> bool:
+    """Wait for an event for so many seconds at most (None: for ever); whether it is set.
 
     Not by `asyncio.wait_for`, for the reason that `end` gives.
     """

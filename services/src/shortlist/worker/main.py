@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import sys
 import time
 from contextlib import AsyncExitStack
 from functools import partial
@@ -21,13 +19,13 @@ from shortlist.domain.sizing.connections import (
     connections_wanted,
     slots_for,
 )
-from shortlist.runtime import exit_codes, probes, tasks
+from shortlist.runtime import probes, process, tasks
+from shortlist.settings import BadSettingsError
 from shortlist.storage import postgres, redis
 from shortlist.storage.postgres.pool import ConnectionPool
 from shortlist.storage.redis.line import Line
 from shortlist.storage.redis.model_limits import RateLimits
 from shortlist.storage.trouble import open_troubles, persistently
-from shortlist.telemetry import logs, traces
 from shortlist.worker import watchdog
 from shortlist.worker.attempts import Attempts
 from shortlist.worker.claims.lists import HeldLists
@@ -50,6 +48,7 @@ if TYPE_CHECKING:
 
     from shortlist.domain.line.application import ApplicationId
     from shortlist.domain.line.scoring import Scorer
+    from shortlist.runtime.process import Stopping
     from shortlist.settings import WorkerSettings
     from shortlist.worker.claims.store import ClaimStore
 
@@ -63,32 +62,20 @@ primary keys, whatever the parameters."""
 
 
 async def run(settings: WorkerSettings) -> int:
-    """Work until SIGTERM or SIGINT; a second one stops at once. Returns the exit code."""
+    """Score until told to stop; the exit code."""
+    return await process.run("worker", settings, _serve, is_traced=True)
+
+
+async def _serve(settings: WorkerSettings, stopping: Stopping) -> None:
     if settings.database_url.pooler is not None and settings.connection_mode == "perJob":
-        sys.stderr.write(f"shortlist: SHORTLIST_CONNECTION_MODE: {PER_JOB_WANTS_SESSIONS}\n")
-        return exit_codes.USAGE
-    logs.configure(settings, "worker")
-    stop_tracing = traces.configure(settings, "worker")
-    stop, stop_now = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signal_number, _on_signal, stop, stop_now)
+        raise BadSettingsError(f"SHORTLIST_CONNECTION_MODE: {PER_JOB_WANTS_SESSIONS}")
     worker = Worker(settings)
-    try:
-        async with watchdog.ended_when_hanging():
-            return await worker.run(stop, stop_now)
-    finally:
-        stop_tracing()
+    async with watchdog.ended_when_hanging():
+        await worker.run(stopping)
 
 
 async def _start_nothing() -> None:
     """What a scorer of a test's own needs."""
-
-
-def _on_signal(stop: asyncio.Event, stop_now: asyncio.Event) -> None:
-    if stop.is_set():
-        stop_now.set()
-    stop.set()
 
 
 def _initial_state(settings: WorkerSettings) -> WorkerState:
@@ -185,23 +172,13 @@ class Worker:
     def _in_work(self) -> list[ApplicationId]:
         return self._runner.in_work()
 
-    async def run(self, stop: asyncio.Event, stop_now: asyncio.Event) -> int:
+    async def run(self, stopping: Stopping) -> None:
         """Serve the line until told to stop."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close)
             app = probes.probe_app(readiness=self._readiness, liveness=self._liveness)
             await stack.enter_async_context(probes.serve_only_probes(app, self._settings))
-            work = asyncio.create_task(self._serve_line(stop))
-            emergency = asyncio.create_task(stop_now.wait())
-            await asyncio.wait({work, emergency}, return_when=asyncio.FIRST_COMPLETED)
-            emergency.cancel()
-            if work.done():
-                work.result()
-                return 0
-            log.warning("stopped_at_once", held=self._runner.deliveries)
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
-            return 1
+            await self._serve_line(stopping.drain)
 
     async def _serve_line(self, stop: asyncio.Event) -> None:
         # A missing schema is worth another try: on Kubernetes everything starts at once.

@@ -28,6 +28,7 @@ from shortlist.maintenance.agents.sweep import Sweeps
 from shortlist.maintenance.context import LeaderContext
 from shortlist.maintenance.leader import LEASE_NAME, Leadership
 from shortlist.maintenance.main import Maintenance, connect
+from shortlist.runtime.process import Stopping
 from shortlist.settings import Settings
 from shortlist.storage import postgres
 from shortlist.storage.postgres.pool import ConnectionPool
@@ -260,21 +261,21 @@ async def start_maintenance(
 ) -> AsyncIterator[Callable[..., Maintenance]]:
     """Whole replicas, inside the test's event loop."""
     del logging_is_put_back
-    running: list[tuple[asyncio.Event, asyncio.Task[int]]] = []
+    running: list[tuple[Stopping, asyncio.Task[None]]] = []
 
     def start(**overrides: Any) -> Maintenance:
         settings = make_settings(
             **{"sweep_interval_seconds": 0.2, "maintenance_lease_seconds": 5, **overrides}
         )
         logs.configure(settings, "maintenance")
-        maintenance, stop = Maintenance(settings), asyncio.Event()
-        running.append((stop, asyncio.create_task(maintenance.run(stop))))
+        maintenance, stopping = Maintenance(settings), Stopping()
+        running.append((stopping, asyncio.create_task(maintenance.run(stopping))))
         return maintenance
 
     yield start
-    for stop, task in running:
-        stop.set()
-        assert await task == 0
+    for stopping, task in running:
+        stopping.ask()
+        await task
 
 
 @asynccontextmanager

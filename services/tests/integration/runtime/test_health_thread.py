@@ -122,7 +122,7 @@ def test_a_loop_is_judged_by_when_it_last_went_round(age_seconds: float, *, ok: 
 async def test_what_cannot_be_served_is_told() -> None:
     @contextlib.asynccontextmanager
     async def broken() -> AsyncIterator[None]:
-        raise probes.CannotListenError(98, "in use")
+        raise probes.CannotListenError("in use")
         yield
 
     with pytest.raises(probes.CannotListenError, match="in use"):

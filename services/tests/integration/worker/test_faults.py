@@ -150,8 +150,8 @@ async def test_a_larger_grant_is_used_at_once_without_a_restart(bench: Bench) ->
         await grant(bench, running, 9, epoch=1)
         await scorer.until_running(8)
         assert await backends(bench) == 9
-        running.stop.set()
-        running.stop_now.set()
+        running.stopping.ask()
+        running.stopping.ask()
 
 
 async def in_flight_stays_within_the_grant(bench: Bench) -> None:
@@ -165,8 +165,8 @@ async def in_flight_stays_within_the_grant(bench: Bench) -> None:
         await scorer.until_running(3)
         await asyncio.sleep(1.2)  # longer than a pull blocks: it had every chance to take more
         assert running.worker._limits.in_flight.taken == 3
-        running.stop.set()
-        running.stop_now.set()
+        running.stopping.ask()
+        running.stopping.ask()
 
 
 async def test_in_flight_never_exceeds_the_grant_less_the_overhead(bench: Bench) -> None:

@@ -22,6 +22,7 @@ from shortlist.domain.line.application import (
     WorkerId,
 )
 from shortlist.maintenance.main import Maintenance
+from shortlist.runtime.process import Stopping
 from shortlist.storage.postgres.queries import applications, claims, recovery, workers
 from shortlist.storage.postgres.statements import SQL
 from shortlist.worker.attempts import Attempts
@@ -45,13 +46,13 @@ PROMISE_SECONDS = 5.0
 @asynccontextmanager
 async def maintained(bench: Bench) -> AsyncIterator[None]:
     """With a leader that sweeps as it does by default."""
-    stop = asyncio.Event()
-    maintenance = asyncio.create_task(Maintenance(bench.settings()).run(stop))
+    stopping = Stopping()
+    maintenance = asyncio.create_task(Maintenance(bench.settings()).run(stopping))
     try:
         yield
     finally:
-        stop.set()
-        assert await maintenance == 0
+        stopping.ask()
+        await maintenance
 
 
 def leave_the_first_open(monkeypatch: pytest.MonkeyPatch) -> None:

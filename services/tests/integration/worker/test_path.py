@@ -107,11 +107,11 @@ async def test_on_sigterm_it_finishes_what_it_holds(bench: Bench, mode: str) -> 
     scorer = Scripted(go_on)
     async with bench.worker(scorer, connection_mode=mode) as running:
         await scorer.until_running(3)
-        running.stop.set()
+        running.stopping.ask()
         await asyncio.sleep(0.2)
         late = await bench.submit(1)
         go_on.set()
-        assert await asyncio.wait_for(running.task, 10) == 0
+        assert await asyncio.wait_for(running.task, 10)
     assert {view.status for view in await bench.until_final(ids)} == {"scored"}
     assert (await bench.view(late[0])).attempts == 0
 
@@ -123,8 +123,8 @@ async def test_after_the_grace_period_it_gives_the_rest_back_at_once(
     scorer = Scripted(asyncio.Event())
     async with bench.worker(scorer, connection_mode=mode, drain_timeout_seconds=0.3) as running:
         await scorer.until_running(3)
-        running.stop.set()
-        assert await asyncio.wait_for(running.task, 10) == 0
+        running.stopping.ask()
+        assert await asyncio.wait_for(running.task, 10)
     depth = await bench.line.depth()
     assert (depth.waiting, depth.delivered) == (3, 0)
     async with bench.worker(connection_mode=mode):
@@ -137,16 +137,16 @@ async def test_a_second_signal_stops_at_once(bench: Bench, mode: str) -> None:
     scorer = Scripted(asyncio.Event())
     async with bench.worker(scorer, connection_mode=mode, drain_timeout_seconds=600) as running:
         await scorer.until_running(3)
-        running.stop.set()
-        running.stop_now.set()
-        assert await asyncio.wait_for(running.task, 10) == 1
+        running.stopping.ask()
+        running.stopping.ask()
+        assert not await asyncio.wait_for(running.task, 10)
 
 
 async def test_a_stopped_worker_leaves_nothing_behind(bench: Bench, mode: str) -> None:
     ids = await bench.submit(3)
     async with bench.worker(connection_mode=mode) as running:
         await bench.until_final(ids)
-        running.stop.set()
+        running.stopping.ask()
         await asyncio.wait_for(running.task, 10)
     assert await bench.db.fetchval("SELECT count(*) FROM workers") == 0
     assert await bench.redis.hgetall("sl:{default}:beats") == {}
@@ -191,8 +191,8 @@ async def test_what_was_claimed_ahead_is_given_back_when_the_grace_is_over(
         async with asyncio.timeout(10):
             while await bench.db.fetchval("SELECT count(*) FROM attempts") < 12:
                 await asyncio.sleep(0.02)
-        running.stop.set()
-        assert await asyncio.wait_for(running.task, 10) == 0
+        running.stopping.ask()
+        assert await asyncio.wait_for(running.task, 10)
     assert scorer.calls == 10
     depth = await bench.line.depth()
     assert (depth.waiting, depth.delivered) == (12, 0)

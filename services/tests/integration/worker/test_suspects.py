@@ -282,10 +282,10 @@ async def test_a_worker_that_stops_gives_back_the_suspect_that_waits(
         await until("one is scored", lambda: len(gate.running) == 1)
         [suspect] = await submit_suspects(bench)
         await until("it is reserved", lambda: running.worker._state.alone)
-        running.stop.set()
+        running.stopping.ask()
         await until("it drains", lambda: running.worker._runner._draining)
         gate.ordinary.set()
-        assert await running.task == 0
+        assert await running.task
     await bench.until_final(ordinary)
     assert await attempts(bench, suspect) == [False, False, False]
     waiting = await bench.line.entries_from(bench.line.again, (0, 0), 10)

@@ -15,6 +15,8 @@ from shortlist.domain.line.application import (
     NewApplication,
     PipelineName,
 )
+from shortlist.runtime import process
+from shortlist.runtime.process import Stopping
 from shortlist.settings import Settings
 from shortlist.storage.postgres.queries import applications
 from shortlist.storage.redis.line import Entry, Line
@@ -32,12 +34,12 @@ DEFAULT = PipelineName("default")
 
 @dataclass
 class RunningWorker:
-    """A worker, and the two signals that it may get."""
+    """A worker, and what asks it to stop."""
 
     worker: Worker
-    task: asyncio.Task[int]
-    stop: asyncio.Event
-    stop_now: asyncio.Event
+    task: asyncio.Task[bool]
+    """Whether it ended by itself, and not because it was asked to end at once."""
+    stopping: Stopping
 
 
 class Bench:
@@ -84,13 +86,13 @@ class Bench:
         self, scorer: Scorer | None = None, **overrides: Any
     ) -> AsyncIterator[RunningWorker]:
         worker = Worker(self.settings(**overrides), scorer)
-        stop, stop_now = asyncio.Event(), asyncio.Event()
-        task = asyncio.create_task(worker.run(stop, stop_now))
+        stopping = Stopping()
+        task = asyncio.create_task(process.finishes(worker.run(stopping), stopping))
         try:
-            yield RunningWorker(worker, task, stop, stop_now)
+            yield RunningWorker(worker, task, stopping)
         finally:
-            stop.set()
-            stop_now.set()
+            stopping.ask()
+            stopping.ask()
             await asyncio.wait({task}, timeout=10)
             assert task.done()
 

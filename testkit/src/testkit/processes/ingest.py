@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 
 from shortlist.ingest.main import Ingest
-from shortlist.ingest.tuning import Stopping
+from shortlist.runtime.process import Stopping
 from shortlist.settings import Settings
 from testkit.processes.stack import free_port
 from testkit.waiting import until
@@ -36,7 +36,7 @@ class Door:
     stopping: Stopping
     port: int
     client: httpx2.AsyncClient
-    ended: asyncio.Task[int]
+    ended: asyncio.Task[None]
 
     async def accept(self, **fields: Any) -> str:
         """Submit an application that is fine; its id."""
@@ -69,7 +69,7 @@ async def open_door(database_url: str, redis_url: str, **settings: Any) -> Async
             await ended
 
 
-async def _listens(client: httpx2.AsyncClient, ended: asyncio.Task[int]) -> bool:
+async def _listens(client: httpx2.AsyncClient, ended: asyncio.Task[None]) -> bool:
     if ended.done():
         raise AssertionError(f"ingest ended: {ended.exception() or ended.result()}")
     try:

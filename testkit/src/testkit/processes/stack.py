@@ -266,17 +266,21 @@ class Stack:
         unguarded: str = "",
         variables: dict[str, str] | None = None,
         within: Pod | None = None,
+        port: int | None = None,
         **settings: object,
     ) -> Service:
         """Start a process and wait until it is ready; ``settings`` are for this one.
 
         ``unguarded``: which guards (`unguarded/guards.py`, split by ``,``) it is to be without.
         ``variables``: of the environment, that are no settings of ours. ``within``: where it lives.
+        ``port``: where it listens, if not on one that is free.
         """
         name = f"{role}-{len(self.services)}"
         environment = self._environment | _variables(settings) | (variables or {})
         environment |= without_guards(",".join(filter(None, [self._unguarded, unguarded])))
-        service = Service(role, name, environment, self.directory, within=within)
+        service = Service(
+            role, name, environment, self.directory, port or free_port(), within=within
+        )
         service.spawn()
         self.services.append(service)
         if wait:

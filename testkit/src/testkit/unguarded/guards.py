@@ -588,15 +588,26 @@ def _waits_for_postgres() -> None:
         replace(f"shortlist.ingest.{target}", partial(patient, old))
 
 
+def _breaks_at_its_start() -> None:
+    """Not a guard: a bug, where every process begins to listen."""
+
+    def broken(_: Any) -> None:
+        raise RuntimeError("a bug")
+
+    replace("shortlist.runtime.probes:_bound_buffers", broken)
+
+
+GUARDS["breaks_at_its_start"] = _breaks_at_its_start
+
+
 def _stops_at_once() -> None:
     """A worker or an ingest that is asked to stop drops what it has begun."""
 
-    def on_signal(stop: Any, stop_now: Any) -> None:
-        stop_now.set()
-        stop.set()
+    def ask(stopping: Any) -> None:
+        stopping.at_once.set()
+        stopping.drain.set()
 
-    replace("shortlist.worker.main:_on_signal", on_signal)
-    replace("shortlist.ingest.tuning:Stopping.ask", lambda it: on_signal(it.drain, it.at_once))
+    replace("shortlist.runtime.process:Stopping.ask", ask)
 
 
 def _leads_on() -> None:
