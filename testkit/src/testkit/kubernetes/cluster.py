@@ -25,7 +25,6 @@ from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-    from types import TracebackType
 
     import asyncpg
 
@@ -75,12 +74,7 @@ class Cluster:
         self._sockets = await self._stack.enter_async_context(sockets)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
     # --- Kubernetes

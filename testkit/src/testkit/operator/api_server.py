@@ -21,7 +21,6 @@ from shortlist_operator.kubernetes.kube import Kube
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from types import TracebackType
 
 Json = dict[str, Any]
 
@@ -110,12 +109,7 @@ class ApiServer:
         self.url = f"http://{host}:{port}"
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Hang up on every client."""
         await self._runner.cleanup()
 

@@ -8,12 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from testkit.processes.stack import free_port
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 
 @dataclass(eq=False)
@@ -67,12 +64,7 @@ class Proxy:
         await self.recover()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.refuse()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

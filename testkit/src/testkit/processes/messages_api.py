@@ -16,14 +16,11 @@ import socket
 import struct
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 from aiohttp import web
 
 from shortlist.domain.line.scoring import score_of_payload
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 Kind = Literal[
     "score",
@@ -128,12 +125,7 @@ class MessagesApi:
         self.port = self._runner.addresses[0][1]
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Close, with whatever is still being answered."""
         await self._runner.cleanup()
 
