@@ -114,3 +114,10 @@ def test_the_chart_has_the_version_of_what_it_installs() -> None:
 
 def test_both_distributions_are_released_together() -> None:
     assert metadata.version("shortlist-operator") == __version__
+
+
+def test_what_runs_with_the_newest_versions_is_there() -> None:
+    text = (ROOT / ".ci" / "newest").read_text()
+    paths = re.findall(r"^  (\S+/tests/\S+)$", text, re.MULTILINE)
+    assert len(paths) > 5
+    assert [path for path in paths if not (ROOT / path).exists()] == []
