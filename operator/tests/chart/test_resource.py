@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import jsonschema
 import kubernetes_validate
+import msgspec
 import pytest
 import yaml
 
+from shortlist.domain.documents import camel_case
+from shortlist.domain.line.application import PIPELINE_NAME_PATTERN
 from shortlist.domain.sizing import pipeline as domain
 from shortlist.domain.sizing.pipeline import (
     API_VERSION,
-    HEADROOM_PATTERN,
     KIND,
-    NAME_PATTERN,
     InvalidPipelineError,
     Reference,
     ScoringPipeline,
@@ -28,6 +29,7 @@ from testkit.repository import ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PAGE = ROOT / "docs" / "pipelines.md"
 SAMPLES = {path.stem: path for path in sorted((ROOT / "k8s" / "samples").glob("*.yaml"))}
 MINIMAL: dict[str, Any] = {"workerRef": {"name": "shortlist-worker"}}
 PARTS: dict[str, list[Any]] = {
@@ -62,11 +64,6 @@ def is_valid(spec: dict[str, Any]) -> bool:
     return bool(jsonschema.Draft202012Validator(JSON_SCHEMA).is_valid(spec))
 
 
-def camel(name: str) -> str:
-    first, *others = name.split("_")
-    return first + "".join(word.capitalize() for word in others)
-
-
 def test_kubernetes_takes_the_definition() -> None:
     kubernetes_validate.validate(crd(), "1.37", strict=True)
 
@@ -81,10 +78,7 @@ def test_names_are_those_that_we_read() -> None:
     assert f"{definition['group']}/{version['name']}" == API_VERSION
     assert definition["names"]["kind"] == KIND
     rules = version["schema"]["openAPIV3Schema"]["x-kubernetes-validations"]
-    assert any(f"'^{NAME_PATTERN}$'" in rule["rule"] for rule in rules)
-    assert crd_spec()["properties"]["scaling"]["properties"]["headroom"]["pattern"] == (
-        f"^{HEADROOM_PATTERN}$"
-    )
+    assert any(f"'{PIPELINE_NAME_PATTERN}'" in rule["rule"] for rule in rules)
 
 
 def test_there_is_no_scale_subresource() -> None:
@@ -93,28 +87,86 @@ def test_there_is_no_scale_subresource() -> None:
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_fields_are_the_same(part: str) -> None:
-    ours = {camel(f.name) for of in PARTS[part] for f in dataclasses.fields(of)}
-    ours |= {"kind"} if part == "scorer" else set()
-    assert crd_spec()["properties"][part]["properties"].keys() == ours
+def test_fields_have_the_types_and_bounds_of_our_own(part: str) -> None:
+    ours = {name: of for kind in PARTS[part] for name, of in schema_of(kind).items()}
+    if part == "scorer":
+        ours["kind"] = comparable(msgspec.json.schema(domain.ScorerKind))
+    theirs = JSON_SCHEMA["properties"][part]["properties"]
+    opaque: dict[str, Any] = {"template": {}} if part == "worker" else {}
+    assert {name: comparable(of) for name, of in theirs.items()} | opaque == ours | opaque
 
 
 def test_parts_are_the_same() -> None:
     assert crd_spec()["properties"].keys() == PARTS.keys() | {"workerRef"}
-    ours = {f.name for f in dataclasses.fields(ScoringPipeline)}
-    assert {camel(name) for name in ours} == PARTS.keys() | {"workerRef", "name"}
+    ours = {field.name for field in dataclasses.fields(ScoringPipeline)}
+    assert {camel_case(name) for name in ours} == PARTS.keys() | {"workerRef", "name"}
+    reference = JSON_SCHEMA["properties"]["workerRef"]["properties"]
+    assert {name: comparable(of) for name, of in reference.items()} == schema_of(Reference)
 
 
 @pytest.mark.parametrize("part", [part for part in PARTS if part != "scorer"])
 def test_defaults_are_the_same(part: str) -> None:
-    (of,) = PARTS[part]
-    ours = {camel(f.name): f.default for f in dataclasses.fields(of) if f.default is not None}
+    (kind,) = PARTS[part]
+    ours = {camel_case(field.name): field.default for field in dataclasses.fields(kind)}
     theirs = {
-        name: float(field["default"]) if name == "headroom" else field["default"]
+        name: field["default"]
         for name, field in crd_spec()["properties"][part]["properties"].items()
         if "default" in field
     }
-    assert theirs == ours
+    assert theirs == {name: default for name, default in ours.items() if default is not None}
+
+
+def on_the_page() -> Iterator[tuple[str, str]]:
+    """Each field and its default, as docs/pipelines.md has them."""
+    for row in re.findall(r"^\| (`[^|]*) \| ([^|]*)\|", PAGE.read_text("utf-8"), re.MULTILINE):
+        first, *others = (name.strip("` ") for name in row[0].split(","))
+        defaults = row[1].strip().split(", ")
+        part = first.rpartition(".")[0]
+        names = [first, *(f"{part}.{other}" for other in others)]
+        yield from zip(names, defaults if len(defaults) > 1 else defaults * len(names), strict=True)
+
+
+def test_the_page_has_each_field_with_its_default() -> None:
+    page = dict(on_the_page())
+    ours = {
+        f"{part}.{camel_case(field.name)}": field.default
+        for part, kinds in PARTS.items()
+        for kind in kinds
+        for field in dataclasses.fields(kind)
+    }
+    assert page.keys() == ours.keys() | {"workerRef.name", "scorer.kind"}
+    known = {name: default for name, default in ours.items() if default is not None}
+    assert {name: yaml.safe_load(page[name].strip("`")) for name in known} == known
+
+
+def schema_of(kind: type) -> dict[str, Any]:
+    """The schema of each field of a dataclass, as msgspec makes it of the field's type."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {
+        camel_case(field.name): comparable(msgspec.json.schema(hints[field.name]))
+        for field in dataclasses.fields(kind)
+    }
+
+
+def comparable(schema: dict[str, Any]) -> dict[str, Any]:
+    """Types and bounds alone: whether null stands for absent, and the form, are not compared."""
+    if "anyOf" in schema:  # or null
+        choices = [of for of in schema["anyOf"] if of.get("type") != "null"]
+        schema = {**schema, **choices[0]}
+    if "$ref" in schema:
+        schema = schema["$defs"][schema["$ref"].rpartition("/")[2]]
+    kept = {name: schema[name] for name in BOUNDS if name in schema}
+    if "enum" in schema:
+        return {"enum": sorted(schema["enum"])}
+    if isinstance(kept.get("type"), list):
+        kept["type"] = kept["type"][0]
+    if "properties" in schema:
+        kept["properties"] = {n: comparable(of) for n, of in schema["properties"].items()}
+        kept["required"] = schema.get("required", [])
+    return kept
+
+
+BOUNDS = ("type", "minimum", "maximum", "minLength", "maxLength", "pattern")
 
 
 def test_what_the_api_server_fills_in_changes_nothing() -> None:

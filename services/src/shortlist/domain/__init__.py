@@ -1,5 +1,5 @@
 """The rules, without the machinery.
 
-Standard library only; nothing here reads a clock, draws a random number, or does I/O: time
-and chance are arguments.
+Standard library only, and msgspec for the types of documents. Nothing here reads a clock, draws a
+random number, or does I/O: time and chance are arguments.
 """

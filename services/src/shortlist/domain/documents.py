@@ -1,7 +1,9 @@
-"""Reads nested documents (YAML, JSON) strictly, and says precisely what is wrong with them.
+"""Reads nested documents (YAML, JSON) into dataclasses, and says precisely what is wrong with them.
 
-A `Reader` walks one object. It collects every problem instead of stopping at the first, each with
-the path of its field, and it knows which fields were asked for: whatever is left is a mistake.
+A field's type and bounds stand at the field, by `msgspec.Meta`: msgspec checks a value by them, and
+makes a JSON schema of them. What msgspec does not do is done here: every problem is found instead
+of the first, each with the path of its field and what would be right, and a field that there is not
+is a mistake, with a guess at what was meant.
 """
 
 from __future__ import annotations
@@ -10,155 +12,136 @@ import difflib
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import cache
+from typing import Any, get_type_hints
+
+import msgspec
+from msgspec import inspect
+
+_LINE_CHARACTERS = 60
+"""A value is shown in a message up to so many characters."""
 
 
 @dataclass
 class Reader:
-    """One object of a document; ``problems`` is shared with the readers of its children."""
+    """Reads one document, piece by piece."""
 
-    value: Mapping[str, Any]
-    path: str
-    problems: list[str]
-    _known: set[str] = field(default_factory=set)
+    problems: list[str] = field(default_factory=list)
+    """A sentence for each problem, beginning with the path of its field."""
 
-    def child(self, name: str, *, required: bool = False) -> Reader:
-        """The reader of an object inside; an empty one when it is absent or no object."""
-        raw = self._take(name, required=required)
-        if raw is not None and not isinstance(raw, Mapping):
-            self._complain(name, f"must be an object, is {_shown(raw)}")
-        value = raw if isinstance(raw, Mapping) else {}
-        return Reader(value, self._at(name), self.problems)
+    def read(self, kind: type, value: Any, path: str, beside: frozenset[str] = frozenset()) -> Any:
+        """Read an object as a dataclass; None when anything in it is wrong.
 
-    def mapping(self, name: str) -> Mapping[str, Any] | None:
-        """An object that is kept as it is; None when it is absent."""
-        raw = self._take(name)
-        if raw is None or isinstance(raw, Mapping):
-            return raw
-        self._complain(name, f"must be an object, is {_shown(raw)}")
-        return None
+        Args:
+            kind: the dataclass; its ``snake_case`` fields are ``camelCase`` in the document.
+            value: the object.
+            path: where it stands in the document.
+            beside: names of fields that are read by other calls, and are none of ``kind`` here.
+        """
+        if not isinstance(value, Mapping):
+            return self._complain(path, f"must be an object, is {_shown(value)}")
+        before = len(self.problems)
+        hints = _hints(kind)
+        ours = {camel_case(of.name): of for of in fields(kind)}
+        ours = {name: of for name, of in ours.items() if name not in beside}
+        found = {}
+        for name, of in ours.items():
+            at = f"{path}.{name}" if path else name
+            if value.get(name) is not None:
+                found[of.name] = self._field(hints[of.name], value[name], at)
+            elif of.default is MISSING and of.default_factory is MISSING:
+                self._complain(at, "is required")
+        self._refuse_others(value, beside.union(ours), path)
+        return kind(**found) if len(self.problems) == before else None
 
-    def has(self, name: str) -> bool:
-        """Whether a field is there and not null."""
-        return self.value.get(name) is not None
+    def value(self, kind: Any, value: Any, path: str) -> Any:
+        """Read a value of an annotated type; None when it is none."""
+        wanted = inspect.type_info(kind)
+        try:
+            read = msgspec.convert(value, kind)
+        except msgspec.ValidationError:
+            return self._complain(path, f"must be {_expected(wanted)}, is {_shown(value)}")
+        if not _is_finite(value) or not _matches_in_full(wanted, value):
+            return self._complain(path, f"must be {_expected(wanted)}, is {_shown(value)}")
+        return read
 
-    def integer(self, name: str, default: int, *, minimum: int, maximum: int | None = None) -> int:
-        """A whole number within bounds."""
-        found = self.optional_integer(name, minimum=minimum, maximum=maximum)
-        return default if found is None else found
+    def _field(self, kind: Any, value: Any, path: str) -> Any:
+        part = next((of for of in getattr(kind, "__args__", (kind,)) if is_dataclass(of)), None)
+        if isinstance(part, type):
+            return self.read(part, value, path)
+        return self.value(kind, value, path)
 
-    def optional_integer(
-        self, name: str, *, minimum: int, maximum: int | None = None
-    ) -> int | None:
-        """A whole number within bounds; None when it is absent or null."""
-        raw = self._take(name)
-        if raw is None:
-            return None
-        if isinstance(raw, bool) or not isinstance(raw, int):
-            self._complain(name, f"must be a whole number, is {_shown(raw)}")
-            return None
-        return raw if self._within(name, raw, minimum, maximum) else None
-
-    def number(
-        self, name: str, default: float, *, minimum: float, maximum: float | None = None
-    ) -> float:
-        """A number within bounds."""
-        raw = self._take(name)
-        if raw is None:
-            return default
-        number = _number(raw)
-        if number is None:
-            self._complain(name, f"must be a number, is {_shown(raw)}")
-            return default
-        return number if self._within(name, raw, minimum, maximum) else default
-
-    def boolean(self, name: str, *, default: bool) -> bool:
-        """``true`` or ``false``."""
-        raw = self._take(name)
-        if raw is None:
-            return default
-        if not isinstance(raw, bool):
-            self._complain(name, f"must be true or false, is {_shown(raw)}")
-            return default
-        return raw
-
-    def text(
-        self, name: str, default: str = "", *, pattern: str = "", required: bool = False
-    ) -> str:
-        """A string that matches ``pattern`` in full and is not empty."""
-        raw = self._take(name, required=required)
-        if raw is None:
-            return default
-        if not isinstance(raw, str) or not raw:
-            self._complain(name, f"must be a string that is not empty, is {_shown(raw)}")
-            return default
-        if pattern and not re.fullmatch(pattern, raw):
-            self._complain(name, f"must match {pattern}, is {_shown(raw)}")
-            return default
-        return raw
-
-    def choice(self, name: str, choices: tuple[str, ...], default: str | None = None) -> str:
-        """One of ``choices``; required when there is no default."""
-        raw = self._take(name, required=default is None)
-        fallback = default or choices[0]
-        if raw is None:
-            return fallback
-        if raw not in choices:
-            self._complain(name, f"must be {' or '.join(choices)}, is {_shown(raw)}")
-            return fallback
-        return str(raw)
-
-    def ignore(self, *names: str) -> None:
-        """Accept fields that another reader of the document checks."""
-        self._known.update(names)
-
-    def finish(self) -> None:
-        """Complain about fields that no reader has asked for."""
-        for name in self.value:
-            if name not in self._known:
-                close = difflib.get_close_matches(str(name), self._known, n=1)
+    def _refuse_others(self, value: Mapping[str, Any], known: frozenset[str], path: str) -> None:
+        for name in value:
+            if name not in known:
+                close = difflib.get_close_matches(str(name), known, n=1)
                 hint = f"; did you mean {close[0]}?" if close else ""
-                self._complain(str(name), f"is no field here{hint}")
+                self._complain(f"{path}.{name}" if path else str(name), f"is no field here{hint}")
 
-    def problem(self, message: str) -> None:
-        """Something is wrong with the object as a whole."""
-        self.problems.append(f"{self.path or 'document'}: {message}")
+    def _complain(self, path: str, message: str) -> None:
+        self.problems.append(f"{path or 'document'}: {message}")
 
-    def _take(self, name: str, *, required: bool = False) -> Any:
-        self._known.add(name)
-        raw = self.value.get(name)
-        if raw is None and required:
-            self._complain(name, "is required")
-        return raw
 
-    def _within(self, name: str, number: float, minimum: float, maximum: float | None) -> bool:
-        if number < minimum:
-            self._complain(name, f"must be at least {minimum}, is {number}")
-            return False
-        if maximum is not None and number > maximum:
-            self._complain(name, f"must be at most {maximum}, is {number}")
-            return False
+def camel_case(name: str) -> str:
+    """Name a field as a document does: ``min_replicas`` is ``minReplicas``."""
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+def _is_finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _matches_in_full(wanted: inspect.Type, value: Any) -> bool:
+    """``$`` of a pattern allows a newline after it, in Python alone."""
+    if not isinstance(wanted, inspect.StrType) or wanted.pattern is None:
         return True
-
-    def _complain(self, name: str, message: str) -> None:
-        self.problems.append(f"{self._at(name)}: {message}")
-
-    def _at(self, name: str) -> str:
-        return f"{self.path}.{name}" if self.path else name
+    return re.fullmatch(wanted.pattern, value) is not None
 
 
-def _number(raw: Any) -> float | None:
-    if isinstance(raw, bool) or not isinstance(raw, (int, float)):
-        return None
-    try:
-        number = float(raw)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
+def _expected(wanted: inspect.Type) -> str:
+    """What would be right, as in “must be …”."""
+    match wanted:
+        case inspect.UnionType(types=types):
+            return next(_expected(of) for of in types if not isinstance(of, inspect.NoneType))
+        case inspect.LiteralType(values=values):
+            return " or ".join(str(value) for value in values)
+        case inspect.IntType():
+            return f"a whole number{_range(wanted.ge, wanted.le)}"
+        case inspect.FloatType():
+            return f"a number{_range(wanted.ge, wanted.le)}"
+        case inspect.StrType():
+            return _expected_text(wanted)
+    return "true or false" if isinstance(wanted, inspect.BoolType) else "an object"
 
 
-def _shown(raw: Any) -> str:
+def _expected_text(wanted: inspect.StrType) -> str:
+    if wanted.pattern is not None:
+        return f"a string that matches {wanted.pattern}"
+    if wanted.max_length is not None:
+        return f"a string of 1 to {wanted.max_length} characters"
+    return "a string that is not empty"
+
+
+def _range(least: float | None, most: float | None) -> str:
+    if least is None:
+        return "" if most is None else f" of at most {_number(most)}"
+    if most is None:
+        return f" of at least {_number(least)}"
+    return f" from {_number(least)} to {_number(most)}"
+
+
+def _number(bound: float) -> str:
+    return str(int(bound) if bound == int(bound) else bound)
+
+
+def _shown(value: Any) -> str:
     """A value in a message: short, and with its quotes."""
-    shown = repr(raw)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."  # noqa: PLR2004 (a line's worth)
+    shown = repr(value)
+    return shown if len(shown) <= _LINE_CHARACTERS else f"{shown[: _LINE_CHARACTERS - 3]}..."

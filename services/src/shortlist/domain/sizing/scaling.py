@@ -375,7 +375,7 @@ def _slot_seconds(observation: Observation, pipeline: ScoringPipeline, horizon: 
 
 def _staffed(offered: float, pipeline: ScoringPipeline) -> float:
     """Square-root staffing: a + β·√a slots (Halfin and Whitt, 1981)."""
-    return offered + pipeline.scaling.headroom * math.sqrt(offered)
+    return offered + pipeline.scaling.beta * math.sqrt(offered)
 
 
 def _workers_for(slots: float, pipeline: ScoringPipeline) -> int:

@@ -42,7 +42,7 @@ def test_several_documents_are_several_pipelines_and_default_is_always_there(
         (HEAD + "metadata: {name: a}\n", "document 1: spec: is required"),
         (
             GOOD.replace("NAME", "a").replace("3", "0"),
-            r"document 1: spec\.worker\.concurrency: must be at least 1, is 0",
+            r"document 1: spec\.worker\.concurrency: must be a whole number from 1 to 10000, is 0",
         ),
         (
             GOOD.replace("NAME", "a") + "---\n" + GOOD.replace("NAME", "a"),

@@ -9,6 +9,7 @@ from shortlist.domain.sizing.pipeline import (
     ClaudeScorer,
     ConnectionsSpec,
     InvalidPipelineError,
+    KeyReference,
     Reference,
     ScalingSpec,
     ScoringPipeline,
@@ -16,6 +17,8 @@ from shortlist.domain.sizing.pipeline import (
     WorkerSpec,
     parse_pipeline,
 )
+
+HEADROOM = r"^[0-9]{1,3}(\.[0-9]{1,3})?$"
 
 
 def document(**spec: Any) -> dict[str, Any]:
@@ -37,7 +40,7 @@ def test_the_documented_defaults_hold_for_a_document_that_says_nothing() -> None
     pipeline = parse_pipeline(document())
     assert pipeline == ScoringPipeline(worker_ref=Reference("shortlist-worker"))
     assert pipeline.worker.concurrency == 10
-    assert pipeline.scaling.headroom == 1.0
+    assert pipeline.scaling.beta == 1.0
     assert pipeline.scorer == SimulatedScorer(1.5, 0.0)
 
 
@@ -62,10 +65,12 @@ def test_every_documented_field_is_read() -> None:
             fallback={"failureThreshold": 1, "replicas": 0},
         )
     )  # fmt: skip
-    assert pipeline.scorer == ClaudeScorer("m", Reference("r"), Reference("s", "k"), 50, 40_000)
+    assert pipeline.scorer == ClaudeScorer(
+        "m", KeyReference("r"), KeyReference("s", "k"), 50, 40_000
+    )
     assert (pipeline.worker.concurrency, pipeline.worker.drain_timeout_seconds) == (5, 30)
     assert pipeline.line.capacity == 7
-    assert (pipeline.scaling.min_replicas, pipeline.scaling.headroom) == (1, 0.5)
+    assert (pipeline.scaling.min_replicas, pipeline.scaling.beta) == (1, 0.5)
     assert (pipeline.scaling.mode, pipeline.scaling.pause_scale_in) == ("DryRun", True)
     assert (pipeline.connections.mode, pipeline.connections.max_in_flight) == ("perWrite", None)
     assert (pipeline.fallback.failure_threshold, pipeline.fallback.replicas) == (1, 0)
@@ -74,34 +79,53 @@ def test_every_documented_field_is_read() -> None:
 @pytest.mark.parametrize(
     ("spec", "problem"),
     [
-        ({"worker": {"concurrency": 0}}, "spec.worker.concurrency: must be at least 1, is 0"),
+        (
+            {"worker": {"concurrency": 0}},
+            "spec.worker.concurrency: must be a whole number from 1 to 10000, is 0",
+        ),
         (
             {"worker": {"concurrency": True}},
-            "spec.worker.concurrency: must be a whole number, is True",
+            "spec.worker.concurrency: must be a whole number from 1 to 10000, is True",
         ),
         (
             {"worker": {"concurrency": "10"}},
-            "spec.worker.concurrency: must be a whole number, is '10'",
+            "spec.worker.concurrency: must be a whole number from 1 to 10000, is '10'",
         ),
         (
             {"worker": {"drainTimeoutSeconds": 4}},
-            "spec.worker.drainTimeoutSeconds: must be at least 5, is 4",
+            "spec.worker.drainTimeoutSeconds: must be a whole number from 5 to 86400, is 4",
         ),
         ({"worker": []}, "spec.worker: must be an object, is []"),
         (
             {"scorer": {"kind": "oracle"}},
-            "spec.scorer.kind: must be simulated or claude, is 'oracle'",
+            "spec.scorer.kind: must be claude or simulated, is 'oracle'",
         ),
         (
             {"scorer": {"serviceSeconds": -1}},
-            "spec.scorer.serviceSeconds: must be at least 0, is -1",
+            "spec.scorer.serviceSeconds: must be a number of at least 0, is -1",
         ),
         (
             {"scorer": {"serviceSeconds": float("nan")}},
-            "spec.scorer.serviceSeconds: must be a number, is nan",
+            "spec.scorer.serviceSeconds: must be a number of at least 0, is nan",
+        ),
+        (
+            {"scorer": {"serviceSeconds": float("inf")}},
+            "spec.scorer.serviceSeconds: must be a number of at least 0, is inf",
+        ),
+        (
+            {"scaling": {"headroom": "1.0\n"}},
+            rf"spec.scaling.headroom: must be a string that matches {HEADROOM}, is '1.0\n'",
+        ),
+        ({"scorer": []}, "spec.scorer: must be an object, is []"),
+        (
+            {"scorer": {"kind": "claude", "model": ""}},
+            "spec.scorer.model: must be a string that is not empty, is ''",
         ),
         ({"scorer": {"model": "m"}}, "spec.scorer.model: is no field here"),
-        ({"line": {"capacity": 0}}, "spec.line.capacity: must be at least 1, is 0"),
+        (
+            {"line": {"capacity": 0}},
+            "spec.line.capacity: must be a whole number from 1 to 2147483647, is 0",
+        ),
         (
             {"scaling": {"minReplicas": 5, "maxReplicas": 4}},
             "spec.scaling: minReplicas (5) is more than maxReplicas (4)",
@@ -112,15 +136,15 @@ def test_every_documented_field_is_read() -> None:
         ),
         (
             {"scaling": {"headroom": "much"}},
-            "spec.scaling.headroom: must match [0-9]{1,3}(\\.[0-9]{1,3})?, is 'much'",
+            f"spec.scaling.headroom: must be a string that matches {HEADROOM}, is 'much'",
         ),
         (
             {"worker": {"concurrency": 10_001}},
-            "spec.worker.concurrency: must be at most 10000, is 10001",
+            "spec.worker.concurrency: must be a whole number from 1 to 10000, is 10001",
         ),
         (
             {"scaling": {"drainTargetSeconds": 0}},
-            "spec.scaling.drainTargetSeconds: must be at least 0.1, is 0",
+            "spec.scaling.drainTargetSeconds: must be a number of at least 0.1, is 0",
         ),
         (
             {"scaling": {"pauseScaleIn": "no"}},
@@ -132,11 +156,11 @@ def test_every_documented_field_is_read() -> None:
         ),
         (
             {"connections": {"overheadPerWorker": 0}},
-            "spec.connections.overheadPerWorker: must be at least 1, is 0",
+            "spec.connections.overheadPerWorker: must be a whole number from 1 to 1000, is 0",
         ),
         (
             {"connections": {"maxInFlight": 0}},
-            "spec.connections.maxInFlight: must be at least 1, is 0",
+            "spec.connections.maxInFlight: must be a whole number of at least 1, is 0",
         ),
         (
             {"workerRef": None},
@@ -148,7 +172,7 @@ def test_every_documented_field_is_read() -> None:
         ),
         (
             {"workerRef": {"name": ""}},
-            "spec.workerRef.name: must be a string that is not empty, is ''",
+            "spec.workerRef.name: must be a string of 1 to 253 characters, is ''",
         ),
         (
             {"workerRef": None, "worker": {"template": {}}},
@@ -173,7 +197,7 @@ def test_a_document_must_be_an_object(nothing: Any) -> None:
 def test_a_name_must_be_a_dns_label() -> None:
     bad = document()
     bad["metadata"] = {"name": "No_Good"}
-    assert problems_of(bad)[0].startswith("metadata.name: must match")
+    assert problems_of(bad)[0].startswith("metadata.name: must be a string that matches")
 
 
 def test_what_is_missing_at_the_top_is_told() -> None:
@@ -181,7 +205,6 @@ def test_what_is_missing_at_the_top_is_told() -> None:
         "apiVersion: is required",
         "kind: is required",
         "metadata: is required",
-        "metadata.name: is required",
         "spec: is required",
     ]
 

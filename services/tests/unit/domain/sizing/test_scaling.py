@@ -123,7 +123,7 @@ def test_steady_arrivals_get_square_root_staffing() -> None:
 
 
 def test_headroom_buys_slots_by_the_root_of_the_load() -> None:
-    world = World(pipeline=pipeline(headroom=2.5))
+    world = World(pipeline=pipeline(headroom="2.5"))
     # 30 + 2.5 · √30 = 43.7 slots
     assert world.seconds([20] * 120).replicas == 5
 
@@ -434,7 +434,7 @@ pipelines = st.builds(
         min_replicas=st.integers(0, 3),
         max_replicas=st.integers(3, 40),
         drain_target_seconds=st.floats(0.1, 100),
-        headroom=st.floats(0, 5),
+        headroom=st.floats(0, 5).map("{:.3f}".format),
         down_window_seconds=st.floats(0, 100),
         idle_seconds=st.floats(0, 100),
         mode=st.sampled_from(["Auto", "Auto", "Auto", "DryRun", "Paused"]),

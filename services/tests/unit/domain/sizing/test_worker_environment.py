@@ -4,7 +4,7 @@ from shortlist.domain.line.application import PipelineName
 from shortlist.domain.sizing.pipeline import (
     ClaudeScorer,
     ConnectionsSpec,
-    Reference,
+    KeyReference,
     ScoringPipeline,
     SimulatedScorer,
     WorkerSpec,
@@ -14,8 +14,8 @@ from shortlist.settings import Settings
 
 CLAUDE = ClaudeScorer(
     model="m",
-    rubric_ref=Reference("rubrics"),
-    secret_ref=Reference("anthropic"),
+    rubric_ref=KeyReference("rubrics"),
+    secret_ref=KeyReference("anthropic"),
     requests_per_minute=50,
     tokens_per_minute=4000,
 )
