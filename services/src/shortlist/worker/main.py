@@ -23,6 +23,7 @@ from shortlist.runtime import probes, process, tasks
 from shortlist.settings import BadSettingsError
 from shortlist.storage import postgres, redis
 from shortlist.storage.postgres.pool import ConnectionPool
+from shortlist.storage.postgres.queries.connection_limits import WORKER_APPLICATION_NAME
 from shortlist.storage.redis.line import Line
 from shortlist.storage.redis.model_limits import RateLimits
 from shortlist.storage.trouble import open_troubles, persistently
@@ -115,7 +116,7 @@ class Worker:
         open_connection = partial(
             postgres.connect,
             settings.database_url,
-            application_name=f"shortlist-worker {self._state.worker_id}",
+            application_name=f"{WORKER_APPLICATION_NAME}{self._state.worker_id}",
             settings=_PLANS,
         )
         self._pool = ConnectionPool(open_connection, max(0, self._state.grant - OWN_CONNECTIONS))

@@ -94,7 +94,6 @@ _ERRORS = {
 }
 _WITH_RETRY_AFTER = (429, 503)
 _SUBMISSION_ERRORS = (400, 408, 413, 415, 422, 429, 503)
-_READ_ERRORS = (400, 404, 429, 503)
 
 _ID = {
     "name": "id",

@@ -1,7 +1,7 @@
 """Shows the line and what waits beside it.
 
-Only the leader does: each figure then comes from one process, and sums over replicas are right. A
-replica that stops leading takes its figures back.
+Of maintenance only the leader does, and a replica that stops leading takes its figures back. Every
+ingest shows the line's two depths as well: of those take the maximum over all processes, no sum.
 """
 
 from __future__ import annotations
