@@ -46,7 +46,7 @@ OTHER_VALUES: dict[str, Any] = {
         for process in ("ingest", "worker", "maintenance", "dashboard", "operator")
         for name, value in {
             "resources": {"limits": {"memory": "2Gi"}},
-            "env": {"SHORTLIST_TRACE_SAMPLE_RATIO": 0.1},
+            "env": {"OTEL_TRACES_SAMPLER_ARG": 0.1},
             "podAnnotations": {"example.com/owner": "hiring"},
         }.items()
     },

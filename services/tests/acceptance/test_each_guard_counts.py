@@ -115,7 +115,7 @@ async def refusing(
         place = Place(directory, postgres.url, redis.url)
         async with place.running(
             "maintenance", "worker", connection_mode="perWrite", service_seconds=0.1,
-            concurrency=8, sweep_interval_seconds=0.3, unguarded=unguarded,
+            concurrency=8, unguarded=",".join(filter(None, ["sweeps_often", unguarded])),
         ) as run:  # fmt: skip
             run.stack.expected_deaths |= {1} if unguarded else set()
             await run.ledger.submit_until_accepted(1)

@@ -59,7 +59,7 @@ async def every_error_at_every_step(
         place = Place(directory, database_url, proxy.url)
         async with place.running(
             "maintenance", connection_mode=mode, service_seconds=0.5, concurrency=8,
-            requests_per_minute=6000, sweep_interval_seconds=0.2,
+            requests_per_minute=6000, unguarded="sweeps_often",
         ) as run:  # fmt: skip
             worker = await run.stack.start("worker", unguarded=unguarded)
             await run.ledger.submit_until_accepted(1)

@@ -83,7 +83,7 @@ async def every_state_at_every_step(
         place = Place(directory, proxy.url, redis_url)
         async with place.running(
             "maintenance", connection_mode=mode, service_seconds=0.2, concurrency=8,
-            commit_timeout_seconds=1.5, sweep_interval_seconds=0.3,
+            commit_timeout_seconds=1.5, unguarded="sweeps_often",
         ) as run:  # fmt: skip
             with ExitStack() as stack:
                 refusals = refused(stack, proxy, AT_THE_START, KINDS)

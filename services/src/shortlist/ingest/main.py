@@ -42,6 +42,17 @@ if TYPE_CHECKING:
     from shortlist.settings import IngestSettings
     from shortlist.storage.postgres import Connection
 
+ACCEPT_CONNECTIONS = 2
+"""Group commits that may overlap, on a connection each: the next group is on its way while Postgres
+flushes one. With more of them the groups would only be smaller."""
+
+READ_CONNECTIONS = 4
+"""For statuses, leaderboards and readiness. Of the default 100 connections of a Postgres an ingest
+takes 2 + 4."""
+
+ACCEPT_BACKLOG = 10_000
+"""Accepts that may wait for a commit at once; more get 503, and need not wait for it."""
+
 _FIRST_POLL_SECONDS = 1.0
 """How long the start waits to know how full the lines are; clients of a socket that a supervisor
 holds wait as long."""
@@ -68,8 +79,8 @@ class Ingest:
         self._settings = settings
         timeout = settings.commit_timeout_seconds
         database = partial(Database, settings.database_url, timeout_seconds=timeout)
-        self._writing = database(name="accept", connections=settings.accept_flushers)
-        self._reading = database(name="read", connections=settings.read_connections)
+        self._writing = database(name="accept", connections=ACCEPT_CONNECTIONS)
+        self._reading = database(name="read", connections=READ_CONNECTIONS)
         self._redis = redis.connect(settings.redis_url)
         self.lines = LineRegistry(self._reading, self._redis, self._writing.learn_clock)
         self._publisher = Publisher(self.lines)
@@ -84,9 +95,9 @@ class Ingest:
         self._accepter = GroupCommit(
             self._writing,
             budget,
-            flushers=settings.accept_flushers,
+            flushers=ACCEPT_CONNECTIONS,
             timeout_seconds=settings.commit_timeout_seconds,
-            backlog=settings.accept_backlog,
+            backlog=ACCEPT_BACKLOG,
             on_accepted=self._publisher.publish,
         )
         reader = Reader(self._reading)

@@ -33,6 +33,10 @@ T = TypeVar("T")
 
 LEASE_NAME = "maintenance"
 
+LEASE_SECONDS = 3.0
+"""A leader that says nothing for so long is replaced. It renews four times meanwhile, so that no
+single late answer costs it the lead."""
+
 _STAND_SECONDS = 0.5
 """How often a replica that does not lead asks whether it may."""
 

@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shortlist.maintenance.agents import consumers, dead_workers, gauges, retention, retries
+from shortlist.maintenance import leader
+from shortlist.maintenance.agents import (
+    consumers,
+    dead_workers,
+    gauges,
+    retention,
+    retries,
+    sweep,
+)
 from shortlist.maintenance.agents.redis_loss import RedisLoss
-from shortlist.maintenance.agents.sweep import Sweeps
 from shortlist.maintenance.context import HANGING_SECONDS, LeaderContext
-from shortlist.maintenance.leader import Candidate
 from shortlist.runtime import probes, process
 from shortlist.storage import postgres, redis
 from shortlist.storage.postgres.pool import ConnectionPool
@@ -62,7 +68,7 @@ class Maintenance:
         self._pool = ConnectionPool(self._connect, 0)
         self._redis = redis.connect(settings.redis_url)
         self._broke_at = -float("inf")
-        self.candidate = Candidate(self._connect, settings.maintenance_lease_seconds, self._lead)
+        self.candidate = leader.Candidate(self._connect, leader.LEASE_SECONDS, self._lead)
 
     async def run(self, stopping: Stopping) -> None:
         """Serve probes, lead or wait to lead, until told to stop."""
@@ -98,17 +104,16 @@ class Maintenance:
             await self._pool.resize(0)
 
     def _agents(self, desk: LeaderContext) -> list[Coroutine[None, None, None]]:
-        sweeps = Sweeps(desk)
+        sweeps = sweep.Sweeps(desk)
         memory = RedisLoss(desk)
 
-        async def sweep() -> None:
+        async def turn() -> None:
             await sweeps.learn_pipelines()
             await sweeps.turn(memory.restore_if_lost)
 
         dead = dead_workers.DeadWorkers(desk, sweeps, self._seconds_since_a_break)
-        sweep_seconds = self._settings.sweep_interval_seconds
         agents: list[tuple[str, Callable[[], Awaitable[float | None]], float]] = [
-            ("sweep", sweep, sweep_seconds),
+            ("sweep", turn, sweep.INTERVAL_SECONDS),
             ("dead workers", dead.turn, dead_workers.LOOK_SECONDS),
             ("retries", retries.Retries(desk, sweeps).turn, retries.LOOK_SECONDS),
             ("consumers", consumers.Consumers(desk, sweeps).turn, consumers.LOOK_SECONDS),

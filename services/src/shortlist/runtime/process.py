@@ -18,6 +18,7 @@ import structlog
 from shortlist.domain.errors import ShortlistError
 from shortlist.runtime import exit_codes, tasks
 from shortlist.settings import BadSettingsError, CommonSettings
+from shortlist.settings.retired import retired
 from shortlist.telemetry import logs, traces
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ async def run(
         is_traced: whether it records spans.
     """
     logs.configure(settings, name)
+    for variable, why in retired().items():
+        _log.warning("retired_setting", variable=variable, why=why)
     stop_tracing = traces.configure(settings, name) if is_traced else None
     with Stopping().listening() as stopping:
         code = await _exit_code(work(settings, stopping), stopping)

@@ -15,6 +15,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     ValidationError,
     field_validator,
     model_validator,
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 PREFIX = "SHORTLIST_"
 """Of the environment variables that have no name of their own."""
+
+PROTOCOL: dict[str, JsonValue] = {"protocol": True}
+"""Marks a field by which a supervisor or the operator tells a process something. No person sets it,
+so it is not printed."""
 
 
 class CommonSettings(BaseModel):
@@ -73,11 +78,13 @@ class CommonSettings(BaseModel):
     listen_fd: int | None = Field(
         None,
         ge=3,
+        json_schema_extra=PROTOCOL,
         description="A listening socket that was inherited, to serve on instead of host and port.",
     )
     start_fd: int | None = Field(
         None,
         ge=3,
+        json_schema_extra=PROTOCOL,
         description="A pipe that was inherited: no server is asked before its writer closes it.",
     )
     allowed_hosts: str = Field(
@@ -95,7 +102,10 @@ class CommonSettings(BaseModel):
         " not close; the public one has no /metrics then.",
     )
     metrics_listen_fd: int | None = Field(
-        None, ge=3, description="A listening socket that was inherited, for the same."
+        None,
+        ge=3,
+        json_schema_extra=PROTOCOL,
+        description="A listening socket that was inherited, for the same.",
     )
     drain_timeout_seconds: float = Field(
         60.0, ge=0, description="How long a stopping process may finish what it holds."
@@ -112,7 +122,12 @@ class CommonSettings(BaseModel):
         description="OTLP/HTTP collector; traces are recorded only when it is set.",
     )
     trace_sample_ratio: float = Field(
-        1.0, ge=0, le=1, description="Share of traces recorded when no caller has decided."
+        1.0,
+        ge=0,
+        le=1,
+        validation_alias=AliasChoices("trace_sample_ratio", "OTEL_TRACES_SAMPLER_ARG"),
+        description="Share of traces recorded when no caller has decided: of OpenTelemetry's"
+        " sampler `parentbased_traceidratio`.",
     )
     trust_traceparent: bool = Field(
         False,

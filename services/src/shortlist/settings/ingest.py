@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from shortlist.domain.networks import parse_networks
-from shortlist.settings.base import CommonSettings
+from shortlist.settings.base import PROTOCOL, CommonSettings
 
 
 def _hops(value: Any) -> Any:
@@ -32,7 +32,10 @@ class IngestSettings(CommonSettings):
     )
     private_host: str = Field("127.0.0.1", description="Address that the private port is on.")
     private_listen_fd: int | None = Field(
-        None, ge=3, description="A listening socket that was inherited, for the same."
+        None,
+        ge=3,
+        json_schema_extra=PROTOCOL,
+        description="A listening socket that was inherited, for the same.",
     )
     dashboard_url: str | None = Field(
         None, description="Where the dashboard listens; ingest passes pages through to it."
@@ -66,13 +69,6 @@ class IngestSettings(CommonSettings):
     commit_timeout_seconds: float = Field(
         1.5, gt=0, description="What Postgres has not committed or answered by then gets 503."
     )
-    accept_backlog: int = Field(
-        10_000, ge=1, description="Accepts that may wait for a commit at once; more get 503."
-    )
-    accept_flushers: int = Field(
-        2, ge=1, le=8, description="Group commits that may overlap, one connection each."
-    )
-    read_connections: int = Field(4, ge=1, description="Connections that ingest reads with.")
     rate_limit_per_second: float = Field(
         0.0, ge=0, description="Requests per second and client that are answered; 0: no limit."
     )

@@ -23,6 +23,8 @@ from shortlist.settings import (
     variable,
 )
 from shortlist.settings import load as load_as
+from shortlist.settings.base import PROTOCOL
+from shortlist.settings.retired import retired
 from shortlist.urls import DatabaseUrl, RedisUrl, ServerUrl, without_credentials
 
 if TYPE_CHECKING:
@@ -56,6 +58,12 @@ def load(
     return load_as(PROCESSES[process], flags, needed)
 
 
+def _shown_fields(kind: type[CommonSettings]) -> dict[str, FieldInfo]:
+    """What a person may set: not the protocol between a process and what starts it."""
+    fields = kind.model_fields
+    return {name: f for name, f in fields.items() if f.json_schema_extra != PROTOCOL}
+
+
 def source(settings: CommonSettings, name: str, flags: frozenset[str] = frozenset()) -> Source:
     """Where a field's value came from."""
     if name in flags:
@@ -67,7 +75,7 @@ def text(settings: CommonSettings, flags: frozenset[str] = frozenset()) -> str:
     """A table for a terminal: variable, value, source."""
     rows = [
         (variable(name, Settings), _shown(getattr(settings, name)), source(settings, name, flags))
-        for name in type(settings).model_fields
+        for name in _shown_fields(type(settings))
     ]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     return "\n".join(f"{a:{widths[0]}}  {b:{widths[1]}}  {c}" for a, b, c in rows)
@@ -80,7 +88,7 @@ def as_json(settings: CommonSettings, flags: frozenset[str] = frozenset()) -> st
             "value": _shown(value) if isinstance(value, SecretStr | str) else value,
             "source": source(settings, name, flags),
         }
-        for name, value in ((n, getattr(settings, n)) for n in type(settings).model_fields)
+        for name, value in ((n, getattr(settings, n)) for n in _shown_fields(type(settings)))
     }
     return json.dumps(report, indent=2)
 
@@ -98,7 +106,8 @@ def markdown() -> str:
     ]
     for kind, section in SECTIONS.items():
         lines += ["", f"## {section}", "", "| variable | default | means |", "|---|---|---|"]
-        lines += [_row(name, kind.model_fields[name]) for name in kind.__annotations__]
+        shown = _shown_fields(kind)
+        lines += [_row(name, shown[name]) for name in kind.__annotations__ if name in shown]
     return "\n".join(lines) + "\n"
 
 
@@ -110,9 +119,11 @@ def _row(name: str, field: FieldInfo) -> str:
 
 def warnings() -> list[str]:
     """A sentence for each variable that looks like one of ours and is none."""
+    gone = retired()
     known = {variable(name, Settings) for name in Settings.model_fields} | _NOT_SETTINGS
-    known |= {PREFIX + name.upper() for name in Settings.model_fields}
-    return [_unknown(name, known) for name in sorted(os.environ) if _is_stray(name, known)]
+    known |= {PREFIX + name.upper() for name in Settings.model_fields} | gone.keys()
+    strays = [_unknown(name, known) for name in sorted(os.environ) if _is_stray(name, known)]
+    return [f"shortlist: {name} {why}." for name, why in gone.items()] + strays
 
 
 def _is_stray(name: str, known: set[str]) -> bool:

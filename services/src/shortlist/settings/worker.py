@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AliasChoices, Field, SecretStr, StringConstraints, model_validator
 
 from shortlist.domain.line.application import PIPELINE_NAME_PATTERN, ConnectionMode
-from shortlist.settings.base import CommonSettings
+from shortlist.settings.base import PROTOCOL, CommonSettings
 
 Name = Annotated[str, StringConstraints(pattern=PIPELINE_NAME_PATTERN)]
 
@@ -28,6 +28,7 @@ class WorkerSettings(CommonSettings):
     initial_grant: int | None = Field(
         None,
         ge=2,
+        json_schema_extra=PROTOCOL,
         description="Connections before the first grant; unset: what the concurrency wants.",
     )
     max_attempts: int = Field(5, ge=1, description="Errors after which an application has failed.")

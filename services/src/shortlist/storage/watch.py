@@ -38,14 +38,12 @@ Every process is whole again within 5 s of the new primary's start, because:
     1.0 s  a look that began just before, at a server that does not answer, is given up
     1.0 s  until the next look, which meets the new primary
     0.1 s  for that look, and for leaving what is open: callers that wait for a reply fail at once
-    2.0 s  at most until the next try: maintenance's sweep (``sweep_interval_seconds``; a turn that
+    2.0 s  at most until the next try: maintenance's sweep (its `INTERVAL_SECONDS`; a turn that
            fails is followed by the next within the same time). All others try sooner: a
            heartbeat, ingest's look at its lines, a scaler's and the operator's look each second,
            a worker's pull after 1.0 s at most (`storage.trouble`), a subscription after 0.5 s
     0.8 s  are left for that turn: it puts in the line what the new primary lacks, for which the
            workers' pulls wait
-
-A longer ``sweep_interval_seconds`` makes the sum longer by as much.
 """
 
 _log = structlog.get_logger(__name__)

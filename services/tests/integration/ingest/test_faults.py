@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shortlist.domain.line.application import DEFAULT_PIPELINE
+from shortlist.ingest import main as ingest
 from shortlist.storage import postgres
 from shortlist.storage.postgres import schema
 from shortlist.storage.redis.line import Line
@@ -185,8 +186,11 @@ async def test_an_old_schema_is_not_ready(
         )
 
 
-async def test_too_many_waiting_accepts_are_503(opening: Opener, db: Connection) -> None:
-    async with opening(accept_backlog=5, commit_timeout_seconds=20) as door:
+async def test_too_many_waiting_accepts_are_503(
+    opening: Opener, db: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "ACCEPT_BACKLOG", 5)
+    async with opening(commit_timeout_seconds=20) as door:
         async with db.transaction():
             await db.execute("LOCK TABLE applications IN SHARE MODE")  # inserts wait
             posts = [

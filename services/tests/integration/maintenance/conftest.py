@@ -24,6 +24,8 @@ from shortlist.domain.line.application import (
     WorkerId,
     lowest_id_at,
 )
+from shortlist.maintenance import leader
+from shortlist.maintenance.agents import sweep as sweeping
 from shortlist.maintenance.agents.sweep import Sweeps
 from shortlist.maintenance.context import LeaderContext
 from shortlist.maintenance.leader import LEASE_NAME, Leadership
@@ -257,16 +259,19 @@ async def sweep(sweeps: Sweeps) -> Sweep:
 
 @pytest.fixture
 async def start_maintenance(
-    make_settings: Callable[..., Settings], logging_is_put_back: None
+    make_settings: Callable[..., Settings],
+    logging_is_put_back: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Callable[..., Maintenance]]:
     """Whole replicas, inside the test's event loop."""
     del logging_is_put_back
     running: list[tuple[Stopping, asyncio.Task[None]]] = []
 
-    def start(**overrides: Any) -> Maintenance:
-        settings = make_settings(
-            **{"sweep_interval_seconds": 0.2, "maintenance_lease_seconds": 5, **overrides}
-        )
+    monkeypatch.setattr(sweeping, "INTERVAL_SECONDS", 0.2)
+
+    def start(lease_seconds: float = 5.0, **overrides: Any) -> Maintenance:
+        settings = make_settings(**overrides)
+        monkeypatch.setattr(leader, "LEASE_SECONDS", lease_seconds)
         logs.configure(settings, "maintenance")
         maintenance, stopping = Maintenance(settings), Stopping()
         running.append((stopping, asyncio.create_task(maintenance.run(stopping))))

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 async def other(make_settings: Callable[..., Settings]) -> AsyncIterator[Connection]:
     """A second replica's connection."""
-    connection = await connect(make_settings(maintenance_lease_seconds=1))
+    connection = await connect(make_settings())
     yield connection
     await postgres.close_quickly(connection)
 
@@ -171,7 +171,7 @@ async def test_of_two_replicas_one_leads_and_the_other_follows_when_it_stops(
 async def test_a_leader_that_loses_postgres_stops_leading_and_leads_again_when_it_is_back(
     database_url: str, start_maintenance: Callable[..., Maintenance]
 ) -> None:
-    maintenance = start_maintenance(maintenance_lease_seconds=1)
+    maintenance = start_maintenance(lease_seconds=1)
 
     async def leads() -> bool:
         return maintenance.candidate.leadership is not None
@@ -367,8 +367,8 @@ async def test_probes_tell_who_leads_and_sigterm_hands_over_at_once(
     shop: Shop, tmp_path: Path, redis_url: str
 ) -> None:
     async with Stack(tmp_path, shop.database_url, redis_url) as stack:
-        leader = await stack.start("maintenance", maintenance_lease_seconds=60)
-        follower = await stack.start("maintenance", maintenance_lease_seconds=60)
+        leader = await stack.start("maintenance", unguarded="leads_for_a_minute")
+        follower = await stack.start("maintenance", unguarded="leads_for_a_minute")
         for service in (leader, follower):
             assert await status_of(f"{service.url}/healthz") == 200
         assert '"leading"' not in follower.log

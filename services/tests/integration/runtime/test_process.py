@@ -90,8 +90,10 @@ async def test_a_bug_at_its_start_is_the_last_line_with_its_places(start: Start)
     assert any("guards.py" in frame for frame in line["exception"][0]["frames"])
 
 
-async def test_sigterm_ends_it_well(start: Start) -> None:
-    service = await start()
+async def test_a_setting_that_was_retired_is_said_and_sigterm_ends_it_well(start: Start) -> None:
+    service = await start(sweep_interval_seconds=0.5)
+    assert '"retired_setting"' in service.log
+    assert "SHORTLIST_SWEEP_INTERVAL_SECONDS" in service.log
     service.signal(signal.SIGTERM)
     assert await service.exit_code() == 0
     assert TRACEBACK not in service.log

@@ -4,6 +4,7 @@ import pytest
 
 from shortlist.settings import PROCESSES, Settings, variable
 from shortlist.settings import report as settings_report
+from shortlist.settings.retired import RETIRED
 
 
 def test_every_setting_stands_in_one_section_of_the_page() -> None:
@@ -68,8 +69,27 @@ def test_a_misspelt_variable_is_pointed_out(monkeypatch: pytest.MonkeyPatch) -> 
     ]
 
 
+def test_a_setting_that_was_retired_is_pointed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHORTLIST_ACCEPT_FLUSHERS", "4")
+    monkeypatch.setenv("SHORTLIST_TRACE_SAMPLE_RATIO", "0.1")
+    flushers, ratio = settings_report.warnings()
+    assert flushers.endswith("SHORTLIST_ACCEPT_FLUSHERS is no setting any more and has no effect.")
+    assert "SHORTLIST_TRACE_SAMPLE_RATIO has no effect" in ratio
+    assert "OTEL_TRACES_SAMPLER_ARG" in ratio
+
+
+def test_no_setting_is_retired() -> None:
+    assert not {variable(name, Settings) for name in Settings.model_fields} & RETIRED.keys()
+
+
+def test_what_a_supervisor_tells_a_process_is_not_printed() -> None:
+    shown = settings_report.text(settings_report.load({})) + settings_report.markdown()
+    assert "_FD" not in shown
+    assert "INITIAL_GRANT" not in shown
+
+
 def test_a_text_of_many_lines_takes_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHORTLIST_RUBRIC", "Ten points for Kubernetes.\nFive for Redis.\n")
     shown = settings_report.text(settings_report.load({}))
     assert "Ten points for Kubernetes. …" in shown
-    assert len(shown.splitlines()) == len(Settings.model_fields)
+    assert len(shown.splitlines()) == len(settings_report._shown_fields(Settings))

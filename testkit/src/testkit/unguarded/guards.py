@@ -588,6 +588,14 @@ def _waits_for_postgres() -> None:
         replace(f"shortlist.ingest.{target}", partial(patient, old))
 
 
+GUARDS["sweeps_often"] = lambda: replace(  # not a guard: a test need not wait for 2 s
+    "shortlist.maintenance.agents.sweep:INTERVAL_SECONDS", 0.3
+)
+GUARDS["leads_for_a_minute"] = lambda: replace(  # not a guard: a lease that does not run out
+    "shortlist.maintenance.leader:LEASE_SECONDS", 60.0
+)
+
+
 def _breaks_at_its_start() -> None:
     """Not a guard: a bug, where every process begins to listen."""
 

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from shortlist.maintenance.context import LeaderContext
     from shortlist.storage.postgres.queries.recovery import Slice
 
+INTERVAL_SECONDS = 2.0
+"""Between two turns: what a dead worker held is found within the 2 s and 5 s that are promised, and
+what a failover lost within the sum in `storage.watch`."""
+
 SLICE = 10_000
 """Applications looked at by one statement: some 20 ms when all are finished."""
 
