@@ -24,10 +24,10 @@ from rich.table import Table
 
 from shortlist.domain.errors import ShortlistError
 from shortlist.domain.percentiles import nearest_rank_of_counts
+from shortlist.http.reachable import trouble_with
 from shortlist.http.retry_after import retry_after_seconds
 from shortlist.runtime import exit_codes
 from shortlist.runtime.process import Stopping
-from shortlist.runtime.reachable import trouble_with
 from shortlist.runtime.tasks import wait_until_set
 from shortlist.urls import without_credentials
 

@@ -9,7 +9,7 @@ import structlog
 
 from shortlist.dashboard.app import build_app
 from shortlist.dashboard.reader import Reader
-from shortlist.runtime import probes, process
+from shortlist.runtime import http_server, probes, process
 from shortlist.storage import postgres, redis
 from shortlist.storage.postgres.pool import ConnectionPool
 
@@ -35,7 +35,7 @@ async def _serve(settings: DashboardSettings, stopping: Stopping) -> None:
     readiness = partial(_readiness, reader)
     app = build_app(reader, probes.public_probe_routes(readiness, settings))
     try:
-        async with probes.serve(app, settings), probes.serve_probes(readiness, settings):
+        async with http_server.serve(app, settings), probes.serve_probes(readiness, settings):
             await stopping.drain.wait()
             _log.info("stopping")
     finally:

@@ -8,9 +8,9 @@ from contextlib import suppress
 
 import httpx2
 
+from shortlist.http.reachable import trouble_with
 from shortlist.runtime import exit_codes
 from shortlist.runtime.process import Stopping
-from shortlist.runtime.reachable import trouble_with
 from shortlist.runtime.tasks import wait_until_set
 
 _RATE_PER_SECOND = 2.0

@@ -30,7 +30,7 @@ RUNNING_BYTES = 16_384
 QUEUED_BYTES = 4_096
 FIELD_BYTES = 160
 SOCKET_BYTES = 131_072
-"""`shortlist.runtime.probes` asks the kernel for buffers of this size, one for each direction."""
+"""`shortlist.runtime.http_server` asks the kernel for buffers of this size, one each way."""
 
 SHARE = 0.5
 """Of the process's memory."""

@@ -27,7 +27,7 @@ from shortlist.ingest.routes.reader import Reader
 from shortlist.ingest.routes.status import Statuses
 from shortlist.ingest.routes.submit import Submissions
 from shortlist.ingest.tuning import allow_connections, calm_the_collector
-from shortlist.runtime import machine, probes, process
+from shortlist.runtime import http_server, machine, probes, process
 from shortlist.runtime.tasks import Tasks
 from shortlist.storage import postgres, redis
 from shortlist.storage.postgres import schema
@@ -138,7 +138,7 @@ class Ingest:
                 async with asyncio.timeout(_FIRST_POLL_SECONDS):
                     await self.lines.poll()
             server = await stack.enter_async_context(
-                probes.serve(self.door, self._settings, house=self.house, hot=self.fast_path)
+                http_server.serve(self.door, self._settings, house=self.house, hot=self.fast_path)
             )
             await stack.enter_async_context(self._serving_staff())
             await stack.enter_async_context(probes.serve_probes(self._readiness, self._settings))
@@ -157,10 +157,10 @@ class Ingest:
         if not self._settings.has_private_listener:
             yield
             return
-        async with probes.serve_private(self._private_door(), self._settings):
+        async with http_server.serve_private(self._private_door(), self._settings):
             yield
 
-    async def _drain(self, server: probes.HttpServer) -> None:
+    async def _drain(self, server: http_server.HttpServer) -> None:
         """Accept no new connections; answer every open request, publish what was accepted."""
         _log.info("draining")
         self._watching.end()

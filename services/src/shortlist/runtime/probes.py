@@ -1,7 +1,7 @@
-"""The HTTP server that every process runs, and the three pages that every one of them has.
+"""The three pages that every process has.
 
 ``/healthz`` says whether to restart the process, ``/readyz`` whether to send it work, ``/metrics``
-what it measured. The server runs inside the caller's event loop and leaves signals to the caller.
+what it measured.
 
 Where clients come in crowds the three pages have a listener of their own, and its server an event
 loop in a thread of its own: ``/healthz`` waits for Python's lock, of which a busy thread lets go
@@ -15,41 +15,26 @@ asks when the process's own loop last went round, so that a loop that hangs is t
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import functools
-import socket
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import structlog
-import uvicorn
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from shortlist.domain.addresses import is_loopback
-from shortlist.http import local
-from shortlist.http.budget import SOCKET_BYTES, Budget
-from shortlist.http.house import House, Limits, see_off
-from shortlist.http.protocol import BoundedProtocol
-from shortlist.runtime.process import CannotStartError
-from shortlist.telemetry import metrics
+from shortlist.runtime import http_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from starlette.requests import Request
-    from starlette.types import ASGIApp
 
-    from shortlist.http.protocol import Hot
-    from shortlist.settings import CommonSettings, IngestSettings
-
-_log = structlog.get_logger(__name__)
+    from shortlist.settings import CommonSettings
 
 _CHECK_TIMEOUT_SECONDS = 1.6
 """A check that has not answered by then has failed: every answer comes within 2 s, on a busy
@@ -63,13 +48,6 @@ which it counted as hanging when the loop itself had to answer."""
 
 _BEAT_SECONDS = 0.25
 
-_BACKLOG = 2048
-_STARTUP_POLL_SECONDS = 0.005
-
-_SMALL_CONNECTIONS = 1_000
-_SMALL_BYTES = 32 << 20
-"""Of a listener that few have a reason to call: half of it are 2 000 connections."""
-
 
 @dataclass(frozen=True, slots=True)
 class Health:
@@ -81,12 +59,6 @@ class Health:
 
 if TYPE_CHECKING:
     Check = Callable[[], Awaitable[Health]]
-
-
-class CannotListenError(CannotStartError):
-    """The port is taken, or not ours to take, or the address is not this machine's."""
-
-    event = "cannot_listen"
 
 
 async def always_ok() -> Health:
@@ -166,78 +138,11 @@ async def _metrics(request: Request) -> Response:
     return Response(encode(REGISTRY), media_type=content_type)
 
 
-class HttpServer:
-    """uvicorn inside the running loop; made by `serve`."""
-
-    def __init__(self, server: uvicorn.Server, listener: socket.socket) -> None:
-        """``listener`` is bound and listening; the server owns it from here on."""
-        self._server = server
-        self._listener = listener
-        self.port: int = listener.getsockname()[1]
-        """The port that is really listened on, also when 0 was asked for."""
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def connections(self) -> Collection[Any]:
-        """The protocols of the connections that are open."""
-        return self._server.server_state.connections
-
-    async def start(self) -> None:
-        """Return once connections are accepted."""
-        self._task = asyncio.create_task(self._server.serve([self._listener]), name="http-server")
-        while not self._server.started:
-            if self._task.done():
-                self._task.result()
-                raise RuntimeError("The HTTP server ended before it had started.")
-            await asyncio.sleep(_STARTUP_POLL_SECONDS)
-
-    async def stop(self) -> None:
-        """Accept no more connections, let requests finish within the grace period. Repeatable.
-
-        Cancelled, it cuts off what is still being answered.
-        """
-        self._server.should_exit = True
-        if self._task is None:
-            return
-        try:
-            await asyncio.wait([self._task])  # who is cancelled here must not cancel it
-        except asyncio.CancelledError:
-            self.abandon()
-            raise
-        self._task.result()
-
-    def abandon(self) -> None:
-        """Make a running `stop` return now. Whatever is still being answered is cut off."""
-        self._server.force_exit = True
-        for connection in list(self.connections):
-            connection.transport.abort()
-
-
-@contextlib.asynccontextmanager
-async def serve(
-    app: ASGIApp, settings: CommonSettings, *, house: House | None = None, hot: Hot | None = None
-) -> AsyncIterator[HttpServer]:
-    """Serve ``app`` on ``settings.host`` and ``settings.port`` for the length of the block.
-
-    Args:
-        app: answers.
-        settings: say where.
-        house: whom to let in; None: as many as a page or a probe has use for.
-        hot: answers plain requests without the app.
-
-    Raises `CannotListenError` when the port is taken. At the end of the block requests may finish
-    for ``settings.drain_timeout_seconds``.
-    """
-    house = house or _small_house()
-    async with _serving(app, _listener(settings), settings, house, hot, "public") as server:
-        yield server
-
-
 @contextlib.asynccontextmanager
 async def serve_only_probes(app: Starlette, settings: CommonSettings) -> AsyncIterator[None]:
     """Serve the probes of a process that serves nothing else, on the one port that it needs."""
-    listener = _probe_listener(settings) or _listener(settings)
-    async with _serving(app, listener, settings, _small_house(), None, "probes"):
+    listener = http_server.probe_listener(settings) or http_server.public_listener(settings)
+    async with http_server.serve_on(listener, app, settings, "probes"):
         yield
 
 
@@ -249,7 +154,7 @@ async def serve_probes(readiness: Check, settings: CommonSettings) -> AsyncItera
     listener that is full, or whose clients ask for more than one thread can answer, does not end a
     process that is well. ``readiness`` runs in the caller's loop.
     """
-    listener = _probe_listener(settings)
+    listener = http_server.probe_listener(settings)
     if listener is None:
         yield
         return
@@ -260,24 +165,13 @@ async def serve_probes(readiness: Check, settings: CommonSettings) -> AsyncItera
     # The heartbeat is asked as it is: each task on the way would have to get Python's lock again.
     routes = [_route("/healthz", heartbeat.check), _route("/readyz", ready), metrics_route()]
     app = Starlette(routes=routes)
-    serving = functools.partial(_serving, app, listener, settings, _small_house(), None, "probes")
+    serving = functools.partial(http_server.serve_on, listener, app, settings, "probes")
     try:
-        async with _in_a_thread(serving):
+        async with http_server.in_a_thread(serving):
             yield
     finally:
         beating.cancel()
         await asyncio.wait([beating])
-
-
-@contextlib.asynccontextmanager
-async def serve_private(app: ASGIApp, settings: IngestSettings) -> AsyncIterator[None]:
-    """Serve ``app`` on the private listener, if ``settings`` say where, for the block's length."""
-    listener = _private_listener(settings)
-    if listener is None:
-        yield
-        return
-    async with _serving(app, listener, settings, _small_house(), None, "private"):
-        yield
 
 
 class Heartbeat:
@@ -317,140 +211,3 @@ def _asked_in(loop: asyncio.AbstractEventLoop, check: Check) -> Check:
 
 async def _run(check: Check) -> Health:
     return await check()
-
-
-@contextlib.asynccontextmanager
-async def _in_a_thread(
-    serving: Callable[[], AbstractAsyncContextManager[object]],
-) -> AsyncIterator[None]:
-    """Enter a context in an event loop of its own, in a thread of its own, for the block's length.
-
-    Its errors are raised here.
-    """
-    here = asyncio.get_running_loop()
-    started, stop = asyncio.Event(), concurrent.futures.Future[None]()
-
-    async def serve_until_told() -> None:
-        async with serving():
-            here.call_soon_threadsafe(started.set)
-            await asyncio.wrap_future(stop)
-
-    def run() -> None:
-        with asyncio.Runner(loop_factory=type(here)) as runner:  # uvloop's where ours is
-            runner.run(serve_until_told())
-
-    starting = asyncio.create_task(started.wait())
-    ended = asyncio.create_task(asyncio.to_thread(run), name="serving-in-a-thread")
-    try:
-        await asyncio.wait([starting, ended], return_when=asyncio.FIRST_COMPLETED)
-        if ended.done():
-            await ended
-        yield
-    finally:
-        starting.cancel()
-        stop.set_result(None)
-        await asyncio.wait([ended])  # who is cancelled here must not cancel it
-    await ended
-
-
-def _small_house() -> House:
-    """For a dashboard behind ingest, or for probes and a scraper."""
-    return House(Limits(connections=_SMALL_CONNECTIONS), Budget(_SMALL_BYTES))
-
-
-@contextlib.asynccontextmanager
-async def _serving(
-    app: ASGIApp,
-    listener: socket.socket,
-    settings: CommonSettings,
-    house: House,
-    hot: Hot | None,
-    name: str,
-) -> AsyncIterator[HttpServer]:
-    if local.listens_on_loopback(listener):
-        app = local.LocalOnly(app, local.LocalNames(settings.allowed_hosts))
-    config = uvicorn.Config(
-        app,
-        http=functools.partial(BoundedProtocol, house, hot),  # type: ignore[arg-type] # only called
-        ws="none",
-        lifespan="off",  # what a process opens and closes is read top to bottom in its `run`
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=max(1, round(settings.drain_timeout_seconds)),
-    )
-    _bound_buffers(listener)
-    metrics.CLIENTS_OPEN.labels(name).set_function(lambda: house.open)
-    metrics.CLIENTS_ALLOWED.labels(name).set(house.limits.connections)
-    server = HttpServer(_Server(config), listener)
-    await server.start()
-    seeing_off = asyncio.create_task(see_off(house), name=f"{name}-see-off")
-    _tell(listener, name)
-    try:
-        yield server
-    except asyncio.CancelledError:
-        server.abandon()
-        raise
-    finally:
-        await server.stop()
-        seeing_off.cancel()
-        await asyncio.wait([seeing_off])
-
-
-def _bound_buffers(listener: socket.socket) -> None:
-    """What the kernel keeps for a connection, which inherits it; it would grow to megabytes."""
-    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-        listener.setsockopt(socket.SOL_SOCKET, option, SOCKET_BYTES // 2)  # the kernel doubles it
-
-
-def _tell(listener: socket.socket, name: str) -> None:
-    """Log where it listens, and warn when clients elsewhere can reach it: none has to log in."""
-    host, port = listener.getsockname()[:2]
-    _log.info("listening", host=host, port=port, listener=name)
-    if not is_loopback(host):
-        _log.warning("open_to_the_network", host=host, port=port, authentication="none")
-
-
-class _Server(uvicorn.Server):
-    """Signals are the process's business: uvicorn would take them away from it."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _listener(settings: CommonSettings) -> socket.socket:
-    """The socket that a supervisor holds for us across our deaths, or one of our own."""
-    if settings.listen_fd is not None:
-        return socket.socket(fileno=settings.listen_fd)
-    return _listen(settings.host, settings.port)
-
-
-def _probe_listener(settings: CommonSettings) -> socket.socket | None:
-    if settings.metrics_listen_fd is not None:
-        return socket.socket(fileno=settings.metrics_listen_fd)
-    if settings.metrics_port is None:
-        return None
-    return _listen(settings.host, settings.metrics_port)
-
-
-def _private_listener(settings: IngestSettings) -> socket.socket | None:
-    if settings.private_listen_fd is not None:
-        return socket.socket(fileno=settings.private_listen_fd)
-    if settings.private_port is None:
-        return None
-    return _listen(settings.private_host, settings.private_port)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    is_v6 = ":" in host
-    try:
-        return socket.create_server(
-            (host, port),
-            family=socket.AF_INET6 if is_v6 else socket.AF_INET,
-            dualstack_ipv6=is_v6 and host == "::",
-            backlog=_BACKLOG,
-        )
-    except OSError as error:
-        raise CannotListenError(error.strerror or str(error), host=host, port=port) from error

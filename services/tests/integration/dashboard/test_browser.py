@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.async_api import Page, async_playwright, expect
 
-from shortlist.runtime.probes import serve
+from shortlist.runtime.http_server import serve
 from shortlist.settings import Settings
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from starlette.routing import Mount, Route
 from shortlist.dashboard.app import build_app
 from shortlist.ingest import app as app_module
 from shortlist.ingest.routes import dashboard_proxy as pages_module
-from shortlist.runtime import probes
+from shortlist.runtime import http_server, probes
 from shortlist.settings import Settings
 from testkit.clients.bad_input import send
 from testkit.processes.stack import free_port
@@ -98,7 +98,7 @@ async def opened(opening: Opener, arrangement: str) -> AsyncIterator[Listeners]:
     ports = {name: port for name, port in others.items() if name in arrangement}
     everywhere = Starlette(routes=[Route("/{path:path}", anything)])
     async with (
-        probes.serve(everywhere, Settings(host="127.0.0.1", port=0)) as dashboard,
+        http_server.serve(everywhere, Settings(host="127.0.0.1", port=0)) as dashboard,
         opening(
             dashboard_url=f"http://127.0.0.1:{dashboard.port}",
             private_port=ports.get("private"),
@@ -195,7 +195,7 @@ async def no_detour_leads_to_the_dashboards_metrics(opening: Opener) -> None:
 async def dashboard_with_metrics() -> AsyncIterator[str]:
     settings = Settings(host="127.0.0.1", port=0)
     routes = probes.public_probe_routes(probes.always_ok, settings)
-    async with probes.serve(build_app(cast("Any", None), routes), settings) as server:
+    async with http_server.serve(build_app(cast("Any", None), routes), settings) as server:
         yield f"http://127.0.0.1:{server.port}"
 
 

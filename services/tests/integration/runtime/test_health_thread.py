@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist.runtime import probes
+from shortlist.runtime import http_server, probes
 from shortlist.runtime.probes import HANGING_SECONDS, always_ok, liveness_at
 from shortlist.settings import Settings
 from testkit.clients.prober import ask
@@ -79,7 +79,7 @@ async def _in_the_same_loop(
 
 async def test_off_switch_health_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same listener, served by the loop that is busy."""
-    monkeypatch.setattr(probes, "_in_a_thread", _in_the_same_loop)
+    monkeypatch.setattr(http_server, "in_a_thread", _in_the_same_loop)
     with pytest.raises(AssertionError):
         await health_is_told_while_the_loop_is_busy()
 
@@ -122,11 +122,11 @@ def test_a_loop_is_judged_by_when_it_last_went_round(age_seconds: float, *, ok: 
 async def test_what_cannot_be_served_is_told() -> None:
     @contextlib.asynccontextmanager
     async def broken() -> AsyncIterator[None]:
-        raise probes.CannotListenError("in use")
+        raise http_server.CannotListenError("in use")
         yield
 
-    with pytest.raises(probes.CannotListenError, match="in use"):
-        await asyncio.wait_for(probes._in_a_thread(broken).__aenter__(), 10)
+    with pytest.raises(http_server.CannotListenError, match="in use"):
+        await asyncio.wait_for(http_server.in_a_thread(broken).__aenter__(), 10)
 
 
 async def test_the_listener_ends_with_the_block() -> None:

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from shortlist.runtime import probes
+from shortlist.runtime import http_server, probes
 from shortlist.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ async def broken() -> probes.Health:
 
 async def test_the_probes_answer_on_the_real_port() -> None:
     async with (
-        probes.serve(probes.probe_app(readiness=well), settings()) as server,
+        http_server.serve(probes.probe_app(readiness=well), settings()) as server,
         httpx2.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client,
     ):
         assert server.port > 0
@@ -50,7 +50,7 @@ async def test_the_probes_answer_on_the_real_port() -> None:
 async def test_a_check_that_fails_or_raises_is_a_503_without_secrets() -> None:
     app = probes.probe_app(readiness=unwell, liveness=broken)
     async with (
-        probes.serve(app, settings()) as server,
+        http_server.serve(app, settings()) as server,
         httpx2.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client,
     ):
         ready = await client.get("/readyz")
@@ -66,9 +66,9 @@ async def test_a_taken_port_is_told() -> None:
     app = probes.probe_app(readiness=well)
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
-        pytest.raises(probes.CannotListenError, match="in use"),
+        pytest.raises(http_server.CannotListenError, match="in use"),
     ):
-        async with probes.serve(app, settings(taken.getsockname()[1])):
+        async with http_server.serve(app, settings(taken.getsockname()[1])):
             pass
 
 
@@ -82,7 +82,7 @@ async def test_a_request_under_way_finishes_when_the_server_stops() -> None:
 
     app = Starlette(routes=[Route("/slow", slow)])
     async with (
-        probes.serve(app, settings()) as server,
+        http_server.serve(app, settings()) as server,
         httpx2.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client,
     ):
         answer = asyncio.create_task(client.get("/slow"))
@@ -107,7 +107,7 @@ async def test_those_who_ask_while_a_check_runs_share_its_answer() -> None:
 
     app = probes.probe_app(readiness=slow)
     async with (
-        probes.serve(app, settings()) as server,
+        http_server.serve(app, settings()) as server,
         httpx2.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client,
     ):
         asking = [asyncio.create_task(client.get("/readyz")) for _ in range(20)]
@@ -124,7 +124,7 @@ async def test_those_who_ask_while_a_check_runs_share_its_answer() -> None:
 async def test_a_listener_on_loopback_is_called_by_names_of_this_machine_only(host: str) -> None:
     app = probes.probe_app(readiness=probes.always_ok)
     chosen = settings().model_copy(update={"host": host})
-    async with probes.serve(app, chosen) as server:
+    async with http_server.serve(app, chosen) as server:
         url = f"http://{f'[{host}]' if ':' in host else host}:{server.port}/healthz"
         async with httpx2.AsyncClient(trust_env=False) as client:
             assert (await client.get(url)).status_code == 200
@@ -135,6 +135,9 @@ async def test_a_listener_on_loopback_is_called_by_names_of_this_machine_only(ho
 async def test_a_listener_of_all_addresses_is_called_by_any_name() -> None:
     app = probes.probe_app(readiness=probes.always_ok)
     chosen = settings().model_copy(update={"host": "0.0.0.0"})
-    async with probes.serve(app, chosen) as server, httpx2.AsyncClient(trust_env=False) as client:
+    async with (
+        http_server.serve(app, chosen) as server,
+        httpx2.AsyncClient(trust_env=False) as client,
+    ):
         url = f"http://127.0.0.1:{server.port}/healthz"
         assert (await client.get(url, headers={"Host": "apply.example"})).status_code == 200

@@ -602,7 +602,7 @@ def _breaks_at_its_start() -> None:
     def broken(_: Any) -> None:
         raise RuntimeError("a bug")
 
-    replace("shortlist.runtime.probes:_bound_buffers", broken)
+    replace("shortlist.runtime.http_server:_bound_buffers", broken)
 
 
 GUARDS["breaks_at_its_start"] = _breaks_at_its_start

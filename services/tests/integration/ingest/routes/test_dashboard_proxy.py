@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from shortlist.runtime import probes
+from shortlist.runtime import http_server
 from shortlist.settings import Settings
 from testkit.processes.stack import free_port
 
@@ -36,7 +36,7 @@ async def dashboard() -> AsyncIterator[str]:
         Route("/healthz", lambda _: PlainTextResponse("the dashboard's own")),
     ]
     settings = Settings(host="127.0.0.1", port=0)
-    async with probes.serve(Starlette(routes=routes), settings) as server:
+    async with http_server.serve(Starlette(routes=routes), settings) as server:
         yield f"http://127.0.0.1:{server.port}"
 
 
