@@ -118,8 +118,8 @@ class Operator:
         kopf.on.login(registry=registry)(kopf_login)
 
         @kopf.on.event("shortlist.dev", "v1alpha1", "scoringpipelines", registry=registry)
-        async def changed(name: str, type: str | None, **_: Any) -> None:  # noqa: A002 (kopf's name)
-            if self._is_listed and type != "DELETED":
+        async def changed(name: str, **about: Any) -> None:
+            if self._is_listed and about["type"] != "DELETED":
                 self._ensure_loop(name)
 
         settings = kopf.OperatorSettings()

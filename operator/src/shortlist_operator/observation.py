@@ -88,7 +88,7 @@ class Sight:
         return [pod for pod in self.pods if not pod.terminating]
 
     @property
-    def crew(self) -> dict[str, Worker]:
+    def worker_by_pod(self) -> dict[str, Worker]:
         """Pod's name → its worker, for all that stay; one that does not report is not ready.
 
         Whether it holds anything is not known, once it was ready: Redis may have lost what it told.

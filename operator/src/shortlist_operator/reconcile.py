@@ -288,7 +288,7 @@ class PipelineLoop:
         """Keep the drain set as it should be; names of pods that may be removed now."""
         if sight.line is None:
             return set()  # never scale in blindly; workers that drain go on
-        workers = sight.crew
+        workers = sight.worker_by_pod
         keep = decision.replicas if not sight.rolling else max(decision.replicas, len(workers))
         change = self._controller.drain(
             workers,

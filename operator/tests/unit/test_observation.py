@@ -109,11 +109,11 @@ def test_old_pods_that_drain_are_beside_the_new_ones(
     assert found.overlap(replicas) == overlap
 
 
-def test_the_crew_is_whoever_stays_and_who_does_not_report_is_not_ready() -> None:
+def test_the_workers_are_those_that_stay_and_one_that_does_not_report_is_not_ready() -> None:
     beats = a_line([a_beat("a"), a_beat("gone"), a_beat("leaving")])
     pods = [a_pod("pod-a"), a_pod("pod-leaving", terminating=True), a_pod("mute")]
-    crew = a_sight(beats, pods=pods).crew
-    assert {name: (worker.id, worker.ready) for name, worker in crew.items()} == {
+    workers = a_sight(beats, pods=pods).worker_by_pod
+    assert {name: (worker.id, worker.ready) for name, worker in workers.items()} == {
         "pod-a": ("a", True),
         "mute": ("pod/mute", False),
     }
@@ -122,12 +122,12 @@ def test_the_crew_is_whoever_stays_and_who_does_not_report_is_not_ready() -> Non
 def test_who_was_ready_and_does_not_report_may_hold_something() -> None:
     """Redis lost its memory just now: no worker is to be let go as idle."""
     pods = [replace(a_pod("new"), ready_at=None), replace(a_pod("mute"), ready_at=NOW)]
-    crew = a_sight(pods=pods).crew
-    assert {name: worker.in_flight for name, worker in crew.items()} == {"new": 0, "mute": 1}
+    workers = a_sight(pods=pods).worker_by_pod
+    assert {name: worker.in_flight for name, worker in workers.items()} == {"new": 0, "mute": 1}
 
 
 def test_a_container_that_was_restarted_is_the_newer_worker() -> None:
     """Ids are UUIDv7: the later is the greater."""
     before, now = a_beat("1", host="pod", at=NOW - 60), a_beat("2", host="pod")
-    crew = a_sight(a_line([now, before]), pods=[a_pod("pod")]).crew
-    assert crew["pod"].id == "2"
+    workers = a_sight(a_line([now, before]), pods=[a_pod("pod")]).worker_by_pod
+    assert workers["pod"].id == "2"

@@ -9,6 +9,7 @@ import asyncio
 import datetime as dt
 import json
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
@@ -136,7 +137,7 @@ class Kube:
                 _MERGE,
             )
         except KubeError as error:
-            if error.status != 404:  # noqa: PLR2004 (HTTP)
+            if error.status != HTTPStatus.NOT_FOUND:
                 raise
 
     async def create_event(self, namespace: str, event: Json) -> None:
@@ -178,7 +179,7 @@ class Kube:
         try:
             return cast("list[Json]", (await self._call("GET", path))["items"])
         except KubeError as error:
-            if error.status in (403, 404):
+            if error.status in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
                 return []
             raise
 
@@ -186,7 +187,7 @@ class Kube:
         try:
             return await self._call("GET", path)
         except KubeError as error:
-            if error.status == 404:  # noqa: PLR2004 (HTTP)
+            if error.status == HTTPStatus.NOT_FOUND:
                 return None
             raise
 
@@ -212,7 +213,7 @@ class Kube:
                 text = await response.read()
         except (OSError, aiohttp.ClientError, NoClusterError) as error:  # time-outs are OSErrors
             raise KubeError(0, repr(error)) from error
-        if response.status >= 400:  # noqa: PLR2004 (HTTP)
+        if response.status >= HTTPStatus.BAD_REQUEST:
             raise KubeError(response.status, _message(text))
         try:
             return cast("Json", json.loads(text))

@@ -179,7 +179,7 @@ class Up:
         ends_at = time.monotonic() + self._look_seconds
         while (left := ends_at - time.monotonic()) > 0 and not self._stopping.drain.is_set():
             await wait_until_set(self._stopping.drain, min(left, _WAKE_SECONDS))
-            if await self._supervisor.is_woken():
+            if await self._supervisor.has_work_at_zero():
                 return
 
     async def _end(self) -> int:

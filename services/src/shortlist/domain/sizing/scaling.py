@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from shortlist.domain.sizing.fleet import Worker
     from shortlist.domain.sizing.pipeline import ScoringPipeline
 
+_TWO_DIGITS = 10
+"""From here on a rate is shown without its decimal."""
+
 LimitedBy = Literal[
     "minReplicas",
     "maxReplicas",
@@ -506,4 +509,5 @@ def _reason(
 
 
 def _rate(per_second: float) -> str:
-    return f"{per_second:.0f}/s" if per_second >= 10 else f"{per_second:.1f}/s"  # noqa: PLR2004 (digits)
+    digits = 0 if per_second >= _TWO_DIGITS else 1
+    return f"{per_second:.{digits}f}/s"

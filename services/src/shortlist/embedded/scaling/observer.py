@@ -85,8 +85,8 @@ class Observer:
         self.seen |= {name}
         return _refused(name, look.refused) if look.refused else None
 
-    async def anybody_waits(self, pipelines: Iterable[PipelineName]) -> bool:
-        """Whether anything waits in one of these lines; not when Redis does not say."""
+    async def has_waiting(self, pipelines: Iterable[PipelineName]) -> bool:
+        """Whether an application waits in one of these lines; not when Redis does not say."""
         try:
             depths = [await Line(self.redis, name).depth() for name in pipelines]
         except Exception:  # the next look says what it is

@@ -51,12 +51,12 @@ class Scaler:
         self,
         observer: Observer,
         sizing: Sizing,
-        crews: Mapping[PipelineName, WorkerGroup],
+        groups: Mapping[PipelineName, WorkerGroup],
         tell: Callable[[str], None],
     ) -> None:
         """``tell`` gets a sentence for each change."""
         self._sizing = sizing
-        self._pipelines = {name: _Pipeline(crew, observer, tell) for name, crew in crews.items()}
+        self._pipelines = {name: _Pipeline(group, observer, tell) for name, group in groups.items()}
 
     @property
     def decisions(self) -> dict[PipelineName, Decision]:
@@ -65,9 +65,9 @@ class Scaler:
         return {name: decision for name, decision in found.items() if decision is not None}
 
     @property
-    def asleep(self) -> list[PipelineName]:
+    def scaled_to_zero(self) -> list[PipelineName]:
         """Pipelines scaled to zero: the next application starts a worker."""
-        return [name for name, pipeline in self._pipelines.items() if pipeline.is_asleep]
+        return [name for name, pipeline in self._pipelines.items() if pipeline.is_scaled_to_zero]
 
     async def tick(self) -> None:
         """Act on what the observer saw. Raises what Redis refuses with; the next tick goes on."""
@@ -87,9 +87,9 @@ class Scaler:
 class _Pipeline:
     """One pipeline's workers, and what is remembered of it from look to look."""
 
-    def __init__(self, crew: WorkerGroup, observer: Observer, tell: Callable[[str], None]) -> None:
-        self._crew = crew
-        self._spec = crew.pipeline
+    def __init__(self, group: WorkerGroup, observer: Observer, tell: Callable[[str], None]) -> None:
+        self._group = group
+        self._spec = group.pipeline
         self._observer = observer
         self._tell = tell
         self._look: LineSnapshot | None = None
@@ -97,7 +97,7 @@ class _Pipeline:
         self._controller = PipelineController()
         self._starts = StartTimes()
         self._decided_at = -math.inf
-        self.first = crew.pipeline.connections.first_grant
+        self.first = group.pipeline.connections.first_grant
 
     @property
     def decision(self) -> Decision | None:
@@ -105,35 +105,35 @@ class _Pipeline:
         return self._controller.decision
 
     @property
-    def is_asleep(self) -> bool:
+    def is_scaled_to_zero(self) -> bool:
         """Whether it is scaled to zero, without a worker, and the policy may change that."""
         if self.decision is None or self._spec.scaling.mode != "Auto":
             return False
-        return not (self.decision.replicas or self._crew.children)
+        return not (self.decision.replicas or self._group.children)
 
     @property
     def _wanted(self) -> int:
-        return len(self._crew.children) if self.decision is None else self.decision.wanted
+        return len(self._group.children) if self.decision is None else self.decision.wanted
 
     @property
     def startable(self) -> int:
         """Workers that are missing and may start now, if there are connections."""
         if self.decision is None:
             return 0
-        missing = self.decision.replicas - len(self._crew.children)
+        missing = self.decision.replicas - len(self._group.children)
         at_once = STARTS_PER_CORE * cores()
         return max(0, min(missing, at_once - len(self._starting())))
 
     def wants_connections(self) -> int:
         """What it has use for, by its last decision."""
-        return self._controller.connections_wanted(self._spec, len(self._crew.children))
+        return self._controller.connections_wanted(self._spec, len(self._group.children))
 
     def see(self) -> None:
         """Update the workers' state; as last known while Redis cannot be read."""
         observer = self._observer
         known = observer.lines.get(self._spec.name)
         self._look = known if self._spec.name in observer.seen else None
-        beats = {} if known is None else _beats_of(self._crew.children, known)
+        beats = {} if known is None else _beats_of(self._group.children, known)
         self._workers = {
             child: heartbeats.as_worker(beat, observer.counted(beat.worker_id))
             for child, beat in beats.items()
@@ -146,11 +146,11 @@ class _Pipeline:
         """Ask the policy each ``intervalSeconds``, and at once while scaled to zero."""
         now = time.monotonic()
         is_early = now - self._decided_at < self._spec.scaling.interval_seconds - _EARLY_SECONDS
-        if is_early and not self.is_asleep:
+        if is_early and not self.is_scaled_to_zero:
             return
         observation = scaling.Observation(
             now=now,
-            replicas=len(self._crew.children),
+            replicas=len(self._group.children),
             workers=tuple(self._workers.values()),
             starting_ages_seconds=tuple(now - child.started_at for child in self._starting()),
             line=None if self._look is None else self._look.reading,
@@ -169,7 +169,10 @@ class _Pipeline:
         if self.decision is None or self._look is None or self._spec.scaling.mode == "DryRun":
             return  # no worker is let go blindly; those that drain go on
         change = self._controller.drain(
-            {child: self._workers.get(child) or _not_ready(child) for child in self._crew.children},
+            {
+                child: self._workers.get(child) or _not_ready(child)
+                for child in self._group.children
+            },
             self.decision.replicas,
             self._spec,
             reporting={worker.id for worker in self._workers.values()},
@@ -183,13 +186,13 @@ class _Pipeline:
         """Start the missing workers, as far as there is room; return how many."""
         count = min(self.startable, room)
         if count > 0:
-            before = len(self._crew.children)
-            self._crew.hire(count)
+            before = len(self._group.children)
+            self._group.start(count)
             self._tell_size(before)
         return count
 
     def _starting(self) -> list[Child]:
-        return [child for child in self._crew.children if child not in self._workers]
+        return [child for child in self._group.children if child not in self._workers]
 
     async def _publish(self, change: DrainChange[Child]) -> None:
         if not change.changed:
@@ -201,15 +204,15 @@ class _Pipeline:
             self._tell(f"{self._spec.name}: no longer draining {_workers(len(change.undrained))}.")
 
     def _let_go(self, children: Iterable[Child]) -> None:
-        before = len(self._crew.children)
+        before = len(self._group.children)
         for child in children:
-            self._crew.retire(child)
-        if len(self._crew.children) < before:
+            self._group.stop(child)
+        if len(self._group.children) < before:
             self._tell_size(before)
 
     def _tell_size(self, before: int) -> None:
         assert self.decision is not None
-        now = _workers(len(self._crew.children))
+        now = _workers(len(self._group.children))
         self._tell(f"{self._spec.name}: {before} → {now}: {self.decision.reason}.")
 
 

@@ -78,7 +78,9 @@ class Supervisor:
         self._tell = tell
         self._memory_kills = MemoryKills()
         self._children: list[Child] = []
-        self.crews = {n: WorkerGroup(p, partial(self._new_worker, p)) for n, p in pipelines.items()}
+        self.groups = {
+            n: WorkerGroup(p, partial(self._new_worker, p)) for n, p in pipelines.items()
+        }
         """Each pipeline's workers."""
         self._servers: list[Child] = []
         self.is_draining = False
@@ -98,13 +100,13 @@ class Supervisor:
     @property
     def children(self) -> list[Child]:
         """Every child, the servers first."""
-        workers = [child for crew in self.crews.values() for child in crew.children]
-        return [*self._servers, *self._children, *workers, *self._retiring]
+        workers = [child for group in self.groups.values() for child in group.children]
+        return [*self._servers, *self._children, *workers, *self._leaving]
 
     @property
-    def _retiring(self) -> dict[Child, asyncio.Task[None]]:
+    def _leaving(self) -> dict[Child, asyncio.Task[None]]:
         """Workers that were told to go."""
-        return {c: task for crew in self.crews.values() for c, task in crew.retiring.items()}
+        return {c: task for group in self.groups.values() for c, task in group.stopping.items()}
 
     @property
     def decisions(self) -> dict[PipelineName, Decision]:
@@ -119,7 +121,7 @@ class Supervisor:
     def workers_wanted(self, name: PipelineName) -> int:
         """How many workers a pipeline is to have."""
         decision = self.decisions.get(name)
-        return len(self.crews[name].children) if decision is None else decision.replicas
+        return len(self.groups[name].children) if decision is None else decision.replicas
 
     async def start(
         self,
@@ -152,7 +154,7 @@ class Supervisor:
         """Start what the first 202 does not need."""
         assert self._around is not None
         for name, count in workers.items():
-            self.crews[name].hire(count)
+            self.groups[name].start(count)
         self._start(processes.maintenance_program(self._around))
         self._start(processes.dashboard_program(self._around, dashboard))
         if demo_url is not None:
@@ -172,20 +174,20 @@ class Supervisor:
             return View(problems=[f"The line cannot be looked at: {error!r}"])
         return view
 
-    async def is_woken(self) -> bool:
+    async def has_work_at_zero(self) -> bool:
         """Whether work waits while scaled to zero: then look again at once."""
         assert self._observer is not None
         assert self._scaler is not None
-        asleep = self._scaler.asleep
-        return bool(asleep) and await self._observer.anybody_waits(asleep)
+        scaled_to_zero = self._scaler.scaled_to_zero
+        return bool(scaled_to_zero) and await self._observer.has_waiting(scaled_to_zero)
 
     async def drain(self) -> None:
         """End everything in order, losing nothing and finishing what is held."""
         self._is_ending = True
         self.is_draining = self._observer is not None
-        busy = [c for c in self.children if c not in self._servers and c not in self._retiring]
-        # Those that retire were asked already; asked twice, they would not finish what they hold.
-        await asyncio.gather(*(child.drain() for child in busy), *self._retiring.values())
+        busy = [c for c in self.children if c not in self._servers and c not in self._leaving]
+        # Those that stop were asked already; asked twice, they would not finish what they hold.
+        await asyncio.gather(*(child.drain() for child in busy), *self._leaving.values())
         self.is_draining = False
         await self._close_observer()
         await asyncio.gather(*(server.drain() for server in self._servers))
@@ -322,7 +324,7 @@ class Supervisor:
         owner_url = around.owner_url or around.database_url
         self._observer = Observer(owner_url, around.redis_url, self.pipelines)
         self._sizing = Sizing(self._observer, self.pipelines)
-        self._scaler = Scaler(self._observer, self._sizing, self.crews, self._tell)
+        self._scaler = Scaler(self._observer, self._sizing, self.groups, self._tell)
         await asyncio.to_thread(
             self._data.write_environment,
             around.servers,

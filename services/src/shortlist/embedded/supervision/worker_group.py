@@ -1,4 +1,4 @@
-"""The worker processes of one pipeline: hired, and let go one by one."""
+"""The worker processes of one pipeline: started, and stopped one by one."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ class WorkerGroup:
         self._make = make
         self.children: list[Child] = []
         """Those that start, work or drain: what the scaling policy calls replicas."""
-        self.retiring: dict[Child, asyncio.Task[None]] = {}
+        self.stopping: dict[Child, asyncio.Task[None]] = {}
         """Those that were told to finish what they hold and end."""
 
-    def hire(self, count: int) -> None:
+    def start(self, count: int) -> None:
         """Start so many more."""
         for _ in range(count):
             child = self._make(self._lowest_free_number())
             child.start()
             self.children.append(child)
 
-    def retire(self, child: Child) -> None:
+    def stop(self, child: Child) -> None:
         """Let one finish what it holds and go."""
         self.children.remove(child)
-        task = asyncio.create_task(child.drain(), name=f"retiring {child.name}")
-        self.retiring[child] = task
-        task.add_done_callback(lambda _: self.retiring.pop(child, None))
+        task = asyncio.create_task(child.drain(), name=f"stopping {child.name}")
+        self.stopping[child] = task
+        task.add_done_callback(lambda _: self.stopping.pop(child, None))
 
     def _lowest_free_number(self) -> int:
-        taken = {child.name.rpartition("-")[2] for child in (*self.children, *self.retiring)}
+        taken = {child.name.rpartition("-")[2] for child in (*self.children, *self.stopping)}
         return next(n for n in range(1, len(taken) + 2) if str(n) not in taken)

@@ -68,11 +68,11 @@ async def test_workers_are_started_and_retired_while_it_runs(
     settings = Settings.model_validate({"database_url": database_url, "redis_url": redis_url})
     async with supervised(tmp_path / "data", settings, workers=1) as supervisor:
         await become(1, redis_url)
-        crew = supervisor.crews[DEFAULT_PIPELINE]
-        crew.hire(2)
+        group = supervisor.groups[DEFAULT_PIPELINE]
+        group.start(2)
         await become(3, redis_url)
-        for child in crew.children[1:]:
-            crew.retire(child)
+        for child in group.children[1:]:
+            group.stop(child)
         names = {child.name for child in supervisor.children}
         assert "worker-default-3" in names, "what retires still counts"
         await become(1, redis_url)
@@ -83,6 +83,6 @@ async def test_workers_are_started_and_retired_while_it_runs(
             }
 
         await until(ended, within_seconds=60, what="the retired are gone")
-        crew.hire(1)
+        group.start(1)
         await become(2, redis_url)
         await supervisor.drain()
