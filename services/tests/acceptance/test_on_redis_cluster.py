@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 from shortlist.domain.line.application import ConnectionMode, PipelineName
 from shortlist.embedded.scaling.observer import Observer
 from shortlist.storage.redis import keys
+from shortlist.storage.redis.client import CLUSTER_RETRIES, TIMEOUT_SECONDS
 from shortlist.urls import DatabaseUrl, RedisUrl
 from testkit.clients.browsers import Browsers
 from testkit.clients.ledger import Ledger
@@ -34,8 +35,14 @@ MODES = get_args(ConnectionMode)
 SCORED_SECONDS = 2.0
 """By a worker that waits for it: 0.05 s and some round trips; and a subscription's."""
 
-FROZEN_SECONDS = 3.0
-"""What a client of the cluster may wait for a frozen node, which it asks where keys live, too."""
+ASKING_SECONDS = 2 * TIMEOUT_SECONDS
+"""What a command for another node may wait while one is frozen. A command that the frozen node
+does not answer has its client ask where keys live, any node first, and all others wait for that:
+a time-out, if it is the frozen one. They wait for another when the next such command has failed."""
+
+FROZEN_SECONDS = (1 + CLUSTER_RETRIES) * TIMEOUT_SECONDS + TIMEOUT_SECONDS
+"""What a command for the frozen node takes: a time-out for each try, and one in between, if the
+client asks that very node where keys live because another's command has failed there as well."""
 
 SWEPT_SECONDS = 2.0 + FROZEN_SECONDS + 2.0
 """Until a row that was never published is found: the sweep's period, what a turn takes at most
@@ -159,7 +166,7 @@ async def a_node_is_away(
         before = set(two.there.accepted)
         await two.there.submit(10)
         await browsers.watch(two.there.accepted.keys() - before)
-        waits_seconds = FROZEN_SECONDS if how == "frozen" else 0.0
+        waits_seconds = ASKING_SECONDS if how == "frozen" else 0.0
         await all_are_scored(two.there, SCORED_SECONDS + waits_seconds)
         await browsers.are_told(WHOLE_AGAIN_SECONDS)
         await ups_observer_sees(two)

@@ -31,12 +31,19 @@ BaseParser.EXCEPTION_CLASSES.setdefault("MISCONF", redis.exceptions.ReadOnlyErro
 
 _SHARED_WITH_SENTINELS = ("socket_", "retry", "ssl", "protocol")
 
+TIMEOUT_SECONDS = 1.0
+"""For a connection to be made, and for each reply: a server that is silent for longer is away."""
+
+CLUSTER_RETRIES = 1
+"""One more try is how a client of a cluster learns who has the keys of a node that is gone. What is
+sent twice by it does no harm: entries may be doubled, the claim in Postgres decides."""
+
 _PROBE_MILLISECONDS = 10_000
 _PROBE_TIMEOUT_SECONDS = 1.0
 
 
 def connect(
-    url: RedisUrl | str, *, timeout_seconds: float = 1.0, max_connections: int = 64
+    url: RedisUrl | str, *, timeout_seconds: float = TIMEOUT_SECONDS, max_connections: int = 64
 ) -> Redis:
     """A client that connects when first used, fails fast, and never retries by itself.
 
@@ -109,8 +116,6 @@ def _behind_sentinels(url: RedisUrl, options: dict[str, Any]) -> Redis:
 def _cluster(url: RedisUrl, options: dict[str, Any]) -> Redis:
     arguments = options | url.arguments()
     nodes = [ClusterNode(host, port) for host, port in arguments.pop("hosts")]
-    # One more try is how the client learns who has the keys of a node that is gone. What is sent
-    # twice by it does no harm: entries may be doubled, the claim in Postgres decides.
-    arguments["retry"] = Retry(NoBackoff(), 1)
+    arguments["retry"] = Retry(NoBackoff(), CLUSTER_RETRIES)
     client = RedisCluster(startup_nodes=nodes, **arguments)
     return cast("Redis", client)  # the same commands, led to the node that has the key
