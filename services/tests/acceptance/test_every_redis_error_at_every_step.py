@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import product
 from typing import TYPE_CHECKING, get_args
 
 import pytest
 
 from shortlist.domain.line.application import ConnectionMode
+from shortlist.storage.redis import connect
+from testkit.faults.redis_errors import AT_ONCE, ROWS, Row
 from testkit.processes.place import Place
 from testkit.proxies.redis import ERRORS, RedisProxy
 from testkit.waiting import until
@@ -15,22 +18,13 @@ from testkit.waiting import until
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from shortlist.storage.redis import Redis
     from testkit.processes.place import Running
 
 pytestmark = pytest.mark.slow
 
-STEPS = {
-    "XREADGROUP": "a worker pulls",
-    "HSET": "a worker beats",
-    "INCRBY": "ingest publishes",
-    "XACK": "a worker acknowledges",
-    "XLEN": "ingest measures the line",
-    "INFO": "maintenance looks whether Redis remembers",
-}
-"""What each process does while Redis refuses everything; some of it by a script that calls this."""
-
-FIRST_OF_A_SWEEP = "XINFO"
-"""What a sweep asks when Redis remembers: refused by itself, as it comes behind another step."""
+KINDS = ("READONLY", "OOM", "NOPERM", "WRONGTYPE")
+"""A kind each: what is refused by itself goes the same way as all that is refused at once."""
 
 WASTED = "SELECT count(*) FROM attempts WHERE attempt > 1 OR outcome IS NOT NULL"
 
@@ -41,21 +35,34 @@ async def until_it_scores(run: Running) -> None:
     await run.ledger.until_scored(before + 3, within_seconds=20)
 
 
-async def refused_at(proxy: RedisProxy, command: str, error: str, steps: list[str]) -> None:
-    """Answer an error until each of some steps has met it."""
+async def refused_at_once(proxy: RedisProxy, error: str) -> None:
+    """Answer everything with an error until each process has met it at its steps."""
     word = error.partition(" ")[0]
 
     async def all_met() -> bool:
-        return all(proxy.refused[step, word] for step in steps)
+        return all(proxy.refused[command, word] for command in AT_ONCE.values())
 
-    with proxy.refusing(command, error):
-        await until(all_met, within_seconds=20, what=f"{word} is met at {steps}")
+    with proxy.refusing("*", error):
+        await until(all_met, within_seconds=20, what=f"{word} is met at each of {AT_ONCE}")
+
+
+async def refused_at(row: Row, proxy: RedisProxy, error: str, run: Running, redis: Redis) -> None:
+    """Answer one step with an error until it is met."""
+    met = row.met_as, error.partition(" ")[0]
+    before = proxy.refused[met]
+
+    async def is_met() -> bool:
+        return proxy.refused[met] > before
+
+    with proxy.refusing(row.refuse, error):
+        await row.provoke(run, redis)
+        await until(is_met, within_seconds=20, what=f"{met} is met at {row.step}")
 
 
 async def every_error_at_every_step(
     directory: Path, database_url: str, redis_url: str, mode: str, *, unguarded: str = ""
 ) -> None:
-    async with RedisProxy(redis_url) as proxy:
+    async with RedisProxy(redis_url) as proxy, connect(redis_url) as redis:
         place = Place(directory, database_url, proxy.url)
         async with place.running(
             "maintenance", connection_mode=mode, service_seconds=0.5, concurrency=8,
@@ -66,8 +73,10 @@ async def every_error_at_every_step(
             async with run.ledger.load(per_second=10):
                 for error in ERRORS:
                     await until_it_scores(run)
-                    await refused_at(proxy, "*", error, list(STEPS))
-                    await refused_at(proxy, FIRST_OF_A_SWEEP, error, [FIRST_OF_A_SWEEP])
+                    await refused_at_once(proxy, error)
+                for row, error in product(ROWS, (e for e in ERRORS if e.startswith(KINDS))):
+                    await refused_at(row, proxy, error, run, redis)
+                await until_it_scores(run)
             await run.ledger.settle(within_seconds=30)
             assert await run.ledger.value(WASTED) == 0
             assert run.ledger.answers.keys() == {202}

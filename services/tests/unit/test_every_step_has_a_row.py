@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shortlist.storage.postgres.statements import SQL, Statement
-from testkit.faults import steps
+from testkit.faults import redis_errors, steps
 from testkit.faults.sqlstates import (
     AT_THE_START,
     BY_THE_SAME_GUARD,
@@ -42,6 +42,20 @@ def test_a_query_that_stands_in_a_function_is_a_step(tmp_path: Path) -> None:
     assert found == {"new.ask": "SELECT 2"}
 
 
+def test_every_command_of_redis_has_a_row_and_every_row_a_command() -> None:
+    assert redis_errors.in_a_table() == steps.redis_steps()
+
+
+@pytest.mark.parametrize(
+    "asks", ["redis.get('key')", "pipe.execute_command('GET')", "line.anything.xadd('s', {})"]
+)
+def test_off_switch_a_new_command_of_redis_without_a_row_is_found(
+    tmp_path: Path, asks: str
+) -> None:
+    (tmp_path / "new.py").write_text(f"async def ask(redis, pipe, line): return await {asks}")
+    assert steps.redis_steps(tmp_path) - redis_errors.in_a_table() == {"new.ask"}
+
+
 @pytest.mark.parametrize("where", sorted(set(ELSEWHERE.values())))
 def test_the_tests_that_refuse_the_others_are_there(where: str) -> None:
     path, _, name = where.partition("::")
@@ -54,7 +68,9 @@ def test_every_row_refuses_a_text_that_is_sent(mode: str) -> None:
     assert all(texts[step] for row in rows(mode) for step in row.steps)
 
 
-@pytest.mark.parametrize("guard", sorted(set(BY_THE_SAME_GUARD.values())))
+@pytest.mark.parametrize(
+    "guard", sorted({*BY_THE_SAME_GUARD.values(), *redis_errors.BY_THE_SAME_GUARD.values()})
+)
 def test_the_guards_of_the_others_are_there(guard: str) -> None:
     module, _, name = guard.partition(":")
     assert attrgetter(name)(importlib.import_module(module))

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from shortlist.domain.line.age import HeadAge
 from shortlist.domain.sizing.scaling import LineReading
 from shortlist.storage import postgres
-from shortlist.storage.postgres import refusal
 from shortlist.storage.postgres.queries import connection_limits
 from shortlist.storage.postgres.statements import SQL
-from shortlist.storage.redis import heartbeats, model_limits
+from shortlist.storage.redis import heartbeats, model_limits, refusal
 from shortlist.storage.redis.line import Line
 
 if TYPE_CHECKING:

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Literal
 import structlog
 
 from shortlist.domain.line.scoring import LEAST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
-from shortlist.storage.postgres import refusal
-from shortlist.storage.postgres.refusal import Refusal
-from shortlist.storage.redis import model_limits
+from shortlist.storage.redis import model_limits, refusal
+from shortlist.storage.redis.refusal import Refusal
 from shortlist.storage.trouble import Trouble
 from shortlist.telemetry import metrics
 

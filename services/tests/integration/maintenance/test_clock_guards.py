@@ -29,13 +29,12 @@ from shortlist.maintenance.agents.dead_workers import DeadWorkers
 from shortlist.maintenance.agents.retention import Retention
 from shortlist.maintenance.agents.retries import Retries
 from shortlist.maintenance.agents.sweep import Sweep, Sweeps
-from shortlist.storage.postgres import refusal
 from shortlist.storage.postgres.queries import applications, leases, recovery, workers
 from shortlist.storage.postgres.queries.applications import Accepted
 from shortlist.storage.postgres.queries.leases import NotLeadingError
-from shortlist.storage.postgres.refusal import Refusal
-from shortlist.storage.redis import keys, model_limits
+from shortlist.storage.redis import keys, model_limits, refusal
 from shortlist.storage.redis.model_limits import RateLimits
+from shortlist.storage.redis.refusal import Refusal
 from testkit.faults.unguarding import without
 from testkit.waiting import until
 

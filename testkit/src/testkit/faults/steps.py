@@ -7,9 +7,12 @@ a new query without a row fails `unit/test_every_step_has_a_row.py`.
 from __future__ import annotations
 
 import ast
+import re
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from redis.commands import AsyncCoreCommands
 
 import shortlist
 from shortlist.storage.postgres.statements import SQL
@@ -20,6 +23,15 @@ if TYPE_CHECKING:
 SOURCE = Path(shortlist.__file__).parent
 STATEMENTS = SOURCE / "storage" / "postgres" / "statements.py"
 """What sends those of `SQL`."""
+
+_COMMANDS = {name for name in dir(AsyncCoreCommands) if not name.startswith("_")} | {
+    "execute_command", "subscribe", "unsubscribe",
+}  # fmt: skip
+_CLIENTS = {"redis", "_redis", "client", "pipe", "subscription"}
+_OF_REDIS_ALONE = re.compile(
+    r"[xhz][a-z]+(_[a-z]+)*|eval|evalsha|sadd|srem|smembers|sismember|incr\w*"
+)
+"""What only Redis has, whatever a client is called (``hset``, ``xadd``, ``zrange`` …)."""
 
 _ASKS = {"fetch", "fetchval", "fetchrow", "execute", "executemany"}
 
@@ -42,6 +54,26 @@ def inline_steps(source: Path) -> Iterator[tuple[str, str]]:
             if call.args and not _is_of_sql(call):
                 names.add(name := _new(f"{path.stem}.{function}", names))
                 yield name, _text(call.args[0], constants)
+
+
+def redis_steps(source: Path = SOURCE) -> set[str]:
+    """Each function that sends Redis a command, as ``module.function``.
+
+    A pipeline sends when it is executed; what is queued in it belongs to the same function.
+    """
+    return {
+        f"{path.stem}.{function}"
+        for path in sorted(source.rglob("*.py"))
+        for function, call in _calls(ast.parse(path.read_text(encoding="utf-8")), _COMMANDS)
+        if _is_of_redis(call)
+    }
+
+
+def _is_of_redis(call: ast.Call) -> bool:
+    """Whether it is asked of a client, by its name, or by a command that nothing else has."""
+    assert isinstance(call.func, ast.Attribute)
+    asked = ast.unparse(call.func.value).rpartition(".")[2]
+    return asked in _CLIENTS or _OF_REDIS_ALONE.fullmatch(call.func.attr) is not None
 
 
 def _new(name: str, steps: Collection[str]) -> str:

@@ -64,7 +64,10 @@ class Refusal:
 
 
 class RedisProxy(RefusingProxy[Refusal]):
-    """``refused``: (name of the command, or that its script calls; first word of the error)."""
+    """``refused``: (name of the command; first word of the error).
+
+    A script counts as ``EVAL`` and, for each command that it calls, as ``EVAL XADD`` and so on.
+    """
 
     def __init__(self, url: str) -> None:
         """``url``: of the real server, by TCP or by its socket."""
@@ -156,10 +159,10 @@ async def _read(source: asyncio.StreamReader) -> bytes:
 
 
 def _names(words: list[bytes]) -> set[str]:
-    """What a command is: its name, and the names of those that its script calls."""
+    """What a command is: its name, and ``EVAL`` with the names of those that its script calls."""
     name = words[0].decode().upper()
     called = _CALLED.findall(words[1].decode()) if name == "EVAL" else []
-    return {name, *called}
+    return {name, *(f"EVAL {one}" for one in called)}
 
 
 def _words(message: bytes) -> list[bytes]:

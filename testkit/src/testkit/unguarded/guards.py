@@ -388,7 +388,7 @@ GUARDS["debts_are_counted_anew"] = _script_without(
     "shortlist.storage.redis.model_limits:_TAKE", "if written and"
 )
 GUARDS["bounded_probes"] = _script_without(
-    "shortlist.storage.postgres.refusal:_MAY_ASK", "if redis.call('PTTL'"
+    "shortlist.storage.redis.refusal:_MAY_ASK", "if redis.call('PTTL'"
 )
 GUARDS["bounded_pauses"] = lambda: replace(
     "shortlist.storage.redis.model_limits:_LONGEST_PAUSE_MILLISECONDS", 1 << 50
