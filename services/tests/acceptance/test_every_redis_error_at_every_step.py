@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, get_args
 
@@ -29,21 +30,32 @@ KINDS = ("READONLY", "OOM", "NOPERM", "WRONGTYPE")
 WASTED = "SELECT count(*) FROM attempts WHERE attempt > 1 OR outcome IS NOT NULL"
 
 
+IN_FLIGHT = """
+    SELECT EXISTS (SELECT FROM attempts t WHERE claimed_at > clock_timestamp() - interval '0.25 s'
+        AND NOT EXISTS (SELECT FROM results r WHERE r.application_id = t.application_id))
+"""
+"""Half of a score's time is left, so that it ends, and is acknowledged, in what comes now."""
+
+
 async def until_it_scores(run: Running) -> None:
     """All goes on when an error ends; and something is in flight when the next one begins."""
     before = await run.ledger.scored()
     await run.ledger.until_scored(before + 3, within_seconds=20)
+    in_flight = partial(run.ledger.value, IN_FLIGHT)
+    await until(in_flight, within_seconds=20, what="something is in flight", poll_seconds=0.01)
 
 
 async def refused_at_once(proxy: RedisProxy, error: str) -> None:
     """Answer everything with an error until each process has met it at its steps."""
     word = error.partition(" ")[0]
 
-    async def all_met() -> bool:
-        return all(proxy.refused[command, word] for command in AT_ONCE.values())
+    async def is_met(command: str) -> bool:
+        return proxy.refused[command, word] > 0
 
     with proxy.refusing("*", error):
-        await until(all_met, within_seconds=20, what=f"{word} is met at each of {AT_ONCE}")
+        for step, command in AT_ONCE.items():
+            met = partial(is_met, command)
+            await until(met, within_seconds=20, what=f"{word} is met at {step}")
 
 
 async def refused_at(row: Row, proxy: RedisProxy, error: str, run: Running, redis: Redis) -> None:
