@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shortlist.storage import postgres, redis, snapshots
 from shortlist.storage.postgres.queries import pipelines
+from shortlist.storage.postgres.reopening import ReopeningConnection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,9 +34,13 @@ class Observer:
     redis: redis.Redis
     server: str = ""
     """Which run of Postgres the connection is to."""
-    _connection: postgres.Connection | None = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _memories: dict[PipelineName, snapshots.LineMemory] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Connect when first used, and again after a break."""
+        opened = partial(postgres.connect, self.database_url, application_name=_SUPERVISOR)
+        self._connection = ReopeningConnection(opened, self._learn_server)
 
     async def line(self, pipeline: PipelineName) -> snapshots.LineSnapshot:
         """Read the line and the heartbeats."""
@@ -56,19 +62,16 @@ class Observer:
     async def _postgres(self) -> AsyncIterator[postgres.Connection]:
         """The connection, for one at a time; whatever goes wrong, the next one gets a new one."""
         async with asyncio.timeout(LOOK_TIMEOUT_SECONDS), self._turn:
-            if self._connection is None or self._connection.is_closed():
-                self._connection = await postgres.connect(
-                    self.database_url, application_name=_SUPERVISOR
-                )
-                self.server = await postgres.server_run(self._connection)
             try:
-                yield self._connection
+                yield await self._connection.get()
             except BaseException:
                 self._connection.terminate()
                 raise
 
+    async def _learn_server(self, connection: postgres.Connection) -> None:
+        self.server = await postgres.server_run(connection)
+
     async def close(self) -> None:
         """Give back what it holds."""
         await self.redis.aclose()
-        if self._connection is not None:
-            await postgres.close_quickly(self._connection)
+        await self._connection.close()

@@ -21,6 +21,7 @@ from shortlist.storage import postgres
 from shortlist.storage.faults import breaks_connection
 from shortlist.storage.postgres.queries import leases
 from shortlist.storage.postgres.queries.leases import Lease, NotLeadingError
+from shortlist.storage.postgres.reopening import ReopeningConnection
 from shortlist.storage.trouble import Trouble
 from shortlist.telemetry import metrics
 
@@ -85,8 +86,7 @@ class Candidate:
         """Since when it has told so without a break."""
         self.last_turn = time.monotonic()
         """When the loop last went round; liveness watches it."""
-        self._open_connection = open_connection
-        self._connection: Connection | None = None
+        self._connection = ReopeningConnection(open_connection)
         self._lease_seconds = lease_seconds
         self._lead = lead
         self._standing = Trouble("standing for leader", "postgres")
@@ -102,15 +102,15 @@ class Candidate:
                     await self._lead_until(stop, leadership)
                 await wait_until_set(stop, _STAND_SECONDS)
         finally:
-            if self._connection is not None:
-                await postgres.close_quickly(self._connection)
+            await self._connection.close()
 
     @property
     def hears_postgres(self) -> bool:
         """Whether Postgres named the leader just now, as it must, and takes writes."""
-        alive = self._connection is not None and not self._connection.is_closed()
         silent_seconds = time.monotonic() - self._last_contact
-        return alive and silent_seconds < self._asks_each_seconds + _ANSWER_SECONDS
+        return (
+            self._connection.is_open and silent_seconds < self._asks_each_seconds + _ANSWER_SECONDS
+        )
 
     @property
     def heard_for_seconds(self) -> float:
@@ -192,10 +192,8 @@ class Candidate:
 
     async def _ask(self, operation: Callable[[Connection], Awaitable[T]], seconds: float) -> T:
         """Ask Postgres on the connection that is kept for this; cut it when that takes longer."""
-        connection, anew = self._connection, False
-        if connection is None or connection.is_closed():
-            connection, anew = await self._open_connection(), True
-            self._connection = connection
+        anew = not self._connection.is_open
+        connection = await self._connection.get()
         asking = asyncio.ensure_future(operation(connection))
         try:
             async with asyncio.timeout(seconds):

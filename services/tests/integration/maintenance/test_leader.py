@@ -236,11 +236,10 @@ async def test_it_knows_for_how_long_it_has_heard_postgres(
     await candidate._ask(late, 60)
     assert candidate.heard_for_seconds < 1.0
     candidate._heard_since = -math.inf
-    assert candidate._connection is not None
     candidate._connection.terminate()
     await candidate._ask(answer, 60)
     assert candidate.heard_for_seconds < 1.0
-    await postgres.close_quickly(candidate._connection)
+    await candidate._connection.close()
 
 
 # --- with real processes

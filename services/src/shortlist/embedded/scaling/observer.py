@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shortlist.domain.errors import message_of
@@ -12,6 +13,7 @@ from shortlist.domain.line.application import PipelineName
 from shortlist.embedded.terminal.rates import Rate, RecentHistogram, Total
 from shortlist.embedded.terminal.view import PipelineView, View
 from shortlist.storage import postgres, redis, snapshots
+from shortlist.storage.postgres.reopening import ReopeningConnection
 from shortlist.storage.redis.line import Line
 from shortlist.telemetry.metrics import LATENCY_BUCKETS
 
@@ -43,9 +45,11 @@ class Observer:
         self, database_url: DatabaseUrl, redis_url: RedisUrl, pipelines: Iterable[str]
     ) -> None:
         """Connects when first used, and again after a break."""
-        self._database_url = database_url
         self.redis = redis.connect(redis_url)
-        self._connection: postgres.Connection | None = None
+        self._connection = ReopeningConnection(
+            partial(postgres.connect, database_url, application_name="shortlist-up"),
+            self._learn_server,
+        )
         self._memories = {PipelineName(name): _Memory() for name in pipelines}
         self.lines: dict[PipelineName, LineSnapshot] = {}
         """What Redis said of each pipeline when last read."""
@@ -68,8 +72,7 @@ class Observer:
             self.sees_connections = True
         except Exception as error:  # whatever it is, the screen says it
             problems.append(f"Postgres does not answer: {message_of(error)}")
-            if self._connection is not None:
-                self._connection.terminate()
+            self._connection.terminate()
         said = await asyncio.gather(*(self._look_at_line(name) for name in self._memories))
         problems += dict.fromkeys(problem for problem in said if problem is not None)
         return View([self._view(name) for name in self._memories if name in self.seen], problems)
@@ -95,18 +98,15 @@ class Observer:
 
     async def connection(self) -> postgres.Connection:
         """The connection, opened anew after a break."""
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await postgres.connect(
-                self._database_url, application_name="shortlist-up"
-            )
-            self.server = await postgres.server_run(self._connection)
-        return self._connection
+        return await self._connection.get()
+
+    async def _learn_server(self, connection: postgres.Connection) -> None:
+        self.server = await postgres.server_run(connection)
 
     async def close(self) -> None:
         """Give back what it holds."""
         await self.redis.aclose()
-        if self._connection is not None:
-            await postgres.close_quickly(self._connection)
+        await self._connection.close()
 
     def counted(self, worker_id: str) -> int:
         """A worker's connections, as Postgres last counted them."""
