@@ -14,10 +14,10 @@ from shortlist.domain.line.scoring import (
     RefusedError,
     TemporaryScoringError,
     ThrottledError,
-    score_of_payload,
 )
 from shortlist.settings import Settings
 from shortlist.worker.scorers import make_scorer
+from shortlist.worker.scorers.simulated import score_of_payload
 from testkit.processes.messages_api import MessagesApi
 from testkit.waiting import until
 

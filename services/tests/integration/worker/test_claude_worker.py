@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist.domain.line.scoring import score_of_payload
 from shortlist.settings import Settings
 from shortlist.storage.redis import keys, model_limits
 from shortlist.worker.scorers import make_scorer
+from shortlist.worker.scorers.simulated import score_of_payload
 from testkit.processes.bench import DEFAULT
 from testkit.processes.messages_api import MessagesApi
 from testkit.waiting import until

@@ -11,9 +11,9 @@ from shortlist.domain.line.scoring import (
     PermanentScoringError,
     TemporaryScoringError,
     ThrottledError,
-    score_of_payload,
 )
 from shortlist.storage.redis.line import Entry
+from shortlist.worker.scorers.simulated import score_of_payload
 from testkit.processes.scripted import Scripted
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ import statistics
 
 import pytest
 
-from shortlist.domain.line.scoring import ThrottledError, score_of_payload
+from shortlist.domain.line.scoring import ThrottledError
 from shortlist.settings import Settings
 from shortlist.worker.scorers import make_scorer
 from shortlist.worker.scorers.claude.scorer import Pacer, pace_seconds
-from shortlist.worker.scorers.simulated import SimulatedScorer, draw_seconds
+from shortlist.worker.scorers.simulated import SimulatedScorer, draw_seconds, score_of_payload
 
 NOON = {"date": "Sun, 22 Nov 2026 12:00:00 GMT"}
 """By the service's own clock."""

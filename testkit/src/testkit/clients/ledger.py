@@ -18,9 +18,9 @@ from uuid import UUID, uuid4
 
 import aiohttp
 
-from shortlist.domain.line.scoring import score_of_payload
 from shortlist.storage import postgres
 from shortlist.storage.faults import is_outage
+from shortlist.worker.scorers.simulated import score_of_payload
 from testkit.clients.contract import flaw
 from testkit.waiting import PATIENCE_SECONDS, until
 

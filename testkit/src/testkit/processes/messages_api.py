@@ -20,7 +20,7 @@ from typing import Any, Literal, Self, get_args
 
 from aiohttp import web
 
-from shortlist.domain.line.scoring import score_of_payload
+from shortlist.worker.scorers.simulated import score_of_payload
 
 Kind = Literal[
     "score",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -89,9 +88,3 @@ class Scorer(Protocol):
     async def close(self) -> None:
         """Give back what it holds."""
         ...
-
-
-def score_of_payload(payload: str) -> float:
-    """A score in [0, 100] with two decimals that depends only on the payload, spread evenly."""
-    digest = hashlib.sha256(payload.encode()).digest()
-    return int.from_bytes(digest[:8], "big") % 10_001 / 100

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from shortlist.domain.line.scoring import CrashedError, NotIsolatedError, score_of_payload
+from shortlist.domain.line.scoring import CrashedError, NotIsolatedError
 from shortlist.settings import WorkerSettings
 from shortlist.worker.isolation import fork_server
 from shortlist.worker.isolation.isolated import IsolatedScorer
+from shortlist.worker.scorers.simulated import score_of_payload
 from testkit.processes.stack import without_guards
 from testkit.waiting import until
 
