@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shortlist.domain.sizing.pipeline import SimulatedScorer
 from shortlist.domain.sizing.worker_environment import worker_environment
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shortlist.domain.sizing.pipeline import ClaudeScorer, ScoringPipeline
     from shortlist_operator.kubernetes.kube import Json
 
@@ -54,13 +56,64 @@ def worker_deployment(
     template = pipeline.worker.template
     assert template is not None
     labels = worker_labels(pipeline) | {"app.kubernetes.io/instance": instance}
-    selector = worker_labels(pipeline)
-    environment = [
+    servers = [
         _from_secret("DATABASE_URL", database_secret),
         _from_secret("REDIS_URL", redis_secret),
-        *container_environment(pipeline),
-        *template.get("env", []),
     ]
+    metadata: Json = {"labels": labels}
+    if "podAnnotations" in template:
+        metadata["annotations"] = template["podAnnotations"]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": deployment_name(pipeline),
+            "labels": labels,
+            "ownerReferences": [_reference_to(owner)],
+        },
+        "spec": {
+            "selector": {"matchLabels": worker_labels(pipeline)},
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+            },
+            "template": {"metadata": metadata, "spec": _pod(pipeline, template, servers)},
+        },
+    }
+
+
+def _reference_to(owner: Json) -> Json:
+    return {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+
+
+def _pod(pipeline: ScoringPipeline, template: Mapping[str, Any], servers: list[Json]) -> Json:
+    environment = [*servers, *container_environment(pipeline), *template.get("env", [])]
+    pod: Json = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,  # a Service named shortlist would set SHORTLIST_PORT
+        "terminationGracePeriodSeconds": pipeline.worker.drain_timeout_seconds
+        + AFTER_DRAIN_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": UID,
+            "runAsGroup": UID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(template, environment)],
+        "volumes": [{"name": "tmp", "emptyDir": {}}],
+    }
+    optional = ("serviceAccountName", "imagePullSecrets", "nodeSelector", "tolerations")
+    return pod | {name: template[name] for name in optional if name in template}
+
+
+def _container(template: Mapping[str, Any], environment: list[Json]) -> Json:
     container: Json = {
         "name": "worker",
         "image": template["image"],
@@ -78,55 +131,8 @@ def worker_deployment(
         },
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 (the pod's own)
     }
-    for optional in ("imagePullPolicy", "resources", "envFrom"):
-        if optional in template:
-            container[optional] = template[optional]
-    pod: Json = {
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,  # a Service named shortlist would set SHORTLIST_PORT
-        "terminationGracePeriodSeconds": pipeline.worker.drain_timeout_seconds
-        + AFTER_DRAIN_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": UID,
-            "runAsGroup": UID,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [container],
-        "volumes": [{"name": "tmp", "emptyDir": {}}],
-    }
-    for optional in ("serviceAccountName", "imagePullSecrets", "nodeSelector", "tolerations"):
-        if optional in template:
-            pod[optional] = template[optional]
-    metadata: Json = {"labels": labels}
-    if "podAnnotations" in template:
-        metadata["annotations"] = template["podAnnotations"]
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {
-            "name": deployment_name(pipeline),
-            "labels": labels,
-            "ownerReferences": [
-                {
-                    "apiVersion": owner["apiVersion"],
-                    "kind": owner["kind"],
-                    "name": owner["metadata"]["name"],
-                    "uid": owner["metadata"]["uid"],
-                    "controller": True,
-                    "blockOwnerDeletion": False,
-                }
-            ],
-        },
-        "spec": {
-            "selector": {"matchLabels": selector},
-            "strategy": {
-                "type": "RollingUpdate",
-                "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
-            },
-            "template": {"metadata": metadata, "spec": pod},
-        },
-    }
+    optional = ("imagePullPolicy", "resources", "envFrom")
+    return container | {name: template[name] for name in optional if name in template}
 
 
 def container_environment(pipeline: ScoringPipeline) -> list[Json]:
