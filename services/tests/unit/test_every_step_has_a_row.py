@@ -47,7 +47,13 @@ def test_every_command_of_redis_has_a_row_and_every_row_a_command() -> None:
 
 
 @pytest.mark.parametrize(
-    "asks", ["redis.get('key')", "pipe.execute_command('GET')", "line.anything.xadd('s', {})"]
+    "asks",
+    [
+        "redis.get('key')",
+        "pipe.execute_command('GET')",
+        "line.anything.xadd('s', {})",
+        "SCRIPTS['new'].run(line, [])",
+    ],
 )
 def test_off_switch_a_new_command_of_redis_without_a_row_is_found(
     tmp_path: Path, asks: str

@@ -166,6 +166,11 @@ def is_missing(error: BaseException) -> bool:
     )
 
 
+def lacks_script(error: BaseException) -> bool:
+    """Whether Redis says that it does not have a script: it ran nothing, and takes its text."""
+    return isinstance(error, redis.exceptions.NoScriptError)
+
+
 def may_be_of_one(error: BaseException) -> bool:
     """Whether the error of a batch may be the trouble of one of its items: try them apart."""
     return fault_of(error) in {Fault.ITEM, Fault.BUG}

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from uuid_utils.compat import uuid7
 
 from shortlist.domain.line.application import DEFAULT_PIPELINE
-from shortlist.storage.redis import generation, keys, line, model_limits
+from shortlist.storage.redis import keys
+from shortlist.storage.redis.scripts import SCRIPTS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -73,34 +74,34 @@ class Row:
 
 
 def _only(script: str, part: str) -> str:
-    """A part of a script that must be there."""
-    assert part in script
+    """A part of a script that no other has."""
+    assert [name for name, one in SCRIPTS.items() if part in one.text] == [script]
     return part
 
 
 ROWS = (
     Row("line._last_delivered", "XINFO", "XINFO"),
     Row("line._range", "XRANGE", "XRANGE"),
-    Row("line.server_seconds", line._TIME, "EVAL TIME"),
+    Row("line.server_seconds", _only("time", "return redis.call('TIME')"), "EVAL TIME"),
     Row("events.announce", "PUBLISH", "EVAL PUBLISH"),
     Row("model_limits.paused_for", "PTTL", "PTTL"),
     Row("refusal.current", "GET", "GET"),
     Row(
         "model_limits._take",
-        _only(model_limits._TAKE, "string.format('%.17g', start - now)"),
+        _only("take", "string.format('%.17g', start - now)"),
         "EVAL TIME",
     ),
     Row("line.republish", "XADD", "XADD", lose_an_entry),
     Row(
         "generation.begin_restoring",
-        _only(generation._BEGIN, "KEYS[1], ARGV[1] .. ' ' .. run)"),
+        _only("begin_epoch", "KEYS[1], ARGV[1] .. ' ' .. run)"),
         "EVAL SET",
         forget_the_epoch,
     ),
     Row("line.ensure_group", "XGROUP", "XGROUP", forget_the_epoch),
     Row(
         "generation.finish_restoring",
-        _only(generation._FINISH, "ARGV[2] .. ' ' .. run"),
+        _only("finish_epoch", "ARGV[2] .. ' ' .. run"),
         "EVAL SET",
         forget_the_epoch,
     ),

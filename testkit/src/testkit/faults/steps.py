@@ -24,8 +24,11 @@ SOURCE = Path(shortlist.__file__).parent
 STATEMENTS = SOURCE / "storage" / "postgres" / "statements.py"
 """What sends those of `SQL`."""
 
+SCRIPTS = SOURCE / "storage" / "redis" / "scripts.py"
+"""What sends those of ``SCRIPTS``."""
+
 _COMMANDS = {name for name in dir(AsyncCoreCommands) if not name.startswith("_")} | {
-    "execute_command", "subscribe", "unsubscribe",
+    "execute_command", "run", "subscribe", "unsubscribe",
 }  # fmt: skip
 _CLIENTS = {"redis", "_redis", "client", "pipe", "subscription"}
 _OF_REDIS_ALONE = re.compile(
@@ -63,16 +66,18 @@ def redis_steps(source: Path = SOURCE) -> set[str]:
     """
     return {
         f"{path.stem}.{function}"
-        for path in sorted(source.rglob("*.py"))
+        for path in sorted(set(source.rglob("*.py")) - {SCRIPTS})
         for function, call in _calls(ast.parse(path.read_text(encoding="utf-8")), _COMMANDS)
         if _is_of_redis(call)
     }
 
 
 def _is_of_redis(call: ast.Call) -> bool:
-    """Whether it is asked of a client, by its name, or by a command that nothing else has."""
+    """Whether it is asked of a client, by its name, or by what nothing else has: a script too."""
     assert isinstance(call.func, ast.Attribute)
     asked = ast.unparse(call.func.value).rpartition(".")[2]
+    if call.func.attr == "run":
+        return asked.startswith("SCRIPTS[")
     return asked in _CLIENTS or _OF_REDIS_ALONE.fullmatch(call.func.attr) is not None
 
 

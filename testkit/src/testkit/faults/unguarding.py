@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from shortlist.storage.postgres.statements import SQL, Statement
+from shortlist.storage.redis.scripts import SCRIPTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,7 @@ def changed(statement: str, text: str, instead: str) -> Statement:
 def without(guard: str) -> Iterator[None]:
     """Be without one of `unguarded/guards.py`; what it replaced is put back."""
     guards: Any = import_module("testkit.unguarded.guards")
-    statements, replace = dict(SQL), guards.replace
+    statements, scripts, replace = dict(SQL), dict(SCRIPTS), guards.replace
     replaced: list[tuple[str, Any]] = []
 
     def remembered(target: str, new: Any) -> Any:
@@ -39,3 +40,4 @@ def without(guard: str) -> Iterator[None]:
         for target, old in reversed(replaced):
             replace(target, old)
         SQL.update(statements)
+        SCRIPTS.update(scripts)

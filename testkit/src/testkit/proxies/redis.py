@@ -4,7 +4,8 @@
 ``with proxy.refusing("XADD", "OOM command not allowed")`` each such command gets the error and
 does not reach the server; ``"*"`` is every command. ``proxy.refused`` counts how often that
 happened: a test that meets no error proves nothing. A script is refused by a part of its text
-(``refusing("INCRBY", …)`` covers an ``EVAL`` whose script has it).
+(``refusing("INCRBY", …)`` covers the one that has it, whether it is sent by ``EVAL`` or named by
+``EVALSHA``).
 
 It speaks RESP2, one command and its reply at a time; a connection that subscribes is passed on as
 it is from then on.
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
+from shortlist.storage.redis.scripts import SCRIPTS
 from testkit.proxies.refusing import End, RefusingProxy, until_one_ends
 
 if TYPE_CHECKING:
@@ -58,9 +60,7 @@ class Refusal:
         name = words[0].decode().upper()
         if self.command == "*":
             return name not in _HANDSHAKE
-        if name == "EVAL":
-            return self.command in words[1].decode()
-        return name == self.command
+        return name == self.command or self.command in _script(words)
 
 
 class RedisProxy(RefusingProxy[Refusal]):
@@ -161,8 +161,24 @@ async def _read(source: asyncio.StreamReader) -> bytes:
 def _names(words: list[bytes]) -> set[str]:
     """What a command is: its name, and ``EVAL`` with the names of those that its script calls."""
     name = words[0].decode().upper()
-    called = _CALLED.findall(words[1].decode()) if name == "EVAL" else []
+    called = _CALLED.findall(_script(words))
     return {name, *(f"EVAL {one}" for one in called)}
+
+
+def _script(words: list[bytes]) -> str:
+    """What a script does that is sent, or named by its hash; empty for another command."""
+    name = words[0].decode().upper()
+    if name == "EVAL":
+        return _code(words[1].decode())
+    return _CODES.get(words[1].decode(), "") if name == "EVALSHA" else ""
+
+
+def _code(script: str) -> str:
+    """A script without its comments."""
+    return "\n".join(line for line in script.splitlines() if not line.startswith("--"))
+
+
+_CODES = {script.sha: _code(script.text) for script in SCRIPTS.values()}
 
 
 def _words(message: bytes) -> list[bytes]:

@@ -372,24 +372,22 @@ def _clock_is_learnt_once() -> None:
 GUARDS["deadlines_look_again"] = _clock_is_learnt_once
 
 
-def _script_without(target: str, line: str) -> Callable[[], object]:
-    """A script of Redis's without the line that begins so."""
+def _script_without(name: str, line: str) -> Callable[[], object]:
+    """A script of ``storage/redis/lua`` without the line that begins so."""
 
     def patch() -> None:
-        script = replace(target, "")
-        kept = [one for one in script.splitlines() if not one.strip().startswith(line)]
-        assert len(kept) == len(script.splitlines()) - 1
-        replace(target, "\n".join(kept))
+        from shortlist.storage.redis.scripts import SCRIPTS, Script  # noqa: PLC0415 (only a process that asks)
+
+        lines = SCRIPTS[name].text.splitlines()
+        kept = [one for one in lines if not one.strip().startswith(line)]
+        assert len(kept) == len(lines) - 1
+        SCRIPTS[name] = Script("\n".join(kept))
 
     return patch
 
 
-GUARDS["debts_are_counted_anew"] = _script_without(
-    "shortlist.storage.redis.model_limits:_TAKE", "if written and"
-)
-GUARDS["bounded_probes"] = _script_without(
-    "shortlist.storage.redis.refusal:_MAY_ASK", "if redis.call('PTTL'"
-)
+GUARDS["debts_are_counted_anew"] = _script_without("take", "if written and")
+GUARDS["bounded_probes"] = _script_without("may_ask", "if redis.call('PTTL'")
 GUARDS["bounded_pauses"] = lambda: replace(
     "shortlist.storage.redis.model_limits:_LONGEST_PAUSE_MILLISECONDS", 1 << 50
 )
@@ -502,13 +500,18 @@ def _one_publisher_for_all() -> None:
     old = replace("shortlist.ingest.publisher:_Lane._publish", publish)
 
 
+def _any_run_is_the_same() -> None:
+    from shortlist.storage.redis.scripts import SCRIPTS, Script  # noqa: PLC0415 (only a process that asks)
+
+    assert "read_epoch" in SCRIPTS
+    SCRIPTS["read_epoch"] = Script("return {redis.call('GET', KEYS[1]) or '', ''}")
+
+
 GUARDS["pipelines_apart"] = lambda: replace(
     "shortlist.maintenance.apart:Apart.each", _one_after_the_other
 )
 GUARDS["lanes_apart"] = _one_publisher_for_all
-GUARDS["epoch_of_a_server"] = lambda: replace(
-    "shortlist.storage.redis.generation:_READ", "return {redis.call('GET', KEYS[1]) or '', ''}"
-)
+GUARDS["epoch_of_a_server"] = _any_run_is_the_same
 GUARDS["lost_acknowledgements"] = lambda: replace(
     "shortlist.worker.outbox:Outbox._look_again", _nothing
 )

@@ -24,7 +24,7 @@ from redis.asyncio.sentinel import (
     SentinelManagedSSLConnection,
 )
 
-from shortlist.storage.faults import breaks_connection, is_answer
+from shortlist.storage.faults import breaks_connection, is_answer, lacks_script
 from shortlist.storage.watch import Sight, watch_of
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class _Marking(AbstractConnection):
         try:
             return await super().read_response(*arguments, **options)
         except Exception as error:
-            is_reply = is_answer(error) and not str(error).startswith(_ANSWERS)
-            if is_reply and breaks_connection(error):
+            is_ordinary = str(error).startswith(_ANSWERS) or lacks_script(error)
+            if is_answer(error) and not is_ordinary and breaks_connection(error):
                 _mark(self)
             raise
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from shortlist.storage.redis import keys, new_subscription
 from shortlist.storage.redis.connection_pool import is_left
+from shortlist.storage.redis.scripts import SCRIPTS
 from shortlist.storage.trouble import Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from redis.asyncio.client import PubSub
 
@@ -32,14 +33,6 @@ _OWN_CHANNEL = keys.events("-")
 """No process publishes here: a subscription must not be empty."""
 
 
-_ANNOUNCE = """
-for channel, status in string.gmatch(ARGV[1], '([^ ]+) ([^ ]+)') do
-    redis.call('PUBLISH', channel, status)
-end
-"""
-"""`announce`. One command in place of one for each change: the client spends less time on it."""
-
-
 async def announce(
     redis: Redis, pipeline: PipelineName, changes: Iterable[tuple[ApplicationId, Status]]
 ) -> None:
@@ -50,8 +43,7 @@ async def announce(
     """
     packed = " ".join([f"{keys.events(str(of))} {status}" for of, status in changes])
     if packed:
-        reply = redis.eval(_ANNOUNCE, 1, keys.line(pipeline), packed)
-        await cast("Awaitable[None]", reply)
+        await SCRIPTS["announce"].run(redis, [keys.line(pipeline)], packed)
 
 
 class Announcements:

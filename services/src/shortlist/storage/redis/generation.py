@@ -12,12 +12,12 @@ well, and so is a leader that died halfway.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 from shortlist.storage.redis import keys
+from shortlist.storage.redis.scripts import SCRIPTS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
     from uuid import UUID
 
     from shortlist.domain.line.application import PipelineName
@@ -27,42 +27,10 @@ Memory = Literal["whole", "gone", "of another server"]
 
 _RESTORING = "restoring"
 
-_RUN = """
-local info = redis.pcall('INFO', 'server')
-local run = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or '-'
-"""
-# One who may not ask is told nothing: then the key alone counts.
-
-_READ = (
-    _RUN
-    + """
-return {redis.call('GET', KEYS[1]) or '', run}
-"""
-)
-
-_BEGIN = (
-    _RUN
-    + """
-redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. run)
-"""
-)
-
-_FINISH = (
-    _RUN
-    + """
-if redis.call('GET', KEYS[1]) == ARGV[1] .. ' ' .. run then
-    redis.call('SET', KEYS[1], ARGV[2] .. ' ' .. run)
-    return 1
-end
-return 0
-"""
-)
-
 
 async def memory(redis: Redis, pipeline: PipelineName) -> Memory:
     """Whether Redis still has everything of a pipeline that was put into it."""
-    reply = redis.eval(_READ, 1, keys.epoch(pipeline))
-    value, run = await cast("Awaitable[list[str]]", reply)
+    value, run = await SCRIPTS["read_epoch"].run(redis, [keys.epoch(pipeline)])
     if not value or value.startswith(_RESTORING):
         return "gone"
     return "whole" if value.endswith(run) else "of another server"
@@ -70,11 +38,10 @@ async def memory(redis: Redis, pipeline: PipelineName) -> Memory:
 
 async def begin_restoring(redis: Redis, pipeline: PipelineName, epoch: UUID) -> None:
     """Mark that everything is being published again."""
-    reply = redis.eval(_BEGIN, 1, keys.epoch(pipeline), f"{_RESTORING} {epoch}")
-    await cast("Awaitable[None]", reply)
+    await SCRIPTS["begin_epoch"].run(redis, [keys.epoch(pipeline)], f"{_RESTORING} {epoch}")
 
 
 async def finish_restoring(redis: Redis, pipeline: PipelineName, epoch: UUID) -> bool:
     """Mark that everything is there; False when Redis forgot meanwhile, or another began anew."""
-    reply = redis.eval(_FINISH, 1, keys.epoch(pipeline), f"{_RESTORING} {epoch}", str(epoch))
-    return bool(await cast("Awaitable[int]", reply))
+    texts = f"{_RESTORING} {epoch}", str(epoch)
+    return bool(await SCRIPTS["finish_epoch"].run(redis, [keys.epoch(pipeline)], *texts))

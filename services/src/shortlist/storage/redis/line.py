@@ -15,9 +15,10 @@ from shortlist.domain.line.application import ApplicationId, PipelineName
 from shortlist.domain.line.sweep import Position, Waiting
 from shortlist.storage.faults import is_missing
 from shortlist.storage.redis import keys
+from shortlist.storage.redis.scripts import SCRIPTS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from shortlist.storage.redis import Redis
 
@@ -62,32 +63,6 @@ class Depth:
         return self.waiting + self.delivered
 
 
-_PUBLISH = """
-local group, id_field, trace_field, count = ARGV[1], ARGV[2], ARGV[3], 0
-for id, trace in string.gmatch(ARGV[4], '([^ ,]+),([^ ]*)') do
-    if trace == '' then
-        redis.call('XADD', KEYS[1], '*', id_field, id)
-    else
-        redis.call('XADD', KEYS[1], '*', id_field, id, trace_field, trace)
-    end
-    count = count + 1
-end
-redis.call('INCRBY', KEYS[3], count)
-local length, delivered = 0, 0
-for i = 1, 2 do
-    length = length + redis.call('XLEN', KEYS[i])
-    local pending = redis.pcall('XPENDING', KEYS[i], group)
-    if not pending.err then delivered = delivered + pending[1] end
-end
-return {math.max(0, length - delivered), delivered}
-"""
-"""`Line.publish`. One command with one argument in place of a command for each entry: the client
-spends a fraction of the time on it, and that time is ingest's."""
-
-
-_TIME = "return redis.call('TIME')"
-
-
 class Line:
     """The line of one pipeline. `storage.faults` says whose trouble an error is."""
 
@@ -113,9 +88,7 @@ class Line:
         streams = self.line, self.again, keys.submissions(self.pipeline)
         fields = keys.GROUP, keys.ENTRY_ID, keys.ENTRY_TRACEPARENT
         packed = " ".join([f"{e.application_id},{e.traceparent or ''}" for e in entries])
-        waiting, delivered = await cast(
-            "Awaitable[list[int]]", self._redis.eval(_PUBLISH, 3, *streams, *fields, packed)
-        )
+        waiting, delivered = await SCRIPTS["publish"].run(self._redis, streams, *fields, packed)
         return Depth(waiting, delivered)
 
     async def republish(self, entries: Sequence[Entry], *, by: str, first: bool) -> list[Position]:
@@ -204,8 +177,7 @@ class Line:
 
         By a script, which in a cluster runs on the node that has the line: `TIME` runs on any.
         """
-        reply = self._redis.eval(_TIME, 1, self.line)
-        seconds, microseconds = await cast("Awaitable[list[str]]", reply)
+        seconds, microseconds = await SCRIPTS["time"].run(self._redis, [self.line])
         return float(seconds) + float(microseconds) / 1e6
 
     async def head(self, stream: str) -> Waiting | None:

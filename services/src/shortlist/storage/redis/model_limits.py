@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from shortlist.domain.line.scoring import LONGEST_PAUSE_SECONDS
 from shortlist.storage.redis import keys
+from shortlist.storage.redis.scripts import SCRIPTS
 
 if TYPE_CHECKING:
     from shortlist.domain.line.application import PipelineName
@@ -29,15 +30,6 @@ if TYPE_CHECKING:
 
 BURST_SECONDS = 10.0
 """What a limit gives in this time may be taken at once; one request always may."""
-
-_EXTEND = """
-local left = redis.call('PTTL', KEYS[1])
-if left < tonumber(ARGV[1]) or left > tonumber(ARGV[2]) then
-    redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
-end
-"""
-# PEXPIRE … GT would do, but it came with Redis 7. PTTL is negative when there is no pause, and
-# longer than any pause when the clock of Redis was set back: the end of a key is a time of day.
 
 _LONGEST_PAUSE_MILLISECONDS = int(LONGEST_PAUSE_SECONDS * 1000)
 
@@ -49,8 +41,8 @@ async def pause(redis: Redis, pipeline: PipelineName, seconds: float) -> None:
     """
     milliseconds = int(min(seconds, LONGEST_PAUSE_SECONDS) * 1000)
     if milliseconds > 0:
-        key = keys.limiter(pipeline)
-        await redis.eval(_EXTEND, 1, key, str(milliseconds), str(_LONGEST_PAUSE_MILLISECONDS))
+        bounds = str(milliseconds), str(_LONGEST_PAUSE_MILLISECONDS)
+        await SCRIPTS["pause"].run(redis, [keys.limiter(pipeline)], *bounds)
 
 
 async def paused_for(redis: Redis, pipeline: PipelineName) -> float:
@@ -58,32 +50,6 @@ async def paused_for(redis: Redis, pipeline: PipelineName) -> float:
     milliseconds = int(await redis.pttl(keys.limiter(pipeline)))
     return milliseconds / 1000 if 0 < milliseconds <= _LONGEST_PAUSE_MILLISECONDS else 0.0
 
-
-_TAKE = """
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1e6
-local start, due = now, {}
-for i, key in ipairs(KEYS) do
-    local paid, written = string.match(redis.call('GET', key) or '', '(%S+) (%S+)')
-    due[i] = tonumber(paid) or now
-    if written and tonumber(written) > now then due[i] = now + due[i] - tonumber(written) end
-    start = math.max(start, due[i] - tonumber(ARGV[2 * i + 1]))
-end
-if start - now <= tonumber(ARGV[1]) then
-    for i, key in ipairs(KEYS) do
-        local cost = tonumber(ARGV[2 * i])
-        if cost > 0 then
-            local paid = math.max(start, due[i]) + cost
-            local text = string.format('%.17g %.17g', paid, now)
-            redis.call('SET', key, text, 'PX', math.ceil((paid - now) * 1000))
-        end
-    end
-end
-return string.format('%.17g', start - now)
-"""
-# ARGV: the longest wait; then for each key what is taken of it and how far ahead it may be taken.
-# All are seconds: as doubles they are good for 0.3 µs until 2038, and 17 digits are written. TIME
-# before a write is allowed from Redis 5 on, which replicates what a script did, not the script.
 
 _HOWEVER_LONG_SECONDS = 1e12
 
@@ -140,4 +106,4 @@ class RateLimits:
         for limit, count in limits:
             arguments += [count * limit.interval_seconds, limit.burst_seconds]
         names = [limit.key for limit, _ in limits]
-        return float(await self._redis.eval(_TAKE, len(names), *names, *map(repr, arguments)))
+        return float(await SCRIPTS["take"].run(self._redis, names, *map(repr, arguments)))

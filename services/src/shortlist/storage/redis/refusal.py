@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from shortlist.domain.line.scoring import LONGEST_PAUSE_SECONDS
 from shortlist.storage.redis import keys
+from shortlist.storage.redis.scripts import SCRIPTS
 
 if TYPE_CHECKING:
     from shortlist.domain.line.application import PipelineName, WorkerId
@@ -21,12 +22,6 @@ REMEMBERED_SECONDS = 600.0
 """A pipeline in which nothing asked again for so long begins anew: all workers try."""
 
 _REASON_CHARACTERS = 500
-
-_MAY_ASK = """
-if redis.call('PTTL', KEYS[1]) > tonumber(ARGV[3]) then redis.call('DEL', KEYS[1]) end
-return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])
-"""
-# A time to live that is longer than any that is ever set: the clock of Redis was set back.
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +47,8 @@ async def may_ask(
 ) -> bool:
     """Whether this worker is the one to ask again."""
     bounds = str(_milliseconds(ask_again_seconds)), str(_milliseconds(LONGEST_PAUSE_SECONDS))
-    return bool(await redis.eval(_MAY_ASK, 1, keys.probe(pipeline), str(worker_id), *bounds))
+    may = await SCRIPTS["may_ask"].run(redis, [keys.probe(pipeline)], str(worker_id), *bounds)
+    return bool(may)
 
 
 async def did_not_ask(redis: Redis, pipeline: PipelineName) -> None:
