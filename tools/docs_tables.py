@@ -19,7 +19,7 @@ import yaml
 from prometheus_client import metrics
 from prometheus_client.metrics import MetricWrapperBase
 
-from shortlist.ingest.listeners import ALL, HEALTH, ROUTES, public_groups
+from shortlist.ingest.routes.listeners import ALL, HEALTH, ROUTES, public_groups
 from shortlist.settings import Settings
 from shortlist.settings import report as settings_report
 from shortlist.storage.redis import keys

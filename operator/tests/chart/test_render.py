@@ -15,7 +15,7 @@ from typer.main import get_command
 
 from shortlist.cli.app import app
 from shortlist.domain.sizing.pipeline import SimulatedScorer, parse_pipeline
-from shortlist.ingest.listeners import public_groups
+from shortlist.ingest.routes.listeners import public_groups
 from shortlist.runtime.probes import always_ok, probe_routes
 from shortlist.settings import PROCESSES as SETTINGS
 from shortlist.settings import CommonSettings

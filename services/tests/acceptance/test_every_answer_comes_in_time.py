@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 IN_TIME_SECONDS = 2.0
 """Of every single answer. By themselves the processes take 1.6 s at most: a batch and who waits for
-it 1.5 s (`ingest.timely`), the dashboard 1.3 s, a page that is passed through 1.4 s, a check 1.6 s.
+it 1.5 s (`ingest.deadline_batcher`), the dashboard 1.3 s, a page that is passed through 1.4 s, a
+check 1.6 s.
 The rest is the machine's."""
 
 CLIENTS = 20
@@ -113,7 +114,7 @@ def table(routes: list[BaseRoute]) -> set[tuple[str, str]]:
 async def test_every_route_has_a_row() -> None:
     ingest = Ingest(Settings())
     rest = {("GET", ""), ("HEAD", "")}
-    assert table(ingest.door.all_routes) | rest == set(INGEST)
+    assert table(ingest.app.all_routes) | rest == set(INGEST)
     app = build_app(None)  # type: ignore[arg-type] # only looked at
     assert table(list(app.routes)) | set(PROBES) == set(DASHBOARD)
     health: list[BaseRoute] = [*probes.probe_routes(readiness=probes.always_ok)]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from shortlist.dashboard.reader import Reader
+    from shortlist.dashboard.snapshot_reader import SnapshotReader
 
 RETRY_AFTER_SECONDS = 2
 
@@ -44,7 +44,7 @@ _templates = Environment(
 )
 
 
-def build_app(reader: Reader, more_routes: Sequence[BaseRoute] = ()) -> Starlette:
+def build_app(reader: SnapshotReader, more_routes: Sequence[BaseRoute] = ()) -> Starlette:
     """The application; ``more_routes`` are the probes."""
     routes = [
         Route("/", _page),
@@ -80,7 +80,7 @@ async def _recent(request: Request) -> Response:
 
 
 async def _read(request: Request) -> view.Page:
-    reader: Reader = request.app.state.reader
+    reader: SnapshotReader = request.app.state.reader
     snapshot = await reader.snapshot()
     return view.page(snapshot, snapshot.read_at)
 

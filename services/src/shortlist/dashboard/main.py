@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from shortlist.dashboard.app import build_app
-from shortlist.dashboard.reader import Reader
+from shortlist.dashboard.snapshot_reader import SnapshotReader
 from shortlist.runtime import http_server, probes, process
 from shortlist.storage import postgres, redis
 from shortlist.storage.postgres.pool import ConnectionPool
@@ -31,7 +31,7 @@ async def run(settings: DashboardSettings) -> int:
 async def _serve(settings: DashboardSettings, stopping: Stopping) -> None:
     pool = ConnectionPool(partial(_connect, settings), _CONNECTIONS)
     client = redis.connect(settings.redis_url)
-    reader = Reader(pool, client)
+    reader = SnapshotReader(pool, client)
     readiness = partial(_readiness, reader)
     app = build_app(reader, probes.public_probe_routes(readiness, settings))
     try:
@@ -51,7 +51,7 @@ async def _connect(settings: DashboardSettings) -> Connection:
     )
 
 
-async def _readiness(reader: Reader) -> probes.Health:
+async def _readiness(reader: SnapshotReader) -> probes.Health:
     """Ready when Postgres answers; without Redis the page is still worth showing."""
     snapshot = await reader.snapshot()
     return probes.Health(ok=True, detail={"redis": snapshot.figures is not None})

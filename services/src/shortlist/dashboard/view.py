@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import datetime as dt
 
-    from shortlist.dashboard.reader import Figures, Snapshot
+    from shortlist.dashboard.snapshot_reader import Figures, Snapshot
     from shortlist.domain.line.application import ApplicationView
 
 CANDIDATE_LIMIT = 120

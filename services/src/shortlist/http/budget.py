@@ -44,7 +44,7 @@ def _nothing_to_give_up() -> bool:
 
 
 class Budget:
-    """Counts bytes. Past the limit it has what is slowest given up, and then says that it is full.
+    """Counts bytes. Past the limit it has what is slowest given up, and then is full.
 
     It may be exceeded by what one read brings (256 KiB): memory is taken before it is counted.
     """
@@ -69,5 +69,5 @@ class Budget:
 
 
 def share_of(memory_bytes: int) -> int:
-    """The budget of a process that may have so much memory."""
+    """Return the budget of a process that may have so much memory."""
     return max(LEAST_BYTES, min(MOST_BYTES, int(memory_bytes * SHARE)))

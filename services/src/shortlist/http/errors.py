@@ -32,7 +32,7 @@ CODES = {
 
 
 def error_body(message: str, code: str, details: Any = None) -> bytes:
-    """The JSON of an error."""
+    """Encode an error as JSON."""
     return msgspec.json.encode({"error": {"message": message, "code": code, "details": details}})
 
 
@@ -56,32 +56,32 @@ class ApiError(ShortlistError):
         self.headers = headers
 
     def body(self) -> bytes:
-        """The answer's JSON."""
+        """Encode the answer's body as JSON."""
         return error_body(str(self), self.code, self.details)
 
 
 def retry_after(seconds: float) -> tuple[tuple[bytes, bytes], ...]:
-    """The header that says when to try again: whole seconds, at least one."""
+    """Make the header that says when to try again: whole seconds, at least one."""
     return ((b"retry-after", b"%d" % max(1, math.ceil(seconds))),)
 
 
 def invalid(message: str, details: Any = None) -> ApiError:
-    """400: the client has to change what it sends."""
+    """Make a 400: the client has to change what it sends."""
     return ApiError(400, "VALIDATION_ERROR", message, details=details)
 
 
 def not_found(message: str = "There is nothing here.") -> ApiError:
-    """404."""
+    """Make a 404."""
     return ApiError(404, "NOT_FOUND", message)
 
 
 def unavailable(message: str = "Postgres does not answer. Nothing was done.") -> ApiError:
-    """503: trying again is right."""
+    """Make a 503: trying again is right."""
     return ApiError(
         503, "UNAVAILABLE", message, headers=retry_after(RETRY_AFTER_UNAVAILABLE_SECONDS)
     )
 
 
 def rate_limited(message: str, retry_after_seconds: float) -> ApiError:
-    """429."""
+    """Make a 429."""
     return ApiError(429, "RATE_LIMITED", message, headers=retry_after(retry_after_seconds))

@@ -46,7 +46,7 @@ class NotHttpError(ShortlistError):
 
 
 def check_head(parser: httptools.HttpRequestParser, headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Raises `NotHttpError` for a head that a server must answer with 400 (RFC 9112, 3.2)."""
+    """Raise `NotHttpError` for a head that a server must answer with 400 (RFC 9112, 3.2)."""
     version = parser.get_http_version()
     if version not in _VERSIONS or parser.get_method() in _METHODS_OF_RTSP:
         raise NotHttpError
@@ -71,7 +71,7 @@ def answer_as_asked(cycle: RequestResponseCycle, parser: httptools.HttpRequestPa
 
 
 class _Send10:
-    """`RequestResponseCycle.send` for a client of HTTP/1.0.
+    """Does what `RequestResponseCycle.send` does, for a client of HTTP/1.0.
 
     No chunks: an answer without a length ends with the connection.
     """

@@ -44,7 +44,7 @@ class LocalNames:
         return name is not None and (name in self._more or is_loopback(name))
 
     def refusal(self, method: str, headers: dict[bytes, bytes]) -> str | None:
-        """Why a request is not for this listener; None when it is."""
+        """Return why a request is not for this listener; None when it is."""
         host = headers.get(b"host")
         if host is not None and not self.is_ours(host):
             return "This listener serves this machine only, by its own names."
@@ -94,7 +94,7 @@ def listens_on_loopback(listener: socket.socket) -> bool:
 
 
 def _site_of(origin: bytes | None) -> str | None:
-    """The host of an ``Origin``; ``""`` for one that names none (``null``), None without one."""
+    """Parse an ``Origin``'s host; ``""`` for one that names none (``null``), None without one."""
     if origin is None:
         return None
     found = _ORIGIN.fullmatch(origin.decode("latin-1"))
@@ -102,7 +102,7 @@ def _site_of(origin: bytes | None) -> str | None:
 
 
 def _name_of(authority: str) -> str | None:
-    """Name or address, without its port; None when it is neither."""
+    """Parse a name or an address, without its port; None when it is neither."""
     found = _AUTHORITY.fullmatch(authority)
     return None if found is None else (found["v6"] or found["name"] or "").lower().rstrip(".")
 

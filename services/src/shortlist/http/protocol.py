@@ -2,9 +2,9 @@
 
 uvicorn waits for ever for the rest of a request, and takes heads, trailers and queues of any size
 and any number of connections. Here a request has a deadline, each part of it a size, what waits
-behind an answer a length, and the process a number of connections and a budget of bytes (`house`,
-`budget`); what is refused on this level is refused in the one error shape. A request in order is
-answered, whatever follows it.
+behind an answer a length, and the process a number of connections and a budget of bytes
+(`connections`, `budget`); what is refused on this level is refused in the one error shape. A
+request in order is answered, whatever follows it.
 
 And here plain requests leave the way to the app: see `shortlist.ingest.fast_path`.
 """
@@ -34,7 +34,7 @@ from shortlist.telemetry.metrics import REFUSED
 if TYPE_CHECKING:
     import asyncio
 
-    from shortlist.http.house import House, Order, Visit
+    from shortlist.http.connections import ConnectionRecord, ConnectionTable, Order
 
 HEAD_LIMIT_BYTES = 32_768
 """Of request line and headers together, as sent; twice the usual limit of proxies."""
@@ -54,11 +54,11 @@ _SEPARATORS_BYTES = 4
 """Of a field: colon, space, CR, LF."""
 
 
-class Hot(Protocol):
+class FastPath(Protocol):
     """Answers plain requests without the app."""
 
     def is_plain(self, protocol: HttpToolsProtocol) -> bool:
-        """Whether the request whose head has just arrived may be hot."""
+        """Whether the request whose head has just arrived may take the fast path."""
 
     def take(self, protocol: HttpToolsProtocol, raw: bytearray) -> RequestResponseCycle | None:
         """Take a plain request with its whole body; None: it goes the ordinary way."""
@@ -69,15 +69,17 @@ class _RefusedError(Exception):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection, a guest of the house."""
+    """Serves one connection, within the bounds of its listener's table."""
 
-    visit: Visit
+    record: ConnectionRecord
 
-    def __init__(self, house: House, hot: Hot | None, **arguments: Any) -> None:
-        """``hot`` is offered plain requests before the app is; ``arguments`` are uvicorn's."""
+    def __init__(
+        self, connections: ConnectionTable, fast_path: FastPath | None, **arguments: Any
+    ) -> None:
+        """``fast_path`` is offered plain requests first; ``arguments`` are uvicorn's."""
         super().__init__(**arguments)
-        self._house = house
-        self._hot = hot
+        self._table = connections
+        self._fast_path = fast_path
         self._held: bytearray | None = None  # what came of a plain request's body: the app waits
         self._answered: RequestResponseCycle | None = None  # the one that is being answered
         self._is_one_too_many = False
@@ -96,26 +98,26 @@ class BoundedProtocol(HttpToolsProtocol):
     # --- what the transport says
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Count it. One too many is told so when it asks for something."""
+        """Count the connection. One too many gets an answer that says so when it asks."""
         super().connection_made(transport)
-        entry = self._house.enter(self, self.client[0] if self.client else None)
-        self._is_one_too_many = entry == "refused"
-        if entry == "closed":
+        admission = self._table.add(self, self.client[0] if self.client else None)
+        self._is_one_too_many = admission == "refused"
+        if admission == "closed":
             self._abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
-        self._house.leave(self)
+        """Forget the connection."""
+        self._table.remove(self)
         self._disconnect()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """The client does not read its answers."""
+        """Note that the client does not read its answers."""
         super().pause_writing()
         self._settle()
 
     def resume_writing(self) -> None:
-        """It does."""
+        """Note that the client reads again."""
         super().resume_writing()
         self._settle()
 
@@ -153,7 +155,7 @@ class BoundedProtocol(HttpToolsProtocol):
     # --- what the parser says
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Begin a request."""
         self._in_head = self._in_message = self._has_begun = True
         self._in_pieces = False
         self._message_bytes = self._chunk_bytes if self._is_between else 0
@@ -162,7 +164,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A field of the head. One of a trailer is dropped (RFC 9110, 6.5.1): it is no header."""
+        """Keep a field of the head; one of a trailer is dropped (RFC 9110, 6.5.1)."""
         if not self._in_head:
             self._trailers += 1
             if self._trailers > FIELD_LIMIT:
@@ -173,7 +175,7 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """A head is whole, and the request can be answered."""
+        """Have a request answered, whose head is whole."""
         http1.check_head(self.parser, self.headers)
         may_be_large = self._in_pieces or self._chunk_bytes > HEAD_LIMIT_BYTES
         if may_be_large and self._head_bytes() > HEAD_LIMIT_BYTES:
@@ -183,7 +185,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= QUEUE_LIMIT:
             self._stop_listening()
             raise _RefusedError
-        if self._hot is not None and self._hot.is_plain(self):
+        if self._fast_path is not None and self._fast_path.is_plain(self):
             self._held = bytearray()
         else:
             self._begin()
@@ -191,7 +193,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._dry_bytes = 0
 
     def on_body(self, body: bytes) -> None:
-        """A piece of a body."""
+        """Keep a piece of a body, or hand it to the app."""
         self._dry_bytes = 0
         self._chunk_bytes -= len(body)
         if self._held is None:
@@ -201,24 +203,24 @@ class BoundedProtocol(HttpToolsProtocol):
             self._held += body
 
     def on_message_complete(self) -> None:
-        """A request is whole."""
+        """Have a request answered, which is whole."""
         if not self._to_upgrade:
             self._in_message = False
-            if not self._is_hot():
+            if not self._takes_fast_path():
                 super().on_message_complete()
 
     def _begin(self) -> None:
-        """The app gets the request whose head has just arrived; raises when the URL is none."""
+        """Hand the app the request whose head has just arrived; raises when the URL is none."""
         waits = self._answering
         super().on_headers_complete()
         http1.answer_as_asked(self.cycle, self.parser)
         if not waits:
             self._answered, self._body_bytes = self.cycle, 0
 
-    def _is_hot(self) -> bool:
-        if self._hot is None or self._held is None:
+    def _takes_fast_path(self) -> bool:
+        if self._fast_path is None or self._held is None:
             return False
-        cycle = self._hot.take(self, self._held)
+        cycle = self._fast_path.take(self, self._held)
         if cycle is None:
             self._let_go()
             return False
@@ -227,7 +229,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return True
 
     def _let_go(self) -> None:
-        """What is held goes to the app, as if it came only now."""
+        """Hand the app what is held, as if it came only now."""
         if self._held is not None:
             body, self._held = self._held, None
             self._begin()
@@ -237,10 +239,10 @@ class BoundedProtocol(HttpToolsProtocol):
     # --- what the answers say
 
     def on_response_complete(self) -> None:
-        """Go on with what waits behind it. Idle ones need no timer each: the house has one."""
+        """Go on with what waits behind it. No connection needs a timer: the table has one."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
-            self._house.move(self, self._house.unread)  # until it has been read
+            self._table.move(self, self._table.unread)  # until it has been read
             return
         if not self._is_deaf:
             self.flow.resume_reading()
@@ -255,18 +257,18 @@ class BoundedProtocol(HttpToolsProtocol):
         self._let_go()
         super().shutdown()
 
-    # --- what the house says
+    # --- what the table says
 
     def overdue(self) -> None:
-        """Give up what does not arrive, or is not read."""
-        if self.visit.order is not self._house.slow:
+        """Give up a request that does not arrive, or answers that are not read."""
+        if self.record.order is not self._table.slow:
             self.give_up()
         elif self._in_message and not (self._in_head and self._answering):
             self._refuse(408, "The request did not arrive in time.")
 
     def give_up(self) -> None:
-        """End it: its place or its bytes are needed."""
-        if self.visit.order is self._house.slow and self._in_message and not self._answering_other:
+        """End the connection: its place or its bytes are needed."""
+        if self.record.order is self._table.slow and self._in_message and not self._answering_other:
             self._refuse(503, "There is too much to do. Yours was the slowest.")
             if self._has_hung_up:
                 return
@@ -320,31 +322,31 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(431, _TRAILER_TOO_LARGE)
 
     def _settle(self) -> None:
-        """Say what is held, and in which order to wait."""
-        visit = self.visit
+        """Charge for what is held, and choose the order to wait in."""
+        record = self.record
         held = self._held_bytes()
-        if held != visit.charged:
-            has_grown = held > visit.charged
-            self._house.charge(self, held)
-            if has_grown and self._house.budget.is_full:
+        if held != record.charged:
+            has_grown = held > record.charged
+            self._table.charge(self, held)
+            if has_grown and self._table.budget.is_full:
                 self._refuse_all()
-        if self._has_hung_up or not visit.inside:
+        if self._has_hung_up or not record.is_open:
             return
         order = self._order()
-        if order is not visit.order or (self._has_begun and order is self._house.slow):
-            self._house.move(self, order)
+        if order is not record.order or (self._has_begun and order is self._table.slow):
+            self._table.move(self, order)
 
     def _order(self) -> Order | None:
         if self.flow.write_paused:
-            return self._house.unread
+            return self._table.unread
         if self._in_message or self.pipeline:
-            return self._house.slow
+            return self._table.slow
         if self.cycle is None:
-            return self._house.silent
-        return None if self._answering else self._house.idle
+            return self._table.silent
+        return None if self._answering else self._table.idle
 
     def _held_bytes(self) -> int:
-        """What this connection costs now, by the table of `budget`."""
+        """Count what this connection costs now, by the table of `budget`."""
         held = CONNECTION_BYTES
         if self._in_message:
             unread = self._message_bytes if self._in_head else self._dry_bytes
@@ -357,7 +359,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return held
 
     def _answers_bytes(self) -> int:
-        """Of the requests that are being answered or wait for that; a hot one is the accepter's."""
+        """Count those that are answered or wait; the group commit counts the fast path's."""
         running = self._answered
         held = self._body_bytes
         if type(running) is RequestResponseCycle:
@@ -405,7 +407,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._hang_up()
 
     def _refuse_all(self) -> None:
-        """Nothing more may be begun: what this connection asks for is too much."""
+        """Refuse all that this connection asks for: nothing more may be begun."""
         if self._has_hung_up or self.transport.is_closing():
             return
         REFUSED.labels("overload").inc()
@@ -426,7 +428,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.flow.pause_reading()
 
     def _hang_up(self) -> None:
-        """Say that nothing more comes, and read on for a while what the client still sends.
+        """End the sending side, and read on for a while what the client still sends.
 
         A connection that is closed while data arrives is reset, and the reset may destroy the
         answer before the client has read it (RFC 9112, 9.6).
@@ -438,12 +440,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._has_hung_up = True
         self._held, self.headers = None, []
         self.flow.resume_reading()
-        self._house.charge(self, CONNECTION_BYTES)
-        self._house.move(self, self._house.leaving)
+        self._table.charge(self, CONNECTION_BYTES)
+        self._table.move(self, self._table.leaving)
         self.transport.write_eof()
 
     def _disconnect(self) -> None:
-        """What is being answered, or waits for that, need not be answered any more."""
+        """Give up what is being answered, or waits for that."""
         waiting = [cycle for cycle, _ in self.pipeline]
         self.pipeline.clear()
         for cycle in (self._answered, *waiting):
@@ -453,12 +455,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _close(self) -> None:
         self._disconnect()
-        self._house.leave(self)
+        self._table.remove(self)
         self.transport.close()
 
     def _abort(self) -> None:
         self._disconnect()
-        self._house.leave(self)
+        self._table.remove(self)
         self.transport.abort()
 
     def _write(self, status: int, message: str) -> None:

@@ -23,7 +23,7 @@ def retry_after_seconds(
     least_seconds: float,
     longest_seconds: float,
 ) -> float:
-    """Seconds to wait, by ``retry-after-ms`` or ``retry-after``; ``default_seconds`` without both.
+    """Read the seconds to wait of ``retry-after-ms`` or ``retry-after``; else ``default_seconds``.
 
     ``headers`` are found by names in lower case. The answer is between ``least_seconds`` and
     ``longest_seconds``, whatever the server says.
@@ -37,7 +37,7 @@ def retry_after_seconds(
 
 
 def server_time(headers: Mapping[str, str]) -> dt.datetime | None:
-    """The time at which the server answered, by its own clock; None when it does not say."""
+    """Read when the server answered, by its own clock; None when it does not say."""
     return _date(headers.get("date"))
 
 

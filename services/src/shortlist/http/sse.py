@@ -8,7 +8,7 @@ _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 def event(name: str, data: bytes, event_id: str) -> bytes:
-    """One event; a client that comes back names ``event_id`` in ``Last-Event-ID``.
+    """Write one event; a client that comes back names ``event_id`` in ``Last-Event-ID``.
 
     Each line of ``data`` (UTF-8) is a field of its own: a line end would otherwise end the event.
     ``name`` and ``event_id`` are ours, and have no line ends and no NUL.

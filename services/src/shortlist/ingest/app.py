@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from shortlist.ingest.admission.rate_limit import ClientRates
     from shortlist.ingest.endpoint import Call, Handler
-    from shortlist.ingest.listeners import Group
-    from shortlist.ingest.routes.dashboard_proxy import Pages
-    from shortlist.ingest.routes.events import Watching
+    from shortlist.ingest.routes.dashboard_proxy import DashboardProxy
+    from shortlist.ingest.routes.events import EventStreams
+    from shortlist.ingest.routes.listeners import Group
     from shortlist.ingest.routes.status import Statuses
     from shortlist.ingest.routes.submit import Submissions
 
@@ -40,16 +40,16 @@ _APPLICATION = "/applications/"
 _JOB = "/status/"
 
 
-class FrontDoor:
-    """The whole application of one listener: the routes of the contracts first."""
+class IngestApp:
+    """Answers all requests of one listener: finds the routes of the contracts first."""
 
     def __init__(
         self,
         *,
         submissions: Submissions,
         statuses: Statuses,
-        watching: Watching,
-        pages: Pages,
+        events: EventStreams,
+        dashboard: DashboardProxy,
         health: Sequence[Route],
         clients: ClientRates | None,
         serves: AbstractSet[Group],
@@ -59,8 +59,8 @@ class FrontDoor:
         Args:
             submissions: answers what submits.
             statuses: answers who asks for a status.
-            watching: answers who wants each change.
-            pages: answers everything else.
+            events: answers with a stream of an application's changes.
+            dashboard: answers everything else, where pages are served.
             health: the probes' routes.
             clients: limits how often each calls the contracts' routes; None: nothing does.
             serves: the groups that are here; the routes of others are 404.
@@ -77,14 +77,14 @@ class FrontDoor:
             GET=endpoint("/applications/{id}", statuses.get),
             HEAD=endpoint("/applications/{id}", statuses.head),
         )
-        events = ByMethod(GET=endpoint("/applications/{id}/events", watching.events))
+        following = ByMethod(GET=endpoint("/applications/{id}/events", events.get))
         leaderboard = ByMethod(GET=endpoint("/leaderboard", statuses.leaderboard))
         self._jobs = ByMethod(POST=endpoint("/job", submissions.post_job))
         self._job = ByMethod(GET=endpoint("/status/{id}", statuses.get_job))
         contracts = [
             self._applications.route("/applications"),
             self._application.route("/applications/{id}"),
-            events.route("/applications/{id}/events"),
+            following.route("/applications/{id}/events"),
             self._jobs.route("/job"),
             self._job.route("/status/{id}"),
         ]
@@ -98,13 +98,13 @@ class FrontDoor:
         described = {route.path for group in groups if group in serves for route in groups[group]}
         self._everything = _starlette(
             self.routes,
-            Endpoint("/{path}", pages.get if "pages" in serves else _nothing_here),
+            Endpoint("/{path}", dashboard.get if "pages" in serves else _nothing_here),
             described if "docs" in serves else None,
         )
 
     @property
     def all_routes(self) -> list[BaseRoute]:
-        """The table: `routes` and what describes them; the dashboard is asked for the rest."""
+        """List `routes` and what describes them; the dashboard is asked for the rest."""
         return self._everything.router.routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -134,7 +134,7 @@ class ByMethod:
         self.endpoints = endpoints
 
     def route(self, path: str) -> Route:
-        """As the framework wants it; other methods get 405."""
+        """Make the framework's route; other methods get 405."""
         return Route(path, self, methods=list(self.endpoints))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -144,7 +144,7 @@ class ByMethod:
 
 
 def _served(groups: Mapping[Group, Iterable[Route]], serves: AbstractSet[Group]) -> list[BaseRoute]:
-    """The routes that are here, and for those that are not one that says so.
+    """List the routes that are here, and for those that are not one that says so.
 
     Without it they would be taken for pages, and the dashboard has probes and metrics of its own.
     """
@@ -156,7 +156,7 @@ def _served(groups: Mapping[Group, Iterable[Route]], serves: AbstractSet[Group])
 
 
 def _hidden(path: str) -> Route:
-    """A path that is served elsewhere, whatever the method."""
+    """Make a route that answers 404, whatever the method: the path is served elsewhere."""
     return Route(path, Endpoint(path, _nothing_here))
 
 
@@ -167,7 +167,7 @@ async def _nothing_here(_: Call) -> Never:
 def _starlette(
     routes: Sequence[BaseRoute], otherwise: Endpoint, described: Collection[str] | None
 ) -> Starlette:
-    """The framework around the routes; ``described``: the paths to describe, None: none are."""
+    """Put the framework around the routes; ``described``: the paths to describe, None: none."""
     docs = docs_page.routes(described or ())
     if described is None:
         docs = [_hidden(route.path) for route in docs]
@@ -178,7 +178,7 @@ def _starlette(
 
 
 async def _http_error(_: Request, error: Exception) -> Response:
-    """What the framework itself refuses, in the one shape."""
+    """Answer what the framework itself refuses, in the one shape of errors."""
     assert isinstance(error, HTTPException)
     code = CODES.get(error.status_code, "VALIDATION_ERROR")
     body = error_body(f"{error.detail}.", code)

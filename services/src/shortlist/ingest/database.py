@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from shortlist.storage import postgres
-from shortlist.storage.faults import Answer, Fault
+from shortlist.storage.faults import Fault, OutcomeError
 from shortlist.storage.postgres import ServerClock
 from shortlist.storage.postgres.pool import ConnectionPool, PoolClosedError
 from shortlist.storage.trouble import Trouble
@@ -29,7 +29,7 @@ _GONE_MILLISECONDS = "100"
 
 
 class Database:
-    """At most so many connections to Postgres.
+    """Runs statements on at most so many connections to Postgres.
 
     Work that a broken connection interrupted is tried again until its deadline, so it must be safe
     to repeat. A connection that failed or was left in the middle of something is never used again.
@@ -48,12 +48,12 @@ class Database:
 
     @property
     def open(self) -> int:
-        """Connections that Postgres counts as ours."""
+        """Count the connections that Postgres counts as ours."""
         return self._pool.open
 
     @property
     def timeout_seconds(self) -> float:
-        """How long a client may wait for an answer."""
+        """Return how long a client may wait for an answer."""
         return self._timeout_seconds
 
     async def read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
@@ -66,7 +66,7 @@ class Database:
     async def run(self, work: Callable[[Connection], Awaitable[T]], deadline: float) -> T:
         """Do some work by ``deadline`` (monotonic seconds), or raise `DatabaseUnavailableError`.
 
-        What is the work's own trouble, or a bug, is raised as it is, and so is an `Answer`.
+        What is the work's own trouble, or a bug, is raised as it is, and so is an `OutcomeError`.
         """
         trouble = Trouble(self._name, "postgres")
         try:
@@ -74,7 +74,7 @@ class Database:
                 try:
                     async with asyncio.timeout(deadline - time.monotonic()):
                         return await self._attempt(work)
-                except Answer:
+                except OutcomeError:
                     raise
                 except PoolClosedError as error:  # this process ends
                     raise DatabaseUnavailableError from error
@@ -94,7 +94,7 @@ class Database:
         await asyncio.sleep(_RETRY_SECONDS)
 
     def learn_clock(self, clock: ServerClock) -> None:
-        """Postgres's clock may have been set."""
+        """Take over Postgres's clock, which may have been set."""
         self.clock = clock
 
     async def close(self) -> None:

@@ -1,8 +1,8 @@
 """Endpoints: ASGI applications around plain functions from a call to an answer.
 
-The hot routes are called thousands of times a second, so nothing here is more than it has to be:
-headers are a dict of bytes, a body is read once, an answer is a tuple. Every endpoint turns errors
-into the one shape, adds the quota's headers, and records a span when traces are wanted.
+The contracts' routes are called thousands of times a second, so nothing here is more than it has to
+be: headers are a dict of bytes, a body is read once, an answer is a tuple. Every endpoint turns
+errors into the one shape, adds the quota's headers, and records a span when traces are wanted.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Stream(NamedTuple):
 
 
 class Call:
-    """One request."""
+    """A request, its body, and the quotas that its answer shows."""
 
     __slots__ = ("_receive", "headers", "quotas", "scope", "since")
 
@@ -91,7 +91,7 @@ class Call:
         """What limits this call, as far as it is known: each returns what is left of it now."""
 
     async def body(self, limit_bytes: int) -> bytes:
-        """The whole body, or 413, or 415 for one that is encoded."""
+        """Read the whole body; 413 when it is too long, 415 when it is encoded."""
         if self.headers.get(b"content-encoding", b"identity") != b"identity":
             raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Send the body without an encoding.")
         if int(self.headers.get(b"content-length", 0)) > limit_bytes:
@@ -109,7 +109,7 @@ class Call:
         return body
 
     def quota(self) -> Quota | None:
-        """What the client may still do: by its own rate or by the line, whichever is less."""
+        """Return what the client may still do, by its own rate or by the line."""
         if not self.quotas:
             return None
         return min((quota() for quota in self.quotas.values()), key=attrgetter("remaining"))
@@ -120,7 +120,7 @@ def _too_large(limit_bytes: int) -> ApiError:
 
 
 class Endpoint:
-    """One route as an ASGI application."""
+    """Serves one route as an ASGI application."""
 
     def __init__(self, route: str, handle: Handler, clients: ClientRates | None = None) -> None:
         """``route`` is the template, for spans; ``clients`` limits how often each may call."""
@@ -167,7 +167,7 @@ def _count_call(clients: ClientRates, call: Call) -> None:
 
 
 def refusal(error: Exception, route: str) -> Answer:
-    """The answer to a call that failed; what is a bug is logged."""
+    """Make the answer to a call that failed; a bug is logged."""
     known = _as_api_error(error)
     if known is not None:
         return Answer(known.status, known.body(), known.headers)
@@ -176,7 +176,7 @@ def refusal(error: Exception, route: str) -> Answer:
 
 
 def _as_api_error(error: Exception) -> ApiError | None:
-    """What a client is told of an error that is none of ours to mend; None: it is a bug."""
+    """Map an error to what a client is answered; None: it is a bug."""
     if isinstance(error, DatabaseUnavailableError):
         return unavailable(str(error))
     if isinstance(error, LineFullError):
@@ -185,7 +185,7 @@ def _as_api_error(error: Exception) -> ApiError | None:
 
 
 def headers(answer: Answer, quota: Quota | None) -> list[tuple[bytes, bytes]]:
-    """All of an answer's headers but those that the server adds."""
+    """Make all of an answer's headers but those that the server adds."""
     length = (b"content-length", b"%d" % len(answer.body))
     return [JSON, length, *answer.headers, *_quota_headers(quota)]
 
@@ -202,7 +202,7 @@ async def _send(call: Call, answer: Answer | Verbatim, send: Send) -> None:
 
 
 def _length(answer: Verbatim, method: str) -> Headers:
-    """The header that it lacks, where it may have one (RFC 9110, 8.6)."""
+    """Make the length that it lacks, where it may have one (RFC 9110, 8.6)."""
     has_none = method == "HEAD" or answer.status in (204, 304)
     if has_none or any(name == b"content-length" for name, _ in answer.headers):
         return ()
@@ -230,7 +230,7 @@ def _quota_headers(quota: Quota | None) -> Headers:
 
 
 def query(call: Call) -> dict[str, list[str]]:
-    """The query's parameters."""
+    """Parse the query's parameters; 400 when there are too many."""
     try:
         return parse_qs(
             call.scope["query_string"].decode("latin-1"),

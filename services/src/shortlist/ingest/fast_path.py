@@ -47,11 +47,11 @@ _ANY_ID = str(UUID(int=0)).encode()
 
 
 class FastPost:
-    """``POST /applications``, where no client's rate is limited and no trace is recorded."""
+    """Takes ``POST /applications`` where no client's rate is limited and no trace is recorded."""
 
     def __init__(
         self,
-        accepter: GroupCommit,
+        group_commit: GroupCommit,
         lines: LineRegistry,
         names: local.LocalNames,
         *,
@@ -59,7 +59,7 @@ class FastPost:
     ) -> None:
         """A body over ``body_limit_bytes`` is not plain, nor is another Host than ``names``."""
         self._names = names
-        self._accepter = accepter
+        self._group_commit = group_commit
         self._lines = lines
         self._body_limit_bytes = body_limit_bytes
         self._decoder = msgspec.json.Decoder(schemas.ApplicationBody)
@@ -94,7 +94,7 @@ class FastPost:
         except ApiError:
             return None
         line = self._lines.known(body.pipeline)
-        if line is None or self._accepter.is_full:
+        if line is None or self._group_commit.is_full:
             return None
         application_id = self._lines.ids.next()
         try:
@@ -102,7 +102,7 @@ class FastPost:
         except LineFullError:
             return None
         with place:
-            committed = self._accepter.accept(
+            committed = self._group_commit.accept(
                 NewApplication(application_id, line.pipeline, body.candidate, body.payload)
             )
             place.keep()
@@ -142,7 +142,7 @@ class FastCycle(RequestResponseCycle):
             self._answer(endpoint.refusal(error, _ROUTE))
 
     def _answer(self, answer: Answer) -> None:
-        """What `send` does with the two messages of an answer, in one write."""
+        """Send both messages of an answer, as `send` does, in one write."""
         if self.disconnected:
             return
         protocol = self._protocol
@@ -157,7 +157,7 @@ class FastCycle(RequestResponseCycle):
 
 @lru_cache(maxsize=16)
 def _raw(answer: Answer, quota: Quota, date: Headers, *, keep_alive: bool) -> bytes:
-    """An answer as it goes over the wire; remembered: those of a group differ in their ids only."""
+    """Encode an answer as it goes over the wire; cached: those of a group differ in their ids."""
     headers = [*date, *endpoint.headers(answer, quota)]
     if not keep_alive:  # the process drains
         headers.append((b"connection", b"close"))

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from shortlist.http.errors import invalid, unavailable
-from shortlist.ingest.timely import Asked, Timely
+from shortlist.ingest.deadline_batcher import Asked, DeadlineBatcher
 from shortlist.runtime.failpoints import failpoint
 from shortlist.storage.faults import Fault, fault_of
 from shortlist.storage.postgres import ServerClock
@@ -36,7 +36,7 @@ _GROUP_BYTES = 4 << 20
 
 
 class GroupCommit:
-    """Makes applications durable."""
+    """Commits applications, many in one transaction."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class GroupCommit:
         self._budget = budget
         self._backlog = backlog
         self._on_accepted = on_accepted
-        self._groups = Timely(
+        self._groups = DeadlineBatcher(
             self._commit,
             timeout_seconds=timeout_seconds,
             overlap=flushers,
@@ -71,7 +71,7 @@ class GroupCommit:
     def accept(
         self, application: NewApplication, since: float | None = None
     ) -> asyncio.Future[AcceptOutcome]:
-        """Done when the application is committed; `DatabaseUnavailableError` when it could not be.
+        """Commit an application; the future raises `DatabaseUnavailableError` when that failed.
 
         ``since``: when its request was whole (monotonic seconds); None: now.
         A 503 means that nothing was committed, unless Postgres fell silent during the commit: no
@@ -105,7 +105,7 @@ class GroupCommit:
         return outcomes
 
     def _before(self, deadline: float) -> dt.datetime | None:
-        """A deadline (monotonic seconds) by Postgres's clock."""
+        """Convert a deadline (monotonic seconds) to Postgres's clock."""
         clock = self._database.clock
         return None if clock is None else clock.at(deadline)
 
@@ -113,7 +113,7 @@ class GroupCommit:
         async def insert(connection: Connection) -> list[AcceptOutcome]:
             try:
                 return await applications.accept(connection, group, before=self._before(deadline))
-            except applications.LateError:
+            except applications.DeadlineExceededError:
                 if time.monotonic() >= deadline:
                     raise
             self._database.learn_clock(await ServerClock.read(connection))  # it was set
@@ -121,12 +121,12 @@ class GroupCommit:
 
         try:
             return await self._database.run(insert, deadline)
-        except applications.LateError as error:
+        except applications.DeadlineExceededError as error:
             raise DatabaseUnavailableError from error
 
 
 def _size(application: NewApplication) -> int:
-    """What the texts take in memory: one emoji makes every character of a text four bytes."""
+    """Weigh the texts in memory: one emoji makes every character of a text four bytes."""
     return sys.getsizeof(application.payload) + sys.getsizeof(application.candidate)
 
 

@@ -24,7 +24,7 @@ _SLACK_BITS = 62
 
 
 class Ids:
-    """One process's. Without `learn` it follows this host's clock."""
+    """Makes the ids of one process. Before `learn` it follows this host's clock."""
 
     def __init__(self) -> None:
         """Nothing is known of Postgres's clock yet."""
@@ -32,7 +32,7 @@ class Ids:
         self._last: tuple[int, int] = (0, 0)
 
     def learn(self, now: dt.datetime, newest: UUID | None) -> None:
-        """Postgres's clock shows ``now``, and the newest application has this id."""
+        """Take over Postgres's clock, and the newest application's id."""
         now_milliseconds = now.timestamp() * 1000
         known = 0 if newest is None else milliseconds_of(newest)
         if known > now_milliseconds + MOST_AHEAD_MILLISECONDS:
@@ -42,7 +42,7 @@ class Ids:
             self._ahead_milliseconds = ahead
 
     def next(self) -> ApplicationId:
-        """A new id, above all that this process has made."""
+        """Make an id, above all that this process has made."""
         last, count = self._last
         now = max(last, self._milliseconds())
         count = count + 1 if now == last else 0

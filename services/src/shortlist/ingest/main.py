@@ -11,22 +11,22 @@ import structlog
 
 from shortlist.domain.networks import Proxies, parse_networks
 from shortlist.http.budget import Budget, share_of
-from shortlist.http.house import House, Limits
+from shortlist.http.connections import ConnectionTable, ListenerLimits
 from shortlist.http.local import LocalNames
 from shortlist.ingest.admission.line_registry import LineRegistry
 from shortlist.ingest.admission.rate_limit import ClientRate, ClientRates
-from shortlist.ingest.app import FrontDoor
+from shortlist.ingest.app import IngestApp
 from shortlist.ingest.database import Database
 from shortlist.ingest.fast_path import FastPost
 from shortlist.ingest.group_commit import GroupCommit
-from shortlist.ingest.listeners import ALL, public_groups
 from shortlist.ingest.publisher import Publisher
-from shortlist.ingest.routes.dashboard_proxy import Pages
-from shortlist.ingest.routes.events import Watching
-from shortlist.ingest.routes.reader import Reader
+from shortlist.ingest.routes.application_reader import ApplicationReader
+from shortlist.ingest.routes.dashboard_proxy import DashboardProxy
+from shortlist.ingest.routes.events import EventStreams
+from shortlist.ingest.routes.listeners import ALL, public_groups
 from shortlist.ingest.routes.status import Statuses
 from shortlist.ingest.routes.submit import Submissions
-from shortlist.ingest.tuning import allow_connections, calm_the_collector
+from shortlist.ingest.tuning import allow_connections, tune_garbage_collection
 from shortlist.runtime import http_server, machine, probes, process
 from shortlist.runtime.tasks import Tasks
 from shortlist.storage import postgres, redis
@@ -67,12 +67,12 @@ async def run(settings: IngestSettings) -> int:
 
 async def _serve(settings: IngestSettings, stopping: Stopping) -> None:
     ingest = Ingest(settings)
-    calm_the_collector()
+    tune_garbage_collection()
     await ingest.run(stopping)
 
 
 class Ingest:
-    """One ingest process: its parts, in the order in which they need each other."""
+    """Runs one ingest process: makes its parts in the order in which they need each other."""
 
     def __init__(self, settings: IngestSettings) -> None:
         """Nothing is opened before `run`."""
@@ -91,8 +91,8 @@ class Ingest:
         budget = Budget(settings.client_memory_bytes or share_of(machine.memory_bytes()))
         metrics.CLIENT_BYTES.set_function(lambda: budget.held_bytes)
         metrics.CLIENT_BYTES_ALLOWED.set(budget.limit_bytes)
-        self.house = House(_limits(settings, proxies), budget)
-        self._accepter = GroupCommit(
+        self.connections = ConnectionTable(_limits(settings, proxies), budget)
+        self._group_commit = GroupCommit(
             self._writing,
             budget,
             flushers=ACCEPT_CONNECTIONS,
@@ -100,45 +100,47 @@ class Ingest:
             backlog=ACCEPT_BACKLOG,
             on_accepted=self._publisher.publish,
         )
-        reader = Reader(self._reading)
+        reader = ApplicationReader(self._reading)
         statuses = Statuses(reader, self.lines)
         self.announcements = Announcements(self._redis)
-        self._watching = Watching(statuses, reader, self.announcements, self.house)
-        self._pages = Pages(settings.dashboard_url)
-        front_door = partial(
-            FrontDoor,
+        self._events = EventStreams(statuses, reader, self.announcements, self.connections)
+        self._dashboard = DashboardProxy(settings.dashboard_url)
+        app = partial(
+            IngestApp,
             submissions=Submissions(
-                self._accepter, self.lines, body_limit_bytes=settings.body_limit_bytes
+                self._group_commit, self.lines, body_limit_bytes=settings.body_limit_bytes
             ),
             statuses=statuses,
-            watching=self._watching,
-            pages=self._pages,
+            events=self._events,
+            dashboard=self._dashboard,
             health=probes.health_routes(readiness=self._readiness),
             clients=_client_rates(settings, proxies),
         )
-        self.door = front_door(serves=public_groups(settings))
-        self._private_door = partial(front_door, serves=ALL)
+        self.app = app(serves=public_groups(settings))
+        self._private_app = partial(app, serves=ALL)
         self.fast_path = self._fast_path()
 
     def _fast_path(self) -> FastPost | None:
-        """None where every request is unusual: a rate is limited, or traces are recorded."""
+        """Make the fast path; None where rates are limited or traces are recorded."""
         settings = self._settings
         if settings.rate_limit_per_second or traces.is_tracing():
             return None
         names = LocalNames(settings.allowed_hosts)
         return FastPost(
-            self._accepter, self.lines, names, body_limit_bytes=settings.body_limit_bytes
+            self._group_commit, self.lines, names, body_limit_bytes=settings.body_limit_bytes
         )
 
     async def run(self, stopping: Stopping) -> None:
         """Serve until told to stop."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close)
-            with suppress(Exception):  # not there yet, and said: requests get 503 until it is
+            with suppress(Exception):  # not there yet, and logged: requests get 503 until it is
                 async with asyncio.timeout(_FIRST_POLL_SECONDS):
                     await self.lines.poll()
             server = await stack.enter_async_context(
-                http_server.serve(self.door, self._settings, house=self.house, hot=self.fast_path)
+                http_server.serve(
+                    self.app, self._settings, connections=self.connections, fast_path=self.fast_path
+                )
             )
             await stack.enter_async_context(self._serving_staff())
             await stack.enter_async_context(probes.serve_probes(self._readiness, self._settings))
@@ -153,36 +155,36 @@ class Ingest:
 
     @asynccontextmanager
     async def _serving_staff(self) -> AsyncIterator[None]:
-        """On the private listener, if there is one; its routes take 30 ms to make."""
+        """Serve the private listener, if there is one; its routes take 30 ms to make."""
         if not self._settings.has_private_listener:
             yield
             return
-        async with http_server.serve_private(self._private_door(), self._settings):
+        async with http_server.serve_private(self._private_app(), self._settings):
             yield
 
     async def _drain(self, server: http_server.HttpServer) -> None:
         """Accept no new connections; answer every open request, publish what was accepted."""
         _log.info("draining")
-        self._watching.end()
+        self._events.end()
         await server.stop()
-        await self._accepter.finish()
+        await self._group_commit.finish()
         await self._publisher.finish()
         _log.info("drained")
 
     async def _close(self) -> None:
-        await self._pages.close()
+        await self._dashboard.close()
         await self._writing.close()
         await self._reading.close()
         await self._redis.aclose()
 
     async def _readiness(self) -> probes.Health:
-        """Ready when Postgres has our schema and takes writes. Redis may be away: it accepts."""
+        """Report ready when Postgres has our schema and takes writes. Redis may be away."""
         found, redis_state = await asyncio.gather(self._schema(), self._redis_state())
         if found is None:
             return probes.Health(ok=False, detail={"postgres": "unreachable"})
         ok = schema.suffices(found)
-        said = "ok" if ok else f"schema {found or 'missing'}, needed: {schema.NEEDED}"
-        return probes.Health(ok=ok, detail={"postgres": said, "redis": redis_state})
+        postgres_state = "ok" if ok else f"schema {found or 'missing'}, needed: {schema.NEEDED}"
+        return probes.Health(ok=ok, detail={"postgres": postgres_state, "redis": redis_state})
 
     async def _schema(self) -> str | None:
         try:
@@ -203,8 +205,8 @@ def _proxies(settings: IngestSettings) -> Proxies:
     return Proxies(parse_networks(settings.trusted_proxies), settings.trust_forwarded_for)
 
 
-def _limits(settings: IngestSettings, proxies: Proxies) -> Limits:
-    return Limits(
+def _limits(settings: IngestSettings, proxies: Proxies) -> ListenerLimits:
+    return ListenerLimits(
         connections=allow_connections(settings.connection_limit),
         per_network=settings.connection_limit_per_network,
         request_seconds=settings.body_timeout_seconds,

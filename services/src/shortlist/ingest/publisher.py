@@ -30,7 +30,7 @@ _log = structlog.get_logger(__name__)
 
 
 class _Waiting(NamedTuple):
-    """What the line is told of an application; without its text, of which much could wait."""
+    """What is published of an application; without its text, of which much could wait."""
 
     id: ApplicationId
     traceparent: str | None
@@ -65,7 +65,7 @@ class Publisher:
 
 
 class _Lane:
-    """What waits to be published for one pipeline: one round trip at a time."""
+    """Publishes the applications of one pipeline, one round trip at a time."""
 
     def __init__(self, lines: LineRegistry, pipeline: PipelineName) -> None:
         self._lines = lines

@@ -1,17 +1,22 @@
-"""What clients send to be scored, and what of it is refused.
+"""What clients send to be scored, what of it is refused, and what they get.
 
-Decoded by msgspec, straight into these types; the OpenAPI document is made from them too.
+Decoded and encoded by msgspec, as these types; the OpenAPI document is made from them too.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from uuid import UUID
 
 import msgspec
 
-from shortlist.domain.line.application import DEFAULT_PIPELINE, PIPELINE_NAME_PATTERN
+from shortlist.domain.line.application import DEFAULT_PIPELINE, PIPELINE_NAME_PATTERN, Status
 from shortlist.http.errors import ApiError, invalid, unavailable
+
+if TYPE_CHECKING:
+    from shortlist.domain.line.application import ApplicationView
 
 CANDIDATE_LIMIT_CHARACTERS = 500
 KEY_LIMIT_CHARACTERS = 255
@@ -62,11 +67,57 @@ class JobBody(msgspec.Struct):
     ]
 
 
+class ApplicationStatus(msgspec.Struct, omit_defaults=True):
+    """One application. Times are RFC 3339, UTC."""
+
+    id: UUID
+    candidate: str
+    status: Status
+    pipeline: str
+    attempts: int
+    accepted_at: dt.datetime
+    score: float | None = None
+    reason: str | None = None
+    finished_at: dt.datetime | None = None
+
+    @classmethod
+    def of(cls, view: ApplicationView) -> ApplicationStatus:
+        """Make what clients see of an application."""
+        return cls(
+            view.id,
+            view.candidate,
+            view.status,
+            view.pipeline,
+            view.attempts,
+            view.accepted_at,
+            view.score,
+            view.reason,
+            view.finished_at,
+        )
+
+
+class Ranked(msgspec.Struct):
+    """One line of a leaderboard."""
+
+    id: UUID
+    candidate: str
+    score: float
+    accepted_at: dt.datetime
+    finished_at: dt.datetime
+
+
+class JobStatus(msgspec.Struct):
+    """A job, in the job server's words."""
+
+    id: str
+    status: str
+
+
 Body = TypeVar("Body", ApplicationBody, JobBody)
 
 
 def decode(decoder: msgspec.json.Decoder[Body], raw: bytes | bytearray) -> Body:
-    """A body that may be stored; 400 with a reason for any other."""
+    """Decode a body that may be stored; 400 with a reason for any other."""
     try:
         body = decoder.decode(raw)
         _check_encoding(raw)
@@ -94,7 +145,7 @@ def _check(name: str, text: str) -> None:
 
 
 def idempotency_key(headers: dict[bytes, bytes]) -> str | None:
-    """The request's ``Idempotency-Key``, if it has one; 400 when it cannot be one."""
+    """Return the request's ``Idempotency-Key``, if it has one; 400 when it cannot be one."""
     raw = headers.get(b"idempotency-key")
     if raw is None:
         return None
@@ -104,17 +155,17 @@ def idempotency_key(headers: dict[bytes, bytes]) -> str | None:
 
 
 def meaning_hash(*meaning: Any) -> bytes:
-    """A hash of what a body says, however its JSON was laid out: 16 bytes."""
+    """Hash what a body says, however its JSON was laid out: 16 bytes."""
     return hashlib.blake2b(msgspec.json.encode(meaning), digest_size=16).digest()
 
 
 def key_reused() -> ApiError:
-    """422: on this route and for this pipeline the key stands for another body."""
+    """Make a 422: on this route and for this pipeline the key stands for another body."""
     return ApiError(
         422, "IDEMPOTENCY_KEY_REUSED", "This Idempotency-Key was used with another body."
     )
 
 
 def key_contended() -> ApiError:
-    """503: others were just using the key, on another route or for another pipeline."""
+    """Make a 503: others were just using the key, on another route or for another pipeline."""
     return unavailable("Another request is using this Idempotency-Key. Nothing was done.")

@@ -7,7 +7,7 @@ import resource
 
 import structlog
 
-from shortlist.http.house import refusable
+from shortlist.http.connections import refusable
 from shortlist.runtime.process import CannotStartError
 
 OWN_FILES = 128
@@ -31,7 +31,7 @@ class TooFewFilesError(CannotStartError):
 
 
 def allow_connections(wanted: int) -> int:
-    """Raise the limit of open files as far as needed and allowed; connections that it gives."""
+    """Raise the limit of open files as far as needed and allowed; returns the connections."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + refusable(wanted) + OWN_FILES
     files = max(soft, min(hard, needed))
@@ -48,8 +48,8 @@ def allow_connections(wanted: int) -> int:
     return connections
 
 
-def calm_the_collector() -> None:
-    """Leave alone what was made at start, and collect the rest often and in small portions.
+def tune_garbage_collection() -> None:
+    """Exempt what was made at start, and collect the rest often and in small portions.
 
     A collection holds Python's lock from its beginning to its end, so that no thread answers: not
     even the one of the probes.

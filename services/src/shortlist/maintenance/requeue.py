@@ -28,7 +28,7 @@ _BATCH = 1000
 _SHOWN = 10
 
 
-class RefusedError(ShortlistError):
+class RequeueRefusedError(ShortlistError):
     """Some of the applications that were named have not failed; nothing was requeued."""
 
 
@@ -42,7 +42,7 @@ async def run(
     try:
         work = _requeue(settings.database_url, ids, pipeline, reason)
         count = await unless_silent(settings.database_url, work)
-    except RefusedError as refusal:
+    except RequeueRefusedError as refusal:
         return _refuse(str(refusal))
     except Exception as error:
         if fault_of(error) is Fault.BUG:
@@ -69,7 +69,7 @@ async def _requeue_named(connection: Connection, ids: Sequence[ApplicationId]) -
     async with connection.transaction():
         requeued = await requeue.requeue(connection, ids, _actor())
         if missing := set(ids) - requeued:
-            raise RefusedError(await _why_not(connection, sorted(missing)))
+            raise RequeueRefusedError(await _why_not(connection, sorted(missing)))
     return len(requeued)
 
 
@@ -100,7 +100,7 @@ def _parsed(ids: Sequence[str]) -> list[ApplicationId]:
         try:
             parsed.add(ApplicationId(UUID(text)))
         except ValueError:
-            raise RefusedError(f"{text!r} is no application's id.") from None
+            raise RequeueRefusedError(f"{text!r} is no application's id.") from None
     return sorted(parsed)
 
 

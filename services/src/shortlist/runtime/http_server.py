@@ -19,7 +19,7 @@ import uvicorn
 from shortlist.domain.addresses import is_loopback
 from shortlist.http import local
 from shortlist.http.budget import SOCKET_BYTES, Budget
-from shortlist.http.house import House, Limits, see_off
+from shortlist.http.connections import ConnectionTable, ListenerLimits, expire_connections
 from shortlist.http.protocol import BoundedProtocol
 from shortlist.runtime.process import CannotStartError
 from shortlist.telemetry import metrics
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-    from shortlist.http.protocol import Hot
+    from shortlist.http.protocol import FastPath
     from shortlist.settings import CommonSettings, IngestSettings
 
 _log = structlog.get_logger(__name__)
@@ -98,21 +98,27 @@ class HttpServer:
 
 @contextlib.asynccontextmanager
 async def serve(
-    app: ASGIApp, settings: CommonSettings, *, house: House | None = None, hot: Hot | None = None
+    app: ASGIApp,
+    settings: CommonSettings,
+    *,
+    connections: ConnectionTable | None = None,
+    fast_path: FastPath | None = None,
 ) -> AsyncIterator[HttpServer]:
     """Serve ``app`` on ``settings.host`` and ``settings.port`` for the length of the block.
 
     Args:
         app: answers.
         settings: say where.
-        house: whom to let in; None: as many as a page or a probe has use for.
-        hot: answers plain requests without the app.
+        connections: of this listener; None: as many as a page or a probe has use for.
+        fast_path: answers plain requests without the app.
 
     Raises `CannotListenError` when the port is taken. At the end of the block requests may finish
     for ``settings.drain_timeout_seconds``.
     """
     listener = public_listener(settings)
-    async with serve_on(listener, app, settings, "public", house=house, hot=hot) as server:
+    async with serve_on(
+        listener, app, settings, "public", connections=connections, fast_path=fast_path
+    ) as server:
         yield server
 
 
@@ -168,21 +174,23 @@ async def serve_on(
     settings: CommonSettings,
     name: str,
     *,
-    house: House | None = None,
-    hot: Hot | None = None,
+    connections: ConnectionTable | None = None,
+    fast_path: FastPath | None = None,
 ) -> AsyncIterator[HttpServer]:
     """Serve ``app`` on a socket that listens, for the length of the block; see `serve`.
 
     ``name``: the listener's, in logs and metrics. Cancelled within the block, it cuts off what is
     still being answered.
     """
-    if house is None:  # for a dashboard behind ingest, or for probes and a scraper
-        house = House(Limits(connections=_SMALL_CONNECTIONS), Budget(_SMALL_BYTES))
+    if connections is None:  # for a dashboard behind ingest, or for probes and a scraper
+        connections = ConnectionTable(
+            ListenerLimits(connections=_SMALL_CONNECTIONS), Budget(_SMALL_BYTES)
+        )
     if local.listens_on_loopback(listener):
         app = local.LocalOnly(app, local.LocalNames(settings.allowed_hosts))
     config = uvicorn.Config(
         app,
-        http=functools.partial(BoundedProtocol, house, hot),  # type: ignore[arg-type] # only called
+        http=functools.partial(BoundedProtocol, connections, fast_path),  # type: ignore[arg-type] # only called
         ws="none",
         lifespan="off",  # what a process opens and closes is read top to bottom in its `run`
         log_config=None,
@@ -192,11 +200,11 @@ async def serve_on(
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout_seconds)),
     )
     _bound_buffers(listener)
-    metrics.CLIENTS_OPEN.labels(name).set_function(lambda: house.open)
-    metrics.CLIENTS_ALLOWED.labels(name).set(house.limits.connections)
+    metrics.CLIENTS_OPEN.labels(name).set_function(lambda: connections.open)
+    metrics.CLIENTS_ALLOWED.labels(name).set(connections.limits.connections)
     server = HttpServer(_Server(config), listener)
     await server.start()
-    seeing_off = asyncio.create_task(see_off(house), name=f"{name}-see-off")
+    expiring = asyncio.create_task(expire_connections(connections), name=f"{name}-expire")
     _log_where(listener, name)
     try:
         yield server
@@ -205,8 +213,8 @@ async def serve_on(
         raise
     finally:
         await server.stop()
-        seeing_off.cancel()
-        await asyncio.wait([seeing_off])
+        expiring.cancel()
+        await asyncio.wait([expiring])
 
 
 def _bound_buffers(listener: socket.socket) -> None:

@@ -98,7 +98,7 @@ class CommonSettings(BaseModel):
         None,
         ge=0,
         le=65535,
-        description="Port of its own for /healthz, /readyz and /metrics, which a full house does"
+        description="Port of its own for /healthz, /readyz and /metrics, which a full listener does"
         " not close; the public one has no /metrics then.",
     )
     metrics_listen_fd: int | None = Field(

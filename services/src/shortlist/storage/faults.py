@@ -24,6 +24,8 @@ from enum import StrEnum
 import asyncpg
 import redis.exceptions
 
+from shortlist.domain.errors import ShortlistError
+
 
 class Fault(StrEnum):
     """Whose trouble an error is."""
@@ -114,7 +116,7 @@ _IN_A_PIPELINE = " of pipeline caused error: "
 _IN_A_SCRIPT = re.compile(r": -([A-Z]+) ")
 
 
-class Answer(Exception):  # noqa: N818 (not an error)
+class OutcomeError(ShortlistError):
     """An outcome of an operation that was done: not a fault of any server, never tried again."""
 
 
@@ -137,8 +139,8 @@ def fault_of(error: BaseException) -> Fault:
     return Fault.BUG
 
 
-def said(error: BaseException) -> str:
-    """What an error says, with its name: a reason that a person can act on."""
+def describe(error: BaseException) -> str:
+    """Describe an error, with its name: a reason that a person can act on."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
@@ -182,7 +184,7 @@ def breaks_connection(error: BaseException) -> bool:
     Any error but the item's own: a server that refuses may be the wrong one by now (demoted,
     restored, behind a name that points elsewhere), and only a new connection finds that out.
     """
-    return not isinstance(error, Answer) and fault_of(error) is not Fault.ITEM
+    return not isinstance(error, OutcomeError) and fault_of(error) is not Fault.ITEM
 
 
 def _of_postgres(error: asyncpg.PostgresError) -> Fault:

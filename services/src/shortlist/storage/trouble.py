@@ -17,7 +17,7 @@ from weakref import WeakSet
 
 import structlog
 
-from shortlist.storage.faults import Answer, Fault, fault_of, said
+from shortlist.storage.faults import Fault, OutcomeError, describe, fault_of
 from shortlist.telemetry import metrics
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ async def persistently(
         while True:
             try:
                 return await operation()
-            except Answer:
+            except OutcomeError:
                 raise
             except Exception as error:  # `fault_of` decides
                 await trouble.wait_after(error)
@@ -137,7 +137,7 @@ def open_troubles(*, older_than_seconds: float = 1.0) -> dict[str, str]:
     """What this process cannot do now, and for how long it could not: step → the newest error."""
     now = time.monotonic()
     return {
-        step: said(spell.error)
+        step: describe(spell.error)
         for step, spell in _spells.items()
         if spell.waiting and now - spell.since >= older_than_seconds
     }

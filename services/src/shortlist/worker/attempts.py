@@ -35,7 +35,7 @@ from shortlist.domain.line.scoring import (
 )
 from shortlist.domain.line.suspicion import CONVICTED_AFTER_CRASHES, why_crashed
 from shortlist.runtime.failpoints import failpoint
-from shortlist.storage.faults import Fault, fault_of, said
+from shortlist.storage.faults import Fault, describe, fault_of
 from shortlist.storage.trouble import Trouble
 from shortlist.telemetry import metrics, traces
 from shortlist.worker.claims.store import ClaimLostError
@@ -76,7 +76,7 @@ class Attempts:
         self._score_timeout_seconds = score_timeout_seconds
 
     async def run(self, held: HeldClaim, call: ScorerCall) -> bool:
-        """Whether the attempt was released. Whatever goes wrong, the attempt has ended after it."""
+        """Run one attempt to its end, whatever goes wrong; returns whether it was released."""
         try:
             return await self._attempt(held, call)
         except ClaimLostError:
@@ -93,7 +93,7 @@ class Attempts:
             for end in chain([self._end_broken], repeat(self._put_aside)):
                 try:
                     await end(held, error)
-                except Exception as refusal:  # it is said, and tried again
+                except Exception as refusal:  # it is logged, and tried again
                     await trouble.wait(trouble.met(refusal))
                 else:
                     return
@@ -102,7 +102,7 @@ class Attempts:
 
     async def _end_broken(self, held: HeldClaim, error: Exception) -> None:
         """End an attempt whose task fails: for good by the item's own trouble, else as a bug."""
-        reason = said(error)
+        reason = describe(error)
         try:
             if fault_of(error) is Fault.ITEM:
                 await self._act(held, GiveUp(), "errored", f"refused for its data: {reason}")
@@ -117,7 +117,7 @@ class Attempts:
         It comes back after a long while, and keeps no slot until then.
         """
         try:
-            await self._act(held, TryAgain(BUG_CEILING_SECONDS), "errored", said(error))
+            await self._act(held, TryAgain(BUG_CEILING_SECONDS), "errored", describe(error))
         except ClaimLostError:
             self._report_lost(held)
 
@@ -174,7 +174,7 @@ class Attempts:
         except Exception as error:
             if verdict.status == "failed" or fault_of(error) is not Fault.ITEM:
                 raise
-            reason = f"Postgres refuses the score: {said(error)}"
+            reason = f"Postgres refuses the score: {describe(error)}"
             log.warning("failed", application=str(verdict.application_id), reason=reason)
             await self._write(
                 held, Verdict(verdict.application_id, verdict.attempt, "failed", None, reason)
@@ -211,7 +211,7 @@ class Attempts:
             await self._count_error(held, "temporary", str(error))
 
     async def _put_off(self, held: HeldClaim, error: ScoringError, seconds: float) -> None:
-        """Not this application's doing: it costs no attempt."""
+        """Put the application off at no cost: what happened was not its doing."""
         decision = decide_retry(
             "throttled",
             errors=0,
@@ -235,7 +235,7 @@ class Attempts:
         await self._act(held, decision, "errored", reason)
 
     async def _count_crash(self, held: HeldClaim, error: CrashedError) -> None:
-        """Its own doing for certain, as this worker lives; but once may have come from outside."""
+        """Count a crash: its own doing, as this worker lives; but once may be from outside."""
         crashes = await held.attempts_ended("crashed") + 1
         decision = decide_retry(
             "temporary",
@@ -266,7 +266,7 @@ class Attempts:
             assert_never(decision)
 
     async def _interrupted(self, held: HeldClaim, why: Interruption) -> bool:
-        """Whether the attempt was ours to release."""
+        """End an interrupted attempt; returns whether it was ours to release."""
         if why == "lost":
             metrics.FENCED.labels(self._state.pipeline).inc()
             return False

@@ -33,14 +33,14 @@ log = structlog.get_logger(__name__)
 
 Passage = Literal["open", "probe"]
 
-_LOOK_SECONDS = 0.2
+_POLL_INTERVAL_SECONDS = 0.2
 _NOT_CHOSEN_SECONDS = 1.0
 _DOUBLINGS = 6
 """Of the least pause: a service that throttles each time is asked again after a minute or so."""
 
 
 class Gate:
-    """One worker's; all scores of the worker pass it."""
+    """Lets the scores of one worker start, or has them wait."""
 
     def __init__(self, redis: Redis, pipeline: PipelineName, worker_id: WorkerId) -> None:
         """Begin open, until a pause or a refusal is read."""
@@ -57,15 +57,15 @@ class Gate:
 
     @property
     def refused(self) -> str | None:
-        """Why everything is refused; None when it is not."""
+        """Return why everything is refused; None when it is not."""
         return None if self._refusal is None else self._refusal.why
 
     @property
     def paused_seconds(self) -> float:
-        """How much longer the pause is; 0 without one."""
+        """Return how much longer the pause is; 0 without one."""
         return max(0.0, self._paused_until - time.monotonic())
 
-    async def look(self) -> None:
+    async def poll(self) -> None:
         """Read what other workers shared."""
         before = self._changes
         paused_seconds = await model_limits.paused_for(self._redis, self._pipeline)
@@ -81,28 +81,28 @@ class Gate:
         """
         while not gives_up():
             if self.paused_seconds:
-                await asyncio.sleep(min(self.paused_seconds, _LOOK_SECONDS))
+                await asyncio.sleep(min(self.paused_seconds, _POLL_INTERVAL_SECONDS))
             elif self._refusal is None:
                 return "open"
             elif await self._may_ask(self._refusal):
                 return "probe"
             else:
-                await asyncio.sleep(_LOOK_SECONDS)
+                await asyncio.sleep(_POLL_INTERVAL_SECONDS)
         return None
 
     async def leave_probe(self, *, asked: bool) -> None:
-        """The application that was let through has ended; ``asked``: the service was asked."""
+        """End a probe: its application has ended; ``asked``: the service was asked."""
         self._is_asking = False
         if not asked:
             self._ask_again_at = time.monotonic()
-            await self._tell(refusal.did_not_ask(self._redis, self._pipeline))
+            await self._share(refusal.did_not_ask(self._redis, self._pipeline))
 
     async def answered(self) -> None:
-        """The service answered: a pause that follows is the first one, and nothing is refused."""
+        """Note that the service answered: nothing is refused, and a pause would be the first."""
         self._pauses_in_a_row = 0
         if self._refusal is not None:
             self._become(None)
-            await self._tell(refusal.lift(self._redis, self._pipeline))
+            await self._share(refusal.lift(self._redis, self._pipeline))
 
     async def pause(self, seconds: float) -> None:
         """Start no score for so long, in the whole pipeline; bounded both ways."""
@@ -111,7 +111,7 @@ class Gate:
         least = LEAST_PAUSE_SECONDS * 2 ** min(self._pauses_in_a_row - 1, _DOUBLINGS)
         seconds = min(max(seconds, least), LONGEST_PAUSE_SECONDS)
         self._paused_until = max(self._paused_until, time.monotonic() + seconds)
-        await self._tell(model_limits.pause(self._redis, self._pipeline, seconds))
+        await self._share(model_limits.pause(self._redis, self._pipeline, seconds))
 
     async def refuse(self, error: RefusedError) -> None:
         """Start no score in the whole pipeline, but for those that ask again."""
@@ -119,7 +119,7 @@ class Gate:
         if self._refusal is None:
             self._ask_again_at = time.monotonic() + refused.ask_again_seconds
         self._become(refused)
-        await self._tell(refusal.refuse(self._redis, self._pipeline, refused))
+        await self._share(refusal.refuse(self._redis, self._pipeline, refused))
 
     async def _may_ask(self, refused: Refusal) -> bool:
         """Whether this worker is the one that asks again, now."""
@@ -148,10 +148,10 @@ class Gate:
         self._refusal = refused
         metrics.MODEL_REFUSES.labels(self._pipeline).set(refused is not None)
 
-    async def _tell(self, message: Awaitable[None]) -> None:
-        """Tell the other workers; those that do not hear it find out for themselves.
+    async def _share(self, message: Awaitable[None]) -> None:
+        """Share with the other workers; those that do not hear of it find out for themselves.
 
-        What `look` asked before or meanwhile is older than what this worker knows.
+        What `poll` read before or meanwhile is older than what this worker knows.
         """
         self._changes += 1
         try:

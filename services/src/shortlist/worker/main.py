@@ -35,7 +35,7 @@ from shortlist.worker.claims.per_write import PerWriteClaimStore
 from shortlist.worker.claims.store import WRITING_STEPS, Identity
 from shortlist.worker.gate import Gate
 from shortlist.worker.isolation.isolated import IsolatedScorer, most_side_by_side
-from shortlist.worker.membership import BEAT_SECONDS, OWN_CONNECTIONS, Control
+from shortlist.worker.membership import HEARTBEAT_SECONDS, OWN_CONNECTIONS, Membership
 from shortlist.worker.outbox import Outbox
 from shortlist.worker.puller import BLOCK_SECONDS, Puller
 from shortlist.worker.runner import Runner, Scorers
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_STALE_SECONDS = 10 * BEAT_SECONDS
+_STALE_SECONDS = 10 * HEARTBEAT_SECONDS
 
 _PLANS = {"plan_cache_mode": "force_generic_plan"}
 """Each statement is planned once for each connection, not five times more: all of them look up
@@ -76,11 +76,11 @@ async def _serve(settings: WorkerSettings, stopping: Stopping) -> None:
 
 
 async def _start_nothing() -> None:
-    """What a scorer of a test's own needs."""
+    """Start nothing: a scorer of a test's own needs nothing."""
 
 
 def _initial_state(settings: WorkerSettings) -> WorkerState:
-    """What a worker knows of itself before it has asked any server."""
+    """Return what a worker knows of itself before it has asked any server."""
     mode = settings.connection_mode
     grant = settings.initial_grant or connections_wanted(
         concurrency=settings.concurrency, overhead=settings.connection_overhead, mode=mode
@@ -97,7 +97,7 @@ def _initial_state(settings: WorkerSettings) -> WorkerState:
 
 
 def _initial_limits(state: WorkerState) -> Limits:
-    """The slots that the first grant allows for."""
+    """Return the slots that the first grant allows for."""
     scores = slots_for(
         state.grant, overhead=state.overhead, concurrency=state.concurrency, mode=state.mode
     )
@@ -106,7 +106,7 @@ def _initial_limits(state: WorkerState) -> Limits:
 
 
 class Worker:
-    """One worker: its parts, in the order in which they are started and stopped."""
+    """Runs one worker: starts its parts in order, and stops them."""
 
     def __init__(self, settings: WorkerSettings, scorer: Scorer | None = None) -> None:
         """Nothing is opened before `run`. ``scorer``: not the settings', for suspects too."""
@@ -126,7 +126,7 @@ class Worker:
         self._outbox = Outbox(self._redis, self._line)
         self._gate = Gate(self._redis, self._state.pipeline, self._state.worker_id)
         self._lists = HeldLists(self._in_work)
-        self._control = Control(
+        self._membership = Membership(
             self._state,
             self._limits,
             self._pool,
@@ -183,7 +183,7 @@ class Worker:
 
     async def _serve_line(self, stop: asyncio.Event) -> None:
         # A missing schema is worth another try: on Kubernetes everything starts at once.
-        enrolling = asyncio.create_task(persistently(self._control.enrol, "enrolling"))
+        enrolling = asyncio.create_task(persistently(self._membership.enrol, "enrolling"))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({enrolling, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not enrolling.done():
@@ -193,8 +193,8 @@ class Worker:
         self._state.ready_at, self._state.ready_monotonic = time.time(), time.monotonic()
         log.info("ready", worker=str(self._state.worker_id), mode=self._state.mode)
         background = [
-            asyncio.create_task(self._control.stay_enrolled(), name="enrolment"),
-            asyncio.create_task(self._control.keep_beating(), name="heartbeat"),
+            asyncio.create_task(self._membership.stay_enrolled(), name="enrolment"),
+            asyncio.create_task(self._membership.send_heartbeats(), name="heartbeat"),
             asyncio.create_task(self._puller.run(), name="puller"),
         ]
         try:
@@ -205,7 +205,7 @@ class Worker:
             await self._drain(background[-1])
         finally:
             await tasks.end(background)
-            await self._control.leave()
+            await self._membership.leave()
 
     async def _drain(self, pulling: asyncio.Task[None]) -> None:
         """Pull no more; finish what is held, or give it back when the grace is over."""
@@ -243,8 +243,8 @@ class Worker:
         return PerWriteClaimStore(self._pool, identity, self._lists)
 
     async def _readiness(self) -> probes.Health:
-        """Ready while both servers take what it writes, until it is told to stop."""
-        enrolled, reports = self._control.enrolled, self._control.reports
+        """Report ready while both servers take what it writes, until it is told to stop."""
+        enrolled, reports = self._membership.enrolled, self._membership.reports
         troubles = open_troubles()
         can_write = WRITING_STEPS.isdisjoint(troubles)
         return probes.Health(
@@ -260,9 +260,9 @@ class Worker:
         )
 
     async def _liveness(self) -> probes.Health:
-        """Not alive once the heartbeat loop stopped turning; a dead server is no reason to die.
+        """Report alive while the heartbeat loop turns; a dead server is no reason to die.
 
         Before the worker is enrolled there is no such loop, and Postgres may be away for long.
         """
-        silent_seconds = time.monotonic() - self._control.last_turn
+        silent_seconds = time.monotonic() - self._membership.last_turn
         return probes.Health(ok=not self._state.ready_at or silent_seconds < _STALE_SECONDS)

@@ -37,18 +37,18 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-BEAT_SECONDS = 1.0
+HEARTBEAT_SECONDS = 1.0
 OWN_CONNECTIONS = 1
 """The one that tells Postgres that this worker lives; the pool has the others."""
 
 _REENROL_SECONDS = 0.1
 
-_SILENT_SECONDS = 3 * BEAT_SECONDS
+_SILENT_SECONDS = 3 * HEARTBEAT_SECONDS
 """A worker that Redis has not heard for so long is not ready."""
 
 
-class Control:
-    """One worker's ties to Postgres and to its controller (`up` or the operator)."""
+class Membership:
+    """Keeps one worker known to Postgres and to its controller (`up` or the operator)."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Control:
 
     @property
     def open_connections(self) -> int:
-        """Every Postgres connection of this worker."""
+        """Count every Postgres connection of this worker."""
         return self._pool.open + (self._connection is not None)
 
     @property
@@ -95,7 +95,7 @@ class Control:
         return time.monotonic() - self._reported_at < _SILENT_SECONDS
 
     async def enrol(self) -> None:
-        """Be known to Postgres; raises what it says when it does not do it."""
+        """Register the worker with Postgres; raises what Postgres raises."""
         self._is_known = False
         stale, self._connection = self._connection, None
         if stale is not None:
@@ -114,14 +114,14 @@ class Control:
         self._is_known = True
 
     async def stay_enrolled(self) -> None:
-        """Each second: renew, or be known anew after a break. Runs until cancelled.
+        """Renew the lease each second, or register again after a break, until cancelled.
 
         Sooner after a failure: the lease runs meanwhile, and with it all that is held.
         """
         trouble = Trouble("staying enrolled", "postgres")
         while True:
             try:
-                async with asyncio.timeout(workers.LEASE_SECONDS - BEAT_SECONDS):
+                async with asyncio.timeout(workers.LEASE_SECONDS - HEARTBEAT_SECONDS):
                     await self._renew()
             except Exception as error:  # the next turn tries again, on another one
                 fault = trouble.met(error)
@@ -130,7 +130,7 @@ class Control:
                 await trouble.wait(fault)
             else:
                 trouble.over()
-                await asyncio.sleep(BEAT_SECONDS)
+                await asyncio.sleep(HEARTBEAT_SECONDS)
 
     async def _renew(self) -> None:
         connection = self._connection
@@ -141,20 +141,20 @@ class Control:
         elif not await workers.renew(connection, self._state.worker_id, self._lists.make()):
             await self.enrol()
 
-    async def keep_beating(self) -> None:
-        """Each second: report, read the orders, obey. Runs until cancelled."""
+    async def send_heartbeats(self) -> None:
+        """Send a heartbeat each second, and obey the orders that it returns, until cancelled."""
         trouble = Trouble("beating", "redis")
         while True:
             self.last_turn = time.monotonic()
             try:
-                await self.beat()
+                await self.send_heartbeat()
                 trouble.over()
             except Exception as error:  # the next beat tries again
                 trouble.met(error)
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
 
-    async def beat(self) -> None:
-        """One heartbeat and its answer."""
+    async def send_heartbeat(self) -> None:
+        """Send one heartbeat, and obey its answer."""
         state = self._state
         heartbeat = state.heartbeat(
             now=time.time(),
@@ -163,7 +163,7 @@ class Control:
         )
         orders = await heartbeats.beat(self._redis, state.pipeline, heartbeat)
         self._reported_at = time.monotonic()
-        await self._gate.look()
+        await self._gate.poll()
         if orders.drain != state.ordered_to_drain:
             log.info("drain_ordered" if orders.drain else "drain_cancelled")
             state.ordered_to_drain = orders.drain

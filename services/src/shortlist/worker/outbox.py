@@ -32,10 +32,10 @@ class Outbox:
         self._sending: asyncio.Task[None] | None = None
         self._trouble = Trouble("acknowledging", "redis")
         self.unacknowledged = False
-        """An acknowledgement was dropped: the worker's own pending entries need a look."""
+        """An acknowledgement was dropped: the worker's own pending entries must be read again."""
 
     def acknowledge(self, delivery: Delivery) -> None:
-        """The line may forget this entry."""
+        """Queue an acknowledgement: the line may forget this entry."""
         self._acknowledged.append(delivery)
         self._wake()
 
@@ -45,7 +45,7 @@ class Outbox:
         self._wake()
 
     async def flush(self) -> None:
-        """Wait until everything said so far was sent, or dropped because Redis is away."""
+        """Wait until everything queued so far was sent, or dropped because Redis is away."""
         while self._sending is not None:
             await asyncio.wait([self._sending])
 
@@ -58,7 +58,7 @@ class Outbox:
         if self._sending is None:
             self._sending = asyncio.get_running_loop().create_task(self._send())
 
-    def _look_again(self) -> None:
+    def _have_pending_read(self) -> None:
         """Have the puller find what stays delivered: the line would count it for ever."""
         self.unacknowledged = True
 
@@ -72,7 +72,7 @@ class Outbox:
                     await events.announce(self._redis, self._line.pipeline, changes)
                     self._trouble.over()
                 except Exception as error:  # nothing is lost with it
-                    self._look_again()
+                    self._have_pending_read()
                     self._trouble.met(error)
         finally:
             self._sending = None

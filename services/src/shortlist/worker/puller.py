@@ -47,7 +47,7 @@ class Puller:
         self._outbox = outbox
         self._start = start
         self._is_known = is_known
-        self._look_back = False
+        self._reads_pending = False
 
     async def run(self) -> None:
         """Pull until the worker stops; survives anything that Redis does."""
@@ -57,7 +57,7 @@ class Puller:
                 await self._turn()
                 trouble.over()
             except Exception as error:  # the next turn tries again
-                self._look_back = True
+                self._reads_pending = True
                 await trouble.wait(trouble.met(error))
 
     async def _turn(self) -> None:
@@ -70,7 +70,7 @@ class Puller:
                 await asyncio.sleep(_IDLE_SECONDS)
                 return
             free = 1
-        if self._look_back or self._outbox.unacknowledged:
+        if self._reads_pending or self._outbox.unacknowledged:
             await self._recover()
             return
         consumer = str(self._state.worker_id)
@@ -85,4 +85,4 @@ class Puller:
         for delivery in await self._line.delivered_to(str(self._state.worker_id)):
             if not self._is_known(delivery):
                 self._start(delivery)
-        self._look_back = False
+        self._reads_pending = False

@@ -41,7 +41,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Scorers:
-    """Who scores."""
+    """The scorers of one worker."""
 
     ordinary: Scorer
     isolated: Scorer
@@ -58,7 +58,7 @@ class Scorers:
 
 
 class Runner:
-    """Works on many deliveries at once, as many as there are slots."""
+    """Takes many deliveries at once, as many as there are slots."""
 
     def __init__(
         self,
@@ -90,11 +90,11 @@ class Runner:
 
     @property
     def deliveries(self) -> int:
-        """Deliveries being worked on, those that wait for a slot included."""
+        """Count the deliveries being worked on, those that wait for a slot included."""
         return len(self._tasks)
 
     def in_work(self) -> list[ApplicationId]:
-        """What is worked on: each application from before its claim until its attempt has ended."""
+        """List what is worked on: from before a claim until its attempt has ended."""
         return [delivery.application_id for delivery in self._tasks.values()]
 
     def is_known(self, delivery: Delivery) -> bool:
@@ -117,7 +117,7 @@ class Runner:
         self._slots.let_all_in()
 
     async def finish(self, grace_seconds: float) -> int:
-        """Let everything end; what has not by the end of the grace is given back. How many were."""
+        """Let everything end, and give back what has not within the grace; returns how many."""
         if self._tasks and grace_seconds > 0:
             await asyncio.wait(self._tasks, timeout=grace_seconds)
         interrupted = [call for call in self._calls.values() if call.interrupt("drained")]
@@ -212,7 +212,7 @@ class Runner:
             await asyncio.wait(others)
 
     async def _postpone(self, delivery: Delivery) -> None:
-        """Another worker may be free for a suspect, or this one later."""
+        """Put a suspect off: another worker may be free for it, or this one later."""
         seconds = POSTPONED_SECONDS * random.uniform(0.5, 1.5)  # spreads load
         await self._claims.postpone(delivery.application_id, seconds)
         self._outbox.acknowledge(delivery)
@@ -246,12 +246,12 @@ class Runner:
             self._outbox.announce(application_id, "failed")
 
     def _forget(self, delivery: Delivery) -> None:
-        """Another delivery of the same application is no double any more."""
+        """Forget a delivery: another one of the same application is no double any more."""
         if self._ids.get(delivery.application_id) is delivery:
             del self._ids[delivery.application_id]
 
     async def _give_back(self, delivery: Delivery) -> None:
-        """Put it before all newcomers; if Redis is away, maintenance finds it."""
+        """Put a delivery before all newcomers; if Redis is away, maintenance finds it."""
         self._forget(delivery)  # our own puller may be the next that is given it
         entry = Entry(delivery.application_id, delivery.traceparent)
         trouble = Trouble("giving back", "redis")

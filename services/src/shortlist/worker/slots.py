@@ -9,7 +9,7 @@ from shortlist.runtime.waiters import Waiters
 
 
 class Slots:
-    """``limit`` may shrink below what is taken: then none enters until enough have left."""
+    """A semaphore whose limit moves: below what is taken, none enters until enough have left."""
 
     def __init__(self, limit: int) -> None:
         """Start with ``limit`` ≥ 0 free slots."""
@@ -21,17 +21,17 @@ class Slots:
 
     @property
     def limit(self) -> int:
-        """The most that may be taken."""
+        """Return the most that may be taken."""
         return self._limit
 
     @property
     def taken(self) -> int:
-        """Slots in use."""
+        """Count the slots in use."""
         return self._taken
 
     @property
     def free(self) -> int:
-        """Slots neither in use nor waited for, now or in a moment; negative after a shrink."""
+        """Count slots neither taken nor waited for, now or in a moment; negative after a shrink."""
         return self._limit - self._taken - len(self._waiters) + self._leaving
 
     def resize(self, limit: int) -> None:
@@ -67,7 +67,7 @@ class Slots:
         self._let_in()
 
     async def wait_free(self) -> int:
-        """Wait until some slot is free, or will be in a moment; how many are.
+        """Wait until some slot is free, or will be in a moment; returns how many are.
 
         Tasks that were made to take one and have not begun yet do so first.
         """
@@ -96,7 +96,7 @@ class Limits:
 
     @classmethod
     def of(cls, *, in_flight: int, scoring: int) -> Limits:
-        """Nothing is taken yet."""
+        """Make both; nothing is taken yet."""
         return cls(Slots(in_flight), Slots(max(1, scoring)))
 
     def resize(self, *, in_flight: int, scoring: int) -> None:

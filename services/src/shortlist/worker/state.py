@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class WorkerState:
-    """Counters, and what others told this worker. Times are Unix seconds."""
+    """Counters of one worker, and its orders. Times are Unix seconds."""
 
     worker_id: WorkerId
     pipeline: PipelineName
@@ -69,7 +69,7 @@ class WorkerState:
         self.latency_counts[bucket] += 1
 
     def heartbeat(self, *, now: float, in_flight: int, open_connections: int) -> Heartbeat:
-        """The report of this second. Scores under way count as busy up to now."""
+        """Make the report of this second. Scores under way count as busy up to now."""
         monotonic = time.monotonic()
         running = sum(monotonic - since for since in self.busy_since.values())
         return Heartbeat(

@@ -9,7 +9,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from shortlist.dashboard.app import build_app
-from shortlist.dashboard.reader import Reader
+from shortlist.dashboard.snapshot_reader import SnapshotReader
 from shortlist.domain.line.application import DEFAULT_PIPELINE, ApplicationId, WorkerId
 from shortlist.storage import postgres, redis
 from shortlist.storage.postgres.pool import ConnectionPool
@@ -34,7 +34,7 @@ async def applicants(db: postgres.Connection) -> Applicants:
 async def dashboard(database_url: str, line_redis: redis.Redis) -> AsyncIterator[Starlette]:
     connect = partial(postgres.connect, database_url, application_name="test-dashboard")
     pool = ConnectionPool(connect, 2)
-    yield build_app(Reader(pool, line_redis))
+    yield build_app(SnapshotReader(pool, line_redis))
     await pool.close()
 
 

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from shortlist.dashboard.app import build_app
-from shortlist.dashboard.reader import Reader
+from shortlist.dashboard.snapshot_reader import SnapshotReader
 from shortlist.storage import postgres, redis
 from shortlist.storage.postgres.pool import ConnectionPool
 
@@ -113,7 +113,7 @@ async def test_without_redis_the_rows_are_still_shown(
     await applicants.pending("Ada")
     pool = ConnectionPool(lambda: postgres.connect(database_url, application_name="test"), 1)
     nowhere = redis.connect("unix:///nowhere.sock")
-    async with browser(build_app(Reader(pool, nowhere))) as client:
+    async with browser(build_app(SnapshotReader(pool, nowhere))) as client:
         answer = await client.get("/")
     await pool.close()
     await nowhere.aclose()
@@ -126,7 +126,7 @@ async def test_without_redis_the_rows_are_still_shown(
 async def test_without_postgres_a_page_says_so_and_when_to_come_back(
     line_redis: redis.Redis,
 ) -> None:
-    async with browser(build_app(Reader(nowhere_pool(), line_redis))) as client:
+    async with browser(build_app(SnapshotReader(nowhere_pool(), line_redis))) as client:
         page = await client.get("/")
         update = await client.get("/dashboard/recent.json")
     assert page.status_code == update.status_code == 503
@@ -140,7 +140,7 @@ async def test_the_page_comes_back_with_postgres(
 ) -> None:
     urls = ["postgresql:///x?host=/nowhere", database_url]
     pool = ConnectionPool(lambda: postgres.connect(urls.pop(0), application_name="test"), 1)
-    async with browser(build_app(Reader(pool, line_redis))) as client:
+    async with browser(build_app(SnapshotReader(pool, line_redis))) as client:
         assert (await client.get("/")).status_code == 503
         async with asyncio.timeout(20):
             await until_status(client, 200)
@@ -151,7 +151,7 @@ async def test_a_postgres_that_hangs_is_away_and_is_back_when_it_continues(
     database_url: str, line_redis: redis.Redis, db: postgres.Connection
 ) -> None:
     pool = ConnectionPool(lambda: postgres.connect(database_url, application_name="hangs"), 2)
-    async with browser(build_app(Reader(pool, line_redis))) as client:
+    async with browser(build_app(SnapshotReader(pool, line_redis))) as client:
         assert (await client.get("/")).status_code == 200
         backend = await db.fetchval(
             "SELECT pid FROM pg_stat_activity WHERE application_name = 'hangs'"
@@ -183,7 +183,7 @@ async def test_a_crowd_of_viewers_costs_one_read(
         return await postgres.connect(database_url, application_name="test")
 
     pool = ConnectionPool(connect, 50)
-    reader = Reader(pool, line_redis)
+    reader = SnapshotReader(pool, line_redis)
     snapshots = await asyncio.gather(*(reader.snapshot() for _ in range(50)))
     await pool.close()
     assert opened == 1
@@ -194,7 +194,7 @@ async def test_one_viewer_who_leaves_does_not_stop_the_others(
     database_url: str, line_redis: redis.Redis
 ) -> None:
     pool = ConnectionPool(lambda: postgres.connect(database_url, application_name="test"), 1)
-    reader = Reader(pool, line_redis)
+    reader = SnapshotReader(pool, line_redis)
     leaver = asyncio.create_task(reader.snapshot())
     stayer = asyncio.create_task(reader.snapshot())
     await asyncio.sleep(0)

@@ -15,10 +15,10 @@ import httpx2
 import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from shortlist.http import house as house_module
+from shortlist.http import connections as connections_module
 from shortlist.http import protocol as protocol_module
 from shortlist.http.budget import CONNECTION_BYTES, RUNNING_BYTES, Budget
-from shortlist.http.house import House, refusable
+from shortlist.http.connections import ConnectionTable, refusable
 from shortlist.http.protocol import FIELD_LIMIT, QUEUE_LIMIT, BoundedProtocol
 from shortlist.ingest import group_commit
 from testkit.clients.bad_input import APPLICATIONS, Reply, read_reply, request
@@ -225,9 +225,9 @@ async def requests_behind_an_answer_are_few(opening: Opener, connect: Any) -> No
         head = await wire.ask(request(f"GET /applications/{application}/events") + tiny)
         assert head.status == 200
         await asyncio.sleep(0.2)
-        (busy,) = [c for c in cast("Any", door.ingest.house.slow) if c.pipeline]
+        (busy,) = [c for c in cast("Any", door.ingest.connections.slow) if c.pipeline]
         assert len(busy.pipeline) <= QUEUE_LIMIT
-        assert busy.visit.charged < 1 << 20
+        assert busy.record.charged < 1 << 20
 
 
 async def test_requests_behind_an_answer_are_few(opening: Opener, wires: Any) -> None:
@@ -319,7 +319,7 @@ async def test_off_switch_longest_idle(
     opening: Opener, wires: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those that are idle stay, and who comes is refused."""
-    monkeypatch.setattr(House, "_longest_idle", OrderedDict())
+    monkeypatch.setattr(ConnectionTable, "_longest_idle", OrderedDict())
     with pytest.raises(AssertionError):
         await the_longest_idle_ends(opening, wires)
 
@@ -329,13 +329,13 @@ async def test_off_switch_longest(
 ) -> None:
     """Another one of the idle ends."""
 
-    def shortest(_: House, *orders: Any) -> bool:
+    def shortest(_: ConnectionTable, *orders: Any) -> bool:
         for order in filter(None, orders):
             next(reversed(order)).give_up()
             return True
         return False
 
-    monkeypatch.setattr(House, "_give_up_one", shortest)
+    monkeypatch.setattr(ConnectionTable, "_give_up_one", shortest)
     monkeypatch.setattr(sys.modules[__name__], "PATIENCE_SECONDS", 1)
     with pytest.raises((AssertionError, TimeoutError)):
         await the_longest_idle_ends(opening, wires)
@@ -362,7 +362,7 @@ async def test_one_network_ends_its_own_connections_only(opening: Opener, wires:
 async def test_off_switch_connections_of_a_network(
     opening: Opener, wires: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(House, "_has_place_in", lambda *_: True)
+    monkeypatch.setattr(ConnectionTable, "_has_place_in", lambda *_: True)
     monkeypatch.setattr(sys.modules[__name__], "PATIENCE_SECONDS", 1)
     with pytest.raises((AssertionError, TimeoutError)):
         await one_network_ends_its_own_connections_only(opening, wires)
@@ -392,8 +392,11 @@ async def when_all_are_busy(opening: Opener, connect: Any, db: Connection) -> li
 
 
 async def are_busy(door: Door, count: int) -> bool:
-    house = door.ingest.house
-    return house.open - len(house.silent) - len(house.slow) - len(house.idle) >= count
+    connections = door.ingest.connections
+    return (
+        connections.open - len(connections.silent) - len(connections.slow) - len(connections.idle)
+        >= count
+    )
 
 
 async def test_when_all_are_busy_who_comes_is_told(
@@ -405,8 +408,8 @@ async def test_when_all_are_busy_who_comes_is_told(
 async def test_off_switch_connections(
     opening: Opener, wires: Any, db: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(House, "_has_place", lambda _: True)
-    monkeypatch.setattr(House, "_has_place_in", lambda *_: True)
+    monkeypatch.setattr(ConnectionTable, "_has_place", lambda _: True)
+    monkeypatch.setattr(ConnectionTable, "_has_place_in", lambda *_: True)
     assert await when_all_are_busy(opening, wires, db) == [200, 200]
 
 
@@ -421,7 +424,7 @@ async def far_too_many_are_not_even_told(opening: Opener, wires: Any, db: Connec
             for _ in range(40):
                 await wires(door)
             await asyncio.sleep(0.1)
-            assert door.ingest.house.open <= 1 + refusable(1)
+            assert door.ingest.connections.open <= 1 + refusable(1)
 
 
 async def test_far_too_many_are_not_even_told(opening: Opener, wires: Any, db: Connection) -> None:
@@ -431,7 +434,7 @@ async def test_far_too_many_are_not_even_told(opening: Opener, wires: Any, db: C
 async def test_off_switch_far_too_many(
     opening: Opener, wires: Any, db: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(house_module, "refusable", lambda _: UNLIMITED)
+    monkeypatch.setattr(connections_module, "refusable", lambda _: UNLIMITED)
     with pytest.raises(AssertionError):
         await far_too_many_are_not_even_told(opening, wires, db)
 
@@ -453,11 +456,11 @@ async def test_watchers_leave_half_of_the_connections_to_others(
         assert await watchers(door, wires, application, 6) == [200] * 4 + [503] * 2
         assert await watchers(door, wires, application, 4, "127.0.0.2") == [200] * 4
         assert await watchers(door, wires, application, 2, "127.0.0.3") == [503] * 2
-        house = door.ingest.house
-        assert house.streams == 8
+        connections = door.ingest.connections
+        assert connections.streams == 8
 
     async def none() -> bool:
-        return house.streams == 0
+        return connections.streams == 0
 
     await until(none, what="those that ended are not counted")
 
@@ -467,8 +470,8 @@ async def test_off_switch_watchers(
 ) -> None:
     async with opening(connection_limit=16) as door:
         application = await door.accept()
-        network = door.ingest.house._network("127.0.0.1")
-        monkeypatch.setattr(House, "begin_stream", lambda *_: network)
+        network = door.ingest.connections._network("127.0.0.1")
+        monkeypatch.setattr(ConnectionTable, "begin_stream", lambda *_: network)
         assert await watchers(door, wires, application, 5) == [200] * 5
         assert await watchers(door, wires, application, 5, "127.0.0.2") == [200] * 5
 
@@ -478,7 +481,7 @@ async def test_off_switch_watchers_of_a_network(
 ) -> None:
     async with opening(connection_limit=16) as door:
         application = await door.accept()
-        monkeypatch.setattr(House, "_is_exempt", lambda *_: True)
+        monkeypatch.setattr(ConnectionTable, "_is_exempt", lambda *_: True)
         assert await watchers(door, wires, application, 10) == [200] * 8 + [503] * 2
 
 
@@ -490,7 +493,7 @@ async def test_watchers_leave_half_of_the_bytes_to_others(opening: Opener, wires
         application = await door.accept()
         told = await watchers(door, wires, application, WATCHERS_IN_LITTLE_BYTES + 2)
         assert told == [200] * WATCHERS_IN_LITTLE_BYTES + [503] * 2
-        assert door.ingest.house.budget.held_bytes <= (1 << 20) * 0.6
+        assert door.ingest.connections.budget.held_bytes <= (1 << 20) * 0.6
 
 
 async def test_off_switch_bytes_of_watchers(
@@ -498,7 +501,7 @@ async def test_off_switch_bytes_of_watchers(
 ) -> None:
     async with opening(client_memory_bytes=1 << 20, trusted_proxies="127.0.0.0/8") as door:
         application = await door.accept()
-        monkeypatch.setattr(house_module, "RUNNING_BYTES", -CONNECTION_BYTES + 1)
+        monkeypatch.setattr(connections_module, "RUNNING_BYTES", -CONNECTION_BYTES + 1)
         told = await watchers(door, wires, application, WATCHERS_IN_LITTLE_BYTES + 2)
         assert told == [200] * (WATCHERS_IN_LITTLE_BYTES + 2)
 
@@ -512,7 +515,7 @@ LITTLE_BYTES = 1 << 20
 async def unfinished_bodies_stay_within_the_budget(opening: Opener, connect: Any) -> None:
     """60 × 60 kB where 1 MiB is allowed: the slowest go, and who sends at once is served."""
     async with opening(client_memory_bytes=LITTLE_BYTES) as door:
-        budget = door.ingest.house.budget
+        budget = door.ingest.connections.budget
         slow = [await connect(door) for _ in range(SLOW_COUNT)]
         for wire in slow:
             wire.writer.write(request(APPLICATIONS, b"x" * SLOW_BYTES, length=SLOW_BYTES + 1))
@@ -542,7 +545,7 @@ async def what_waits_for_a_commit_stays_within_the_budget(
     opening: Opener, connect: Any, db: Connection
 ) -> None:
     async with opening(client_memory_bytes=LITTLE_BYTES) as door:
-        budget = door.ingest.house.budget
+        budget = door.ingest.connections.budget
         raw = request(APPLICATIONS, json.dumps(APPLICATION | {"payload": "p" * 60_000}).encode())
         async with db.transaction():
             await db.execute("LOCK TABLE applications IN SHARE MODE")
@@ -559,8 +562,8 @@ async def what_waits_for_a_commit_stays_within_the_budget(
 
 async def settled(door: Door) -> bool:
     """Whether each is being answered, or was told and has gone."""
-    house = door.ingest.house
-    return not (house.silent or house.slow or house.leaving)
+    connections = door.ingest.connections
+    return not (connections.silent or connections.slow or connections.leaving)
 
 
 async def test_what_waits_for_a_commit_stays_within_the_budget(
@@ -590,16 +593,20 @@ async def test_everything_is_given_back(opening: Opener, wires: Any) -> None:
             request(APPLICATIONS, BODY, "Idempotency-Key: k"),
         ):
             assert (await wire.ask(raw)).status in {200, 202}
-        house = door.ingest.house
+        connections = door.ingest.connections
         wire.close()
         watcher.close()
         await door.client.aclose()
 
         async def nothing() -> bool:
-            return (house.open, house.budget.held_bytes, house.streams) == (0, 0, 0)
+            return (connections.open, connections.budget.held_bytes, connections.streams) == (
+                0,
+                0,
+                0,
+            )
 
         await until(nothing, what="nothing is counted any more")
-        assert not house._networks
+        assert not connections._networks
 
 
 # --- those that do not read
@@ -607,20 +614,20 @@ async def test_everything_is_given_back(opening: Opener, wires: Any) -> None:
 
 async def who_does_not_read_has_to_go(opening: Opener, connect: Any) -> None:
     async with opening() as door:
-        house = door.ingest.house
+        connections = door.ingest.connections
         wire = await connect(door)
         ask = request("GET /metrics")
 
         async def is_stuck() -> bool:
             wire.writer.write(ask * 8)
-            return bool(house.unread)
+            return bool(connections.unread)
 
         await until(is_stuck, what="it does not take its answers")
-        guest = next(iter(house.unread))
-        assert guest.visit.charged < 2 << 20
+        client = next(iter(connections.unread))
+        assert client.record.charged < 2 << 20
 
         async def is_gone() -> bool:
-            return not guest.visit.inside
+            return not client.record.is_open
 
         await until(is_gone, within_seconds=8, what="it has to go")
 
@@ -628,14 +635,14 @@ async def who_does_not_read_has_to_go(opening: Opener, connect: Any) -> None:
 async def test_who_does_not_read_has_to_go(
     opening: Opener, wires: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(house_module, "UNREAD_SECONDS", 1.0)
+    monkeypatch.setattr(connections_module, "UNREAD_SECONDS", 1.0)
     await who_does_not_read_has_to_go(opening, wires)
 
 
 async def test_off_switch_unread(
     opening: Opener, wires: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(house_module, "UNREAD_SECONDS", UNLIMITED)
+    monkeypatch.setattr(connections_module, "UNREAD_SECONDS", UNLIMITED)
     with pytest.raises(AssertionError, match="has to go"):
         await who_does_not_read_has_to_go(opening, wires)
 
@@ -644,7 +651,7 @@ async def test_off_switch_unread(
 
 
 async def health(door: Door, db: Connection, connect: Any, port: int) -> int:
-    """What ``/healthz`` says on a port while the house is full."""
+    """What ``/healthz`` says on a port while the table is full."""
     async with db.transaction():
         await db.execute("LOCK TABLE applications IN SHARE MODE")
         for _ in range(2):

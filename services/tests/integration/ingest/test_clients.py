@@ -50,7 +50,7 @@ async def every_head_ends(door: Door) -> int:
     """HEAD of every route that has GET: a head, no body, and the connection serves on."""
     application = await door.accept()
     count = 0
-    for route in door.ingest.door.all_routes:
+    for route in door.ingest.app.all_routes:
         assert isinstance(route, Route)
         if "HEAD" not in (route.methods or ()):
             continue
@@ -174,7 +174,7 @@ async def test_who_never_reads_a_stream_is_waited_for_and_holds_up_no_other(
         made += 1
         return b": " + b"x" * 65_536 + b"\n\n"
 
-    monkeypatch.setattr(events, "_LOOK_SECONDS", 0.001)  # it is told without end that it lives
+    monkeypatch.setattr(events, "_KEEPALIVE_SECONDS", 0.001)  # it is told without end that it lives
     monkeypatch.setattr(sse, "comment", large)
     application = str(await applicants.scoring("Ada"))
     with socket.socket() as client:
@@ -205,7 +205,7 @@ async def test_the_page_of_the_api_needs_nothing_from_elsewhere(door: Door) -> N
     assert page.headers["x-content-type-options"] == "nosniff"
     assert "://" not in page.text
     assert "<script" not in page.text
-    for path in door.ingest.door.routes:
+    for path in door.ingest.app.routes:
         assert isinstance(path, Route)
         assert path.path in page.text
     for link in re.findall(r'(?:href|src)="(/[^"]*)"', page.text):

@@ -1,4 +1,4 @@
-"""The hot way in gives the ordinary way's answers and rows: only their speed tells them apart."""
+"""The fast path gives the ordinary way's answers and rows: only their speed tells them apart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from shortlist.domain.line.application import DEFAULT_PIPELINE
-from shortlist.ingest.app import FrontDoor
+from shortlist.ingest.app import IngestApp
 from shortlist.storage.postgres.queries import pipelines
 from shortlist.storage.redis.line import Line
 from testkit.clients.bad_input import APPLICATIONS, CASES, request, send
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     Opener = Callable[..., AbstractAsyncContextManager[Door]]
 
-HOT: dict[str, Any] = {}
+FAST: dict[str, Any] = {}
 ORDINARY: dict[str, Any] = {"rate_limit_per_second": 1e6, "rate_limit_burst": 10**9}
-"""A rate that no client reaches: so each call is counted, and none is hot."""
+"""A rate that no client reaches: so each call is counted, and none is fast."""
 
 PIECE_BYTES = 40
 METRICS = ("shortlist_accepted_total", "shortlist_refused_total", "shortlist_accept_seconds_count")
@@ -173,14 +173,14 @@ async def test_both_ways_answer_alike_store_alike_and_count_alike(
 ) -> None:
     await pipelines.configure(db, "sales", 1_000)  # type: ignore[arg-type]
     seen = []
-    for way in (HOT, ORDINARY):
+    for way in (FAST, ORDINARY):
         async with opening(**way) as door:
             seen.append(await effects(door, db, line_redis, PLAIN + UNUSUAL + BAD))
-    hot, ordinary = seen
+    fast, ordinary = seen
     for what, answers in ordinary.answers.items():
-        assert hot.answers[what] == answers, what
-    assert hot == ordinary
-    assert len(hot.rows) > len(PLAIN)
+        assert fast.answers[what] == answers, what
+    assert fast == ordinary
+    assert len(fast.rows) > len(PLAIN)
 
 
 @asynccontextmanager
@@ -189,13 +189,13 @@ async def watched(
 ) -> AsyncIterator[tuple[Door, list[str]]]:
     """A door, and the paths of the requests that reach its app."""
     reached: list[str] = []
-    answer = FrontDoor.__call__
+    answer = IngestApp.__call__
 
-    async def note(self: FrontDoor, scope: Scope, receive: Receive, send: Send) -> None:
+    async def note(self: IngestApp, scope: Scope, receive: Receive, send: Send) -> None:
         reached.append(f"{scope['method']} {scope['path']}")
         await answer(self, scope, receive, send)
 
-    monkeypatch.setattr(FrontDoor, "__call__", note)
+    monkeypatch.setattr(IngestApp, "__call__", note)
     async with opening(**settings) as door:
         reached.clear()
         yield door, reached
@@ -235,7 +235,7 @@ async def commits_wait(db: Connection) -> AsyncIterator[Callable[[], Any]]:
         yield one_waits
 
 
-@pytest.mark.parametrize("way", [HOT, ORDINARY], ids=["hot", "ordinary"])
+@pytest.mark.parametrize("way", [FAST, ORDINARY], ids=["fast", "ordinary"])
 async def test_a_commit_that_comes_too_late_is_503_and_gives_the_place_back(
     opening: Opener, db: Connection, way: dict[str, Any]
 ) -> None:
@@ -249,7 +249,7 @@ async def test_a_commit_that_comes_too_late_is_503_and_gives_the_place_back(
         assert line.depth == 0
 
 
-@pytest.mark.parametrize("way", [HOT, ORDINARY], ids=["hot", "ordinary"])
+@pytest.mark.parametrize("way", [FAST, ORDINARY], ids=["fast", "ordinary"])
 async def test_a_bug_is_500_and_costs_neither_the_connection_nor_the_process(
     place: Place, way: dict[str, Any]
 ) -> None:
@@ -276,7 +276,7 @@ async def begin_to_drain(door: Door) -> None:
     await until(refuses, what="no client is let in any more")
 
 
-@pytest.mark.parametrize("way", [HOT, ORDINARY], ids=["hot", "ordinary"])
+@pytest.mark.parametrize("way", [FAST, ORDINARY], ids=["fast", "ordinary"])
 async def test_a_drain_answers_what_waits_for_its_commit_and_hangs_up(
     opening: Opener, db: Connection, way: dict[str, Any]
 ) -> None:
@@ -290,7 +290,7 @@ async def test_a_drain_answers_what_waits_for_its_commit_and_hangs_up(
         assert b"\r\nconnection: close\r\n" in answer
 
 
-@pytest.mark.parametrize("way", [HOT, ORDINARY], ids=["hot", "ordinary"])
+@pytest.mark.parametrize("way", [FAST, ORDINARY], ids=["fast", "ordinary"])
 async def test_a_drain_answers_what_has_begun_to_arrive(
     opening: Opener, way: dict[str, Any]
 ) -> None:

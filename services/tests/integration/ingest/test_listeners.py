@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from shortlist.ingest.listeners import Group
+    from shortlist.ingest.routes.listeners import Group
     from testkit.processes.ingest import Door
 
     Opener = Callable[..., AbstractAsyncContextManager[Door]]
@@ -152,7 +152,7 @@ async def test_off_switch_listeners(
 
 async def test_every_route_has_a_row(door: Door) -> None:
     dashboard = build_app(cast("Any", None)).routes
-    known = {cast("Any", route).path for route in (*door.ingest.door.all_routes, *dashboard)}
+    known = {cast("Any", route).path for route in (*door.ingest.app.all_routes, *dashboard)}
     assert known == GROUP.keys()
     assert all(isinstance(route, Route | Mount) for route in dashboard)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist.ingest import timely
+from shortlist.ingest import deadline_batcher
 from testkit.processes.ingest import APPLICATION, open_door
 
 if TYPE_CHECKING:
@@ -51,6 +51,6 @@ async def test_a_refused_application_takes_no_neighbour_along(
 async def test_off_switch_a_group_that_is_not_tried_apart_is_refused_together(
     database_url: str, redis_url: str, db: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(timely, "_may_be_of_one", lambda _: False)
+    monkeypatch.setattr(deadline_batcher, "_may_be_of_one", lambda _: False)
     answers = await twenty_with_a_bad_one(database_url, redis_url, db, "22021")
     assert answers.count(202) < 19

@@ -14,7 +14,7 @@ MOST_OBJECTS = 8_000
 _MEASURE = """
 import gc
 
-from shortlist.ingest.tuning import calm_the_collector
+from shortlist.ingest.tuning import tune_garbage_collection
 
 visited = []
 
@@ -24,7 +24,7 @@ def note(phase, info):
         visited.append(sum(len(gc.get_objects(n)) for n in range(info["generation"] + 1)))
 
 
-calm_the_collector()
+tune_garbage_collection()
 gc.callbacks.append(note)
 kept = [[] for _ in range(300_000)]
 gc.callbacks.remove(note)

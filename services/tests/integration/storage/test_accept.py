@@ -51,7 +51,7 @@ async def count(db: Connection) -> int:
 async def test_a_group_that_comes_too_late_inserts_nothing(
     db: Connection, keys: list[str | None]
 ) -> None:
-    with pytest.raises(applications.LateError):
+    with pytest.raises(applications.DeadlineExceededError):
         await applications.accept(db, [new(key) for key in keys], before=YESTERDAY)
     assert await count(db) == 0
     assert await db.fetchval("SELECT count(*) FROM idempotency_keys") == 0

@@ -204,7 +204,7 @@ async def test_the_heartbeat_tells_what_a_scaler_wants_to_know(bench: Bench) -> 
     async with bench.worker(connection_mode="perJob", service_seconds=0.05) as running:
         await bench.until_final(ids)
         await until("everything has ended", lambda: running.worker._limits.in_flight.taken == 0)
-        await running.worker._control.beat()
+        await running.worker._membership.send_heartbeat()
         [beat] = await heartbeats.all_beats(bench.redis, running.worker._state.pipeline)
     assert (beat.completed, beat.in_flight, beat.grant, beat.mode) == (3, 0, 11, "perJob")
     assert beat.busy_seconds >= 3 * 0.05

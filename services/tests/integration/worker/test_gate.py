@@ -76,14 +76,14 @@ async def test_a_refusal_is_everybodys_and_one_at_a_time_asks_again(line_redis: 
     assert await enter(first) == "open"
     refused = RefusedError("claude: 401 authentication_error", ask_again_seconds=2)
     await first.refuse(refused)
-    await second.look()
+    await second.poll()
     assert second.refused == str(refused)
     look = await snapshots.look_at_line(line_redis, DEFAULT, snapshots.LineMemory())
     assert (look.refused, look.throttled) == (str(refused), True)
     assert await enter(second) == "probe"
     assert [await enter(one, 0.5) for one in (first, second)] == [None, None]
     await first.answered()
-    await second.look()
+    await second.poll()
     assert [await enter(one) for one in (first, second)] == ["open", "open"]
 
 
@@ -93,7 +93,7 @@ async def test_who_was_to_ask_and_had_nothing_to_ask_about_passes_the_turn_on(
     first, second = gate(line_redis), gate(line_redis)
     await first.refuse(BAD_KEY)
     await line_redis.delete(keys.probe(DEFAULT))
-    await second.look()
+    await second.poll()
     assert await enter(second) == "probe"
     await second.leave_probe(asked=False)
     assert await enter(second) == "probe"
@@ -101,7 +101,7 @@ async def test_who_was_to_ask_and_had_nothing_to_ask_about_passes_the_turn_on(
 
 async def test_what_was_heard_before_a_refusal_does_not_end_it(line_redis: Redis) -> None:
     one = gate(line_redis)
-    looking = asyncio.create_task(one.look())
+    looking = asyncio.create_task(one.poll())
     await asyncio.sleep(0)
     await one.refuse(BAD_KEY)
     await looking
@@ -123,7 +123,7 @@ async def test_a_pause_that_a_clock_made_endless_is_none(line_redis: Redis) -> N
     """Redis keeps the end of a key as a time of day: a clock that is set back puts it off."""
     one = gate(line_redis)
     await line_redis.set(keys.limiter(DEFAULT), "1", px=100 * 86_400_000)
-    await one.look()
+    await one.poll()
     assert await enter(one) == "open"
     await model_limits.pause(line_redis, DEFAULT, 1)
     assert 0 < await model_limits.paused_for(line_redis, DEFAULT) <= 1
@@ -132,7 +132,7 @@ async def test_a_pause_that_a_clock_made_endless_is_none(line_redis: Redis) -> N
     assert await enter(one) == "probe"
 
     async def is_over() -> bool:
-        await one.look()
+        await one.poll()
         return one.paused_seconds == 0
 
     await until(is_over, within_seconds=10, what="the pause is over")

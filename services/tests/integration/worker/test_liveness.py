@@ -12,7 +12,7 @@ from testkit.processes.scripted import Scripted
 
 async def test_only_a_worker_that_was_ready_can_have_a_heartbeat_that_hangs() -> None:
     worker = Worker(WorkerSettings(), Scripted(Score(1.0)))
-    worker._control.last_turn = time.monotonic() - 1_000
+    worker._membership.last_turn = time.monotonic() - 1_000
     assert (await worker._liveness()).ok  # Postgres may have been away since it started
     worker._state.ready_at = time.time()
     assert not (await worker._liveness()).ok

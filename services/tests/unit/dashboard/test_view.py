@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from shortlist.dashboard import view
-from shortlist.dashboard.reader import Figures, Snapshot
+from shortlist.dashboard.snapshot_reader import Figures, Snapshot
 from shortlist.domain.line.application import ApplicationId, ApplicationView, PipelineName
 
 NOON = dt.datetime(2026, 1, 2, 12, 0, 0, tzinfo=dt.UTC)

@@ -110,7 +110,7 @@ ROWS = (
 _REPEAT = "shortlist.maintenance.context:LeaderContext.repeat"
 _OBSERVER = "shortlist.embedded.scaling.observer:Observer"
 _UP = "shortlist.embedded.supervision.supervisor:Supervisor.look"
-_TELL = "shortlist.worker.gate:Gate._tell"
+_TELL = "shortlist.worker.gate:Gate._share"
 _SUBSCRIPTION = "shortlist.storage.redis.events:Announcements.run"
 
 BY_THE_SAME_GUARD = {

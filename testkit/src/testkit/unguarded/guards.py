@@ -100,14 +100,14 @@ def _deadline_of_the_batch() -> None:
     async def run(timely: Any, asked: Any) -> Any:
         return await timely._run(asked, time.monotonic() + 1.5)
 
-    replace("shortlist.ingest.timely:Timely._run_in_time", run)
-    replace("shortlist.ingest.timely:Timely._look_later", lambda *_: None)
+    replace("shortlist.ingest.deadline_batcher:DeadlineBatcher._run_in_time", run)
+    replace("shortlist.ingest.deadline_batcher:DeadlineBatcher._schedule_refusals", lambda *_: None)
 
 
 GUARDS["one_look_for_all"] = _each_looks_anew
 GUARDS["deadline_of_the_request"] = _deadline_of_the_batch
 GUARDS["read_deadline_of_the_page"] = lambda: replace(
-    "shortlist.dashboard.reader:READ_TIMEOUT_SECONDS", 10.0
+    "shortlist.dashboard.snapshot_reader:READ_TIMEOUT_SECONDS", 10.0
 )
 GUARDS["check_deadline"] = lambda: replace("shortlist.runtime.probes:_CHECK_TIMEOUT_SECONDS", 10.0)
 GUARDS["page_deadline"] = lambda: replace(
@@ -253,7 +253,7 @@ def _trailers_are_headers() -> None:
 
 GUARDS["trailers"] = _trailers_are_headers
 GUARDS["silence"] = lambda: replace("shortlist.storage.silence:SILENCE_SECONDS", 1e9)
-GUARDS["first_answer"] = lambda: replace("shortlist.runtime.reachable:FIRST_ANSWER_SECONDS", 1e3)
+GUARDS["first_answer"] = lambda: replace("shortlist.http.reachable:FIRST_ANSWER_SECONDS", 1e3)
 GUARDS["queue"] = lambda: replace("shortlist.http.protocol:QUEUE_LIMIT", 1 << 60)
 GUARDS["budget"] = lambda: replace("shortlist.http.budget:Budget.is_full", new=False)
 
@@ -294,7 +294,7 @@ def _all(*patches: Callable[[], object]) -> Callable[[], object]:
 _LEASE_END = " AND clock_timestamp() + make_interval(secs => "
 GUARDS["hung_children_soon"] = _all(
     lambda: replace("shortlist.embedded.supervision.child:MOST_SILENCES", 2),
-    lambda: replace("shortlist.embedded.supervision.child:_LOOK_SECONDS", 0.5),
+    lambda: replace("shortlist.embedded.supervision.child:_POLL_INTERVAL_SECONDS", 0.5),
 )
 """Not a guard: a child that does not answer, ended sooner than in 20 s."""
 
@@ -355,7 +355,7 @@ GUARDS["patrol"] = lambda: replace(
     "shortlist.maintenance.agents.sweep:Sweeps._patrol", _does_nothing
 )
 GUARDS["patrol_beyond_clocks"] = lambda: replace(
-    "shortlist.maintenance.agents.sweep:Sweeps._look_at_odd_ids", _does_nothing
+    "shortlist.maintenance.agents.sweep:Sweeps._inspect_odd_ids", _does_nothing
 )
 GUARDS["patience_after_a_step"] = lambda: replace(
     "shortlist.storage.postgres:ServerClock.was_set_since", lambda *_: False
@@ -513,7 +513,7 @@ GUARDS["pipelines_apart"] = lambda: replace(
 GUARDS["lanes_apart"] = _one_publisher_for_all
 GUARDS["epoch_of_a_server"] = _any_run_is_the_same
 GUARDS["lost_acknowledgements"] = lambda: replace(
-    "shortlist.worker.outbox:Outbox._look_again", _nothing
+    "shortlist.worker.outbox:Outbox._have_pending_read", _nothing
 )
 
 
@@ -586,7 +586,7 @@ def _waits_for_postgres() -> None:
     def patient(make: Any, *arguments: Any, **more: Any) -> Any:
         return make(*arguments, **(more | {"timeout_seconds": 1e6}))
 
-    for target in ("main:Database", "group_commit:Timely"):
+    for target in ("main:Database", "group_commit:DeadlineBatcher"):
         old = replace(f"shortlist.ingest.{target}", None)
         replace(f"shortlist.ingest.{target}", partial(patient, old))
 

@@ -224,7 +224,7 @@ class EmbeddedPostgres:
             "postgres",
             "-tAc",
         ]
-        with suppress(programs.AlreadyThereError):
+        with suppress(programs.AlreadyExistsError):
             programs.run([*psql, "CREATE DATABASE shortlist"], {"PGPASSWORD": self.password})
         made.touch()
 

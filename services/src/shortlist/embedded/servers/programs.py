@@ -81,7 +81,7 @@ def has_namespaces() -> bool:
     return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 
-class AlreadyThereError(ServerError):
+class AlreadyExistsError(ServerError):
     """What was to be made is there."""
 
 
@@ -142,7 +142,7 @@ def run(
 
 def _raise_for(command: list[str], output: str) -> None:
     if "already exists" in output:
-        raise AlreadyThereError(output)
+        raise AlreadyExistsError(output)
     program = next(name for word in command if (name := Path(word).name) in _POSTGRES_PROGRAMS)
     raise ServerError(_translate(f"{program} failed", output[-500:]))
 

@@ -28,7 +28,7 @@ _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 10.0
 _READY_POLL_SECONDS = 0.02
 
-_LOOK_SECONDS = 2.0
+_POLL_INTERVAL_SECONDS = 2.0
 """Between two questions whether it is alive."""
 
 MOST_SILENCES = 5
@@ -250,7 +250,7 @@ class Child:
         self._is_hung = False
         silences, most = 0, _MOST_SILENCES_AT_START
         while silences < most:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_INTERVAL_SECONDS)
             if await self.program.is_alive():
                 silences, most = 0, MOST_SILENCES
             else:

@@ -87,7 +87,7 @@ class LineCapacity:
 
     @property
     def depth(self) -> int:
-        """The estimate."""
+        """Estimate how many are accepted and unfinished."""
         known = max(self._reported, self._counted)
         return known + len(self._taken) + len(self._unpublished)
 
@@ -103,7 +103,7 @@ class LineCapacity:
         return Place(self._taken, application_id)
 
     def quota(self) -> Quota:
-        """The line's room, in the words of a rate limit."""
+        """Return the line's room as a quota."""
         return Quota(self.limit, self.limit - self.depth, _RETRY_AFTER_SECONDS)
 
     def record_published(self, ids: Iterable[ApplicationId], depth: int, now: float) -> None:

@@ -15,9 +15,9 @@ import structlog
 
 from shortlist.http.errors import invalid
 from shortlist.ingest.admission.line_capacity import LineCapacity
+from shortlist.ingest.deadline_batcher import Asked, DeadlineBatcher
 from shortlist.ingest.ids import Ids
-from shortlist.ingest.timely import Asked, Timely
-from shortlist.storage.faults import said
+from shortlist.storage.faults import describe
 from shortlist.storage.postgres.queries import applications, pipelines
 from shortlist.storage.redis.line import Depth, Line
 from shortlist.storage.trouble import Trouble
@@ -44,7 +44,7 @@ _log = structlog.get_logger(__name__)
 
 
 class LineRegistry:
-    """The lines of all pipelines that there are."""
+    """Knows the lines of all pipelines, and how full each is."""
 
     def __init__(
         self, database: Database, redis: Redis, on_clock: Callable[[ServerClock], None]
@@ -57,7 +57,9 @@ class LineRegistry:
         """Makes the ids of what is accepted."""
         self._capacities: dict[str, LineCapacity] = {}
         self._lines: dict[str, Line] = {}
-        self._learning = Timely(self._learn_anew, timeout_seconds=database.timeout_seconds * _SHARE)
+        self._learning = DeadlineBatcher(
+            self._learn_anew, timeout_seconds=database.timeout_seconds * _SHARE
+        )
         self._learnt_at = -math.inf
         self._troubles: dict[str, Trouble] = {}
 
@@ -95,7 +97,7 @@ class LineRegistry:
             try:
                 await self.poll()
             except Exception as error:  # what is known stays; the next poll is soon
-                _log.warning("pipelines_unknown", error=said(error))
+                _log.warning("pipelines_unknown", error=describe(error))
             await asyncio.sleep(_POLL_INTERVAL_SECONDS)
 
     async def poll(self) -> None:
@@ -104,7 +106,7 @@ class LineRegistry:
         await asyncio.gather(*(self._measure(name) for name in list(self._capacities)))
 
     async def _learn_anew(self, asked: list[Asked[None]], deadline: float) -> list[None]:
-        """For pipelines that may be new; at most ten times a second, whatever clients send.
+        """Learn pipelines that may be new; at most ten times a second, whatever clients send.
 
         Only a query that began after the asking can know what was made just before it.
         """

@@ -28,7 +28,7 @@ _ROUNDING = 1e-6
 
 
 class ClientRate:
-    """A rate with bursts for each client: the generic cell rate algorithm (ITU-T I.371).
+    """Limits each client to a rate with bursts: generic cell rate algorithm (ITU-T I.371).
 
     Each client has a theoretical arrival time: when its bucket is full again. A call moves it on by
     one interval, and is refused when it would be further away than the burst allows.

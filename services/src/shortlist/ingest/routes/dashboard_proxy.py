@@ -24,7 +24,7 @@ _ANSWER_SECONDS = 1.4
 """For the whole page, from when it was asked for; the dashboard itself gives up after 1.3 s."""
 
 
-class Pages:
+class DashboardProxy:
     """Passes requests for unknown paths to the dashboard."""
 
     def __init__(self, dashboard_url: str | None) -> None:
@@ -33,7 +33,7 @@ class Pages:
         self._client: PageClient | None = None
 
     async def get(self, call: Call) -> Verbatim:
-        """The dashboard's answer; 404 for paths that it does not know, 503 when it is late."""
+        """Answer as the dashboard does; 404 for paths that it does not know, 503 if it is late."""
         if self._dashboard_url is None or not _may_be_a_page(call):
             raise not_found()
         page = None
@@ -47,7 +47,7 @@ class Pages:
         return page
 
     async def _opened(self, dashboard_url: str) -> PageClient:
-        """The client; before the first page it is imported, in a thread: others are answered."""
+        """Return the client; its first use imports it in a thread, so that others are answered."""
         if self._client is not None:
             return self._client
         module = await asyncio.to_thread(import_module, "shortlist.ingest.routes.page_client")

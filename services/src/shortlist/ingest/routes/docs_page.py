@@ -33,7 +33,7 @@ dd { margin: 0 0 0.5rem 1.5rem; }
 
 
 def routes(paths: Collection[str]) -> list[Route]:
-    """The document of these paths, its page, and the page's style."""
+    """Make the routes of the document of these paths, of its page and the page's style."""
     # Made once: that takes milliseconds, in which no other request is answered.
     described = cache(partial(_document, paths))
 
@@ -62,7 +62,7 @@ def _document(paths: Collection[str]) -> dict[str, Any]:
 
 
 def page(document: dict[str, Any]) -> str:
-    """The whole page."""
+    """Write the whole page."""
     title = escape(f"{document['info']['title']} {document['info']['version']}")
     operations = [
         _operation(path, method, operation)
@@ -104,7 +104,7 @@ def _type(name: str, schema: dict[str, Any]) -> str:
 
 
 def _schema(schema: dict[str, Any]) -> str:
-    """A schema in one line; a named type is a link."""
+    """Write a schema in one line; a named type is a link."""
     if "$ref" in schema:
         name = escape(schema["$ref"].rpartition("/")[2])
         return f'<a href="#{name}">{name}</a>'
@@ -116,6 +116,6 @@ def _schema(schema: dict[str, Any]) -> str:
 
 
 def _list(rows: Iterable[tuple[str, str]]) -> str:
-    """Names, which are escaped here, and HTML."""
+    """Write a list of names, which are escaped here, and HTML."""
     items = "".join(f"<dt><code>{escape(name)}</code></dt><dd>{html}</dd>" for name, html in rows)
     return f"<dl>{items}</dl>" if items else ""

@@ -22,23 +22,23 @@ import msgspec
 from shortlist.http import sse
 from shortlist.http.errors import unavailable
 from shortlist.ingest.endpoint import NO_STORE, Stream, Verbatim
-from shortlist.ingest.routes.status import ApplicationStatus
+from shortlist.ingest.schemas import ApplicationStatus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from shortlist.domain.line.application import ApplicationView
-    from shortlist.http.house import House
+    from shortlist.http.connections import ConnectionTable
     from shortlist.ingest.endpoint import Call
-    from shortlist.ingest.routes.reader import Reader
+    from shortlist.ingest.routes.application_reader import ApplicationReader
     from shortlist.ingest.routes.status import Statuses
     from shortlist.storage.redis.events import Announcements
 
-_LOOK_SECONDS = 15.0
-"""How often a watcher looks and says that it is there; below every usual idle time-out."""
+_KEEPALIVE_SECONDS = 15.0
+"""Between two events at most: a comment keeps the connection; below every usual idle time-out."""
 
 _POLL_SECONDS = 1.0
-"""How often it looks while nothing announces changes."""
+"""Between two reads while nothing announces changes."""
 
 _RETRY_MILLISECONDS = 1000
 """How soon a browser comes back after its stream ended: to be told 204, or by another process."""
@@ -50,30 +50,34 @@ class _GoneError(Exception):
     """There is no such application any more: removed, or Postgres was restored without it."""
 
 
-class Watching:
-    """All watchers of this process."""
+class EventStreams:
+    """Streams each change of an application's status to the clients that follow it."""
 
     def __init__(
-        self, statuses: Statuses, reader: Reader, announcements: Announcements, house: House
+        self,
+        statuses: Statuses,
+        reader: ApplicationReader,
+        announcements: Announcements,
+        connections: ConnectionTable,
     ) -> None:
-        """``announcements`` must be running; ``house`` says how many may watch at once."""
-        self._house = house
+        """``announcements`` must be running; ``connections`` bounds how many follow at once."""
+        self._table = connections
         self._statuses = statuses
         self._reader = reader
         self._announcements = announcements
         self._ended = False
 
-    async def events(self, call: Call) -> Stream | Verbatim:
-        """The stream of one watcher; 404 when there is nothing to watch, 204 when all was told."""
+    async def get(self, call: Call) -> Stream | Verbatim:
+        """Stream to one client; 404 for an unknown id, 204 when it knows the final status."""
         view = await self._statuses.view(call, call.scope["path_params"]["id"])
         known = call.headers.get(b"last-event-id", b"").decode("latin-1")
         if view.is_final and known == _id(view):
             return Verbatim(204, b"", (NO_STORE,))
         peer = call.scope["client"]
-        watchers = self._house.begin_stream(peer and peer[0])
+        watchers = self._table.begin_stream(peer and peer[0])
         if watchers is None:
             raise unavailable("Too many clients watch. Poll the status instead.")
-        end = partial(self._house.end_stream, watchers)
+        end = partial(self._table.end_stream, watchers)
         return Stream(200, self._changes(view, known), _HEADERS, end)
 
     def end(self) -> None:
@@ -85,8 +89,8 @@ class Watching:
         yield sse.retry(_RETRY_MILLISECONDS) + (b"" if known == _id(view) else _event(view))
         with self._announcements.watch(view.id) as changed, contextlib.suppress(_GoneError):
             while not view.is_final and not self._ended:
-                said_at = time.monotonic()
-                newer = await self._next(view, changed, said_at + _LOOK_SECONDS)
+                sent_at = time.monotonic()
+                newer = await self._next(view, changed, sent_at + _KEEPALIVE_SECONDS)
                 if newer is None:
                     yield sse.comment("still here")
                 else:
@@ -96,18 +100,18 @@ class Watching:
     async def _next(
         self, view: ApplicationView, changed: asyncio.Event, until: float
     ) -> ApplicationView | None:
-        """What the application has changed to; None when it did not, or the stream is to end."""
-        told = self._announcements.connected
+        """Wait for the next status; None when there is none in time, or the stream is to end."""
+        is_announced = self._announcements.connected
         while not self._ended and (left := until - time.monotonic()) > 0:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(left if told else min(left, _POLL_SECONDS)):
+                async with asyncio.timeout(left if is_announced else min(left, _POLL_SECONDS)):
                     await changed.wait()
             changed.clear()
-            told = self._announcements.connected
+            is_announced = self._announcements.connected
             try:
                 newer = await self._reader.view(view.id)
-            except Exception:  # it was said; the stream goes on when it can be read
-                told = False
+            except Exception:  # it was logged; the stream goes on when it can be read
+                is_announced = False
             else:
                 if newer is None:
                     raise _GoneError
@@ -121,5 +125,5 @@ def _event(view: ApplicationView) -> bytes:
 
 
 def _id(view: ApplicationView) -> str:
-    """The state that an event tells: a requeue and a new attempt make another one."""
+    """Name the state that an event reports: a requeue and a new attempt make another one."""
     return f"{view.attempts}.{view.status}"

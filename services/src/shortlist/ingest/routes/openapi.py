@@ -12,15 +12,15 @@ from uuid import UUID
 import msgspec
 
 from shortlist.domain.line.application import PIPELINE_NAME_PATTERN
-from shortlist.ingest.routes.status import (
-    IDS_LIMIT,
-    LEADERBOARD_DEFAULT,
-    LEADERBOARD_LIMIT,
+from shortlist.ingest.routes.status import IDS_LIMIT, LEADERBOARD_DEFAULT, LEADERBOARD_LIMIT
+from shortlist.ingest.schemas import (
+    KEY_LIMIT_CHARACTERS,
+    ApplicationBody,
     ApplicationStatus,
+    JobBody,
     JobStatus,
     Ranked,
 )
-from shortlist.ingest.schemas import KEY_LIMIT_CHARACTERS, ApplicationBody, JobBody
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -157,7 +157,7 @@ Schema = Annotated[dict[str, Any], "JSON Schema"]
 
 
 def document(title: str, version: str, served: Collection[str]) -> dict[str, Any]:
-    """The whole document, OpenAPI 3.1, of the paths that are ``served``."""
+    """Make the whole document, OpenAPI 3.1, of the paths that are ``served``."""
     _, components = msgspec.json.schema_components(
         _TYPES, ref_template="#/components/schemas/{name}"
     )

@@ -41,7 +41,7 @@ _NOT_PASSED_BACK = frozenset(
 
 
 class PageClient:
-    """Connections to the dashboard."""
+    """Asks the dashboard for pages."""
 
     def __init__(self, dashboard_url: str, timeout_seconds: float) -> None:
         """Connects when first asked."""
@@ -50,7 +50,7 @@ class PageClient:
         )
 
     async def get(self, call: Call) -> Verbatim | None:
-        """The dashboard's answer to a call; None when there is none."""
+        """Return the dashboard's answer to a call; None when there is none."""
         try:
             return await _fetch(self._client, call)
         except httpx2.HTTPError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -12,12 +11,13 @@ import msgspec
 from shortlist.domain.line.application import DEFAULT_PIPELINE, ApplicationId, Status
 from shortlist.http.errors import invalid, not_found
 from shortlist.ingest.endpoint import NO_STORE, Answer, query
+from shortlist.ingest.schemas import ApplicationStatus, JobStatus, Ranked
 
 if TYPE_CHECKING:
     from shortlist.domain.line.application import ApplicationView
     from shortlist.ingest.admission.line_registry import LineRegistry
     from shortlist.ingest.endpoint import Call
-    from shortlist.ingest.routes.reader import Reader
+    from shortlist.ingest.routes.application_reader import ApplicationReader
 
 IDS_LIMIT = 200
 LEADERBOARD_LIMIT = 1000
@@ -35,63 +35,17 @@ _JOB_STATUS: dict[Status, tuple[int, str]] = {
 _NO_APPLICATION = "There is no such application."
 
 
-class ApplicationStatus(msgspec.Struct, omit_defaults=True):
-    """One application. Times are RFC 3339, UTC."""
-
-    id: UUID
-    candidate: str
-    status: Status
-    pipeline: str
-    attempts: int
-    accepted_at: dt.datetime
-    score: float | None = None
-    reason: str | None = None
-    finished_at: dt.datetime | None = None
-
-    @classmethod
-    def of(cls, view: ApplicationView) -> ApplicationStatus:
-        """As the outside sees it."""
-        return cls(
-            view.id,
-            view.candidate,
-            view.status,
-            view.pipeline,
-            view.attempts,
-            view.accepted_at,
-            view.score,
-            view.reason,
-            view.finished_at,
-        )
-
-
-class Ranked(msgspec.Struct):
-    """One line of a leaderboard."""
-
-    id: UUID
-    candidate: str
-    score: float
-    accepted_at: dt.datetime
-    finished_at: dt.datetime
-
-
-class JobStatus(msgspec.Struct):
-    """A job, in the job server's words."""
-
-    id: str
-    status: str
-
-
 class Statuses:
-    """What clients may ask. 503 when Postgres does not answer."""
+    """Answers what clients ask about applications. 503 when Postgres does not answer."""
 
-    def __init__(self, reader: Reader, lines: LineRegistry) -> None:
+    def __init__(self, reader: ApplicationReader, lines: LineRegistry) -> None:
         """``lines`` knows which pipelines there are."""
         self._reader = reader
         self._lines = lines
         self._encode = msgspec.json.Encoder().encode
 
     async def view(self, call: Call, text: str) -> ApplicationView:
-        """The application of an id; 404 when there is none."""
+        """Read the application of an id; 404 when there is none."""
         application_id = parse_id(text)
         if application_id is None:
             raise not_found(_NO_APPLICATION)
@@ -101,30 +55,30 @@ class Statuses:
         return view
 
     async def get(self, call: Call) -> Answer:
-        """``GET /applications/{id}``."""
+        """Answer ``GET /applications/{id}``."""
         view = await self.view(call, _last_segment(call))
         return Answer(200, self._encode(ApplicationStatus.of(view)), (NO_STORE,))
 
     async def head(self, call: Call) -> Answer:
-        """``HEAD /applications/{id}``: the status code says it all."""
+        """Answer ``HEAD /applications/{id}`` by a status code alone."""
         view = await self.view(call, _last_segment(call))
         return Answer(_HEAD_STATUS[view.status], headers=(NO_STORE,))
 
     async def get_job(self, call: Call) -> Answer:
-        """``GET /status/{id}``: 425 until it is done."""
+        """Answer ``GET /status/{id}``: 425 until it is done."""
         text = _last_segment(call)
         status, name = _JOB_STATUS[(await self.view(call, text)).status]
         return Answer(status, self._encode(JobStatus(text, name)), (NO_STORE,))
 
     async def get_many(self, call: Call) -> Answer:
-        """``GET /applications?ids=``: in the order asked; those that are unknown are left out."""
+        """Answer ``GET /applications?ids=`` in the order asked, without those that are unknown."""
         ids = _ids(call)
         views = await asyncio.gather(*(self._reader.view(one, call.since) for one in ids))
         found = [ApplicationStatus.of(view) for view in views if view is not None]
         return Answer(200, self._encode(found), (NO_STORE,))
 
     async def leaderboard(self, call: Call) -> Answer:
-        """``GET /leaderboard``: best first, ties by who was accepted first."""
+        """Answer ``GET /leaderboard``: best first, ties by who was accepted first."""
         parameters = query(call)
         limit = _limit(parameters.get("limit", [str(LEADERBOARD_DEFAULT)]))
         pipeline = parameters.get("pipeline", [DEFAULT_PIPELINE])[-1]
@@ -135,7 +89,7 @@ class Statuses:
 
 
 def parse_id(text: str) -> ApplicationId | None:
-    """An id in its usual form; None for anything else, which therefore names nothing."""
+    """Parse an id in its usual form; None for anything else, which therefore names nothing."""
     if len(text) != _UUID_CHARACTERS:
         return None
     try:

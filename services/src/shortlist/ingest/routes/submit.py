@@ -23,27 +23,27 @@ if TYPE_CHECKING:
 
 
 class Submissions:
-    """The two ways in. They differ in names, and in that a job's candidate is anonymous."""
+    """Takes applications and jobs, which differ in names; a job's candidate is anonymous."""
 
     def __init__(
-        self, accepter: GroupCommit, lines: LineRegistry, *, body_limit_bytes: int
+        self, group_commit: GroupCommit, lines: LineRegistry, *, body_limit_bytes: int
     ) -> None:
         """``body_limit_bytes``: a longer body gets 413."""
-        self._accepter = accepter
+        self._group_commit = group_commit
         self._lines = lines
         self._body_limit_bytes = body_limit_bytes
         self._applications = msgspec.json.Decoder(schemas.ApplicationBody)
         self._jobs = msgspec.json.Decoder(schemas.JobBody)
 
     async def post_application(self, call: Call) -> Answer:
-        """202 with the id and where to look; the same id again for the same idempotency key."""
+        """Answer 202 with the id and where to look; the same id for the same idempotency key."""
         body = await self._body(call, self._applications)
         line = await self._line(call, body.pipeline)
         accepted = await self._accept(call, line, body.candidate, body.payload)
         return accepted_answer(accepted)
 
     async def post_job(self, call: Call) -> Answer:
-        """202 with the id."""
+        """Answer 202 with the id."""
         body = await self._body(call, self._jobs)
         line = await self._line(call, DEFAULT_PIPELINE)
         accepted = await self._accept(call, line, None, body.payload)
@@ -82,7 +82,7 @@ class Submissions:
                     key,
                     body_hash,
                 )
-                outcome = await self._accepter.accept(new, call.since)
+                outcome = await self._group_commit.accept(new, call.since)
             if isinstance(outcome, Accepted):
                 place.keep()  # until the publisher has published it
                 return outcome.id
@@ -100,7 +100,7 @@ def _place(line: LineCapacity, application_id: ApplicationId) -> Place:
 
 
 def accepted_answer(application_id: ApplicationId) -> Answer:
-    """202 with the id and where to look."""
+    """Make the answer 202 with the id and where to look."""
     encoded = str(application_id).encode()
     return Answer(
         202,

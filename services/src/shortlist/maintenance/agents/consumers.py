@@ -48,9 +48,9 @@ class Consumers:
 
     async def turn(self) -> None:
         """Clean up Redis for every pipeline."""
-        await self._apart.each(self._sweeps, self._look)
+        await self._apart.each(self._sweeps, self._inspect)
 
-    async def _look(self, sweep: Sweep) -> None:
+    async def _inspect(self, sweep: Sweep) -> None:
         for stream in (sweep.line.again, sweep.line.line):
             await self._drop_strangers(sweep, stream)
             await self._drop_settled(sweep.line, stream)

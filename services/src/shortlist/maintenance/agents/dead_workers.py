@@ -59,7 +59,7 @@ class DeadWorkers:
         self._seconds_since_a_break = seconds_since_a_break
         self._apart = Apart("dead workers")
         self._dead_since: dict[WorkerId, float] = {}
-        self._told: set[WorkerId] = set()
+        self._reported: set[WorkerId] = set()
         self._clock: ServerClock | None = None
         self._set_at = -math.inf
 
@@ -73,7 +73,7 @@ class DeadWorkers:
             log.warning("postgres_clock_was_set", now=clock.server.isoformat())
             self._set_at = now
         self._dead_since = {worker: self._dead_since.get(worker, now) for worker in dead}
-        self._told &= dead.keys()
+        self._reported &= dead.keys()
         if self._desk.workers_may_be_late:
             return None
         trouble_seconds = min(self._seconds_since_a_break(), now - self._set_at)
@@ -90,9 +90,9 @@ class DeadWorkers:
 
     async def _rescue(self, crowd: _Crowd) -> None:
         pipeline, dead = crowd
-        if new := dead - self._told:
+        if new := dead - self._reported:
             log.warning("workers_died", pipeline=pipeline, workers=[str(w) for w in new])
-            self._told |= new
+            self._reported |= new
         line, holders = self._desk.line(pipeline), set()
         if (sweep := await self._sweeps.of(pipeline)) is not None:
             delivered = await self._delivered_to(line, dead)

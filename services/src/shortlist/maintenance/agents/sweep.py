@@ -83,7 +83,7 @@ class Sweep:
     async def run(self, urgency: Urgency = NOT_URGENT) -> set[WorkerId]:
         """Look once at all that may be lost; returns the workers that hold something."""
         async with self._lock:
-            await self._look_at_the_line(everything=urgency.everything)
+            await self._inspect_the_line(everything=urgency.everything)
         holders: set[WorkerId] = set()
         for ids in batches(sorted({*self.memory.watched(), *urgency.ids}), _LOOK):
             holders |= await self._examine(ids, urgency)
@@ -104,7 +104,7 @@ class Sweep:
         self.memory = Memory(self.memory.mark())
         self._again_read_to = (0, 0)
 
-    async def _look_at_the_line(self, *, everything: bool) -> None:
+    async def _inspect_the_line(self, *, everything: bool) -> None:
         """See how far both streams have come, before Postgres is asked about applications."""
         async with self._desk.connection() as connection:
             self._newest = await recovery.newest(connection)
@@ -306,13 +306,13 @@ class Sweeps:
         self._patrolled_to = found.last or NOTHING
         self._patrol_seconds += time.monotonic() - began
         if found.scanned < SLICE:
-            await self._look_at_odd_ids()
+            await self._inspect_odd_ids()
             self._patrolled_to = NOTHING
             rest_seconds = min(_LONGEST_REST_SECONDS, _REST_SHARE * self._patrol_seconds)
             self._patrol_at = time.monotonic() + rest_seconds
             self._patrol_seconds = 0.0
 
-    async def _look_at_odd_ids(self) -> None:
+    async def _inspect_odd_ids(self) -> None:
         """Those that no sweep comes to, as it follows no time that has not come."""
         async with self._desk.connection() as connection:
             first = await recovery.first_odd(connection)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class HeldLists:
-    """One worker's."""
+    """Numbers the lists of what one worker holds."""
 
     def __init__(self, in_work: Callable[[], Collection[ApplicationId]]) -> None:
         """``in_work``: what it works on now; from before a claim until its attempt has ended."""

@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 
 class PerJobClaim(HeldClaim):
-    """One claim and the connection that it lives on."""
+    """Holds one claim and the connection that it lives on."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class PerJobClaim(HeldClaim):
             self._on_loss()
 
     async def _resume(self) -> bool:
-        """Hold the claim again; False when it is not ours any more."""
+        """Take the claim again; False when it is not ours any more."""
         broken, self._connection = self._connection, None
         if broken is not None:
             broken.remove_termination_listener(self._connection_broke)

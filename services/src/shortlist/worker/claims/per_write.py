@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class PerWriteClaim(HeldClaim):
-    """One claim of a worker whose lease is renewed elsewhere."""
+    """Holds one claim of a worker whose lease `Membership` renews."""
 
     def __init__(self, store: PerWriteClaimStore, claim: Claim) -> None:
         """``store`` writes for all claims of this worker."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from shortlist.domain.errors import ShortlistError
 from shortlist.domain.line.suspicion import Suspect
-from shortlist.storage.faults import Answer, Fault, fault_of, said
+from shortlist.storage.faults import Fault, OutcomeError, describe, fault_of
 from shortlist.storage.postgres.queries import claims
 from shortlist.storage.trouble import persistently
 from shortlist.telemetry import traces
@@ -39,7 +39,7 @@ WRITING_STEPS = frozenset({CLAIMING, RECLAIMING, COMPLETING, ENDING, COUNTING})
 """Without these a worker is of no use: it is not ready while one of them fails."""
 
 
-class ClaimLostError(Answer):
+class ClaimLostError(OutcomeError):
     """Another worker has claimed it, or it is finished: write nothing, acknowledge, forget."""
 
 
@@ -197,7 +197,7 @@ class ClaimStore(ABC):
     async def _claim(
         self, application_id: ApplicationId, on_loss: Callable[[], None], options: ClaimOptions
     ) -> HeldClaim | Suspect | None:
-        """Claim; a suspect that ``options`` do not allow for, or None when there is no claim."""
+        """Claim; returns a suspect that ``options`` do not allow for, None without a claim."""
 
     async def _claim_or_refuse(
         self, application_id: ApplicationId, on_loss: Callable[[], None], options: ClaimOptions
@@ -206,7 +206,7 @@ class ClaimStore(ABC):
             return await self._claim(application_id, on_loss, options)
         except Exception as error:
             if fault_of(error) is Fault.ITEM:
-                raise ClaimRefusedError(f"Postgres refuses the claim: {said(error)}") from error
+                raise ClaimRefusedError(f"Postgres refuses the claim: {describe(error)}") from error
             raise
 
     async def _write(self, verdicts: list[Verdict], connection: Connection) -> list[bool]:

@@ -25,20 +25,20 @@ class ScorerBugError(ShortlistError):
 
 
 def of_score(score: Score) -> bytes:
-    """A score, told."""
-    return _told(value=score.value, detail=score.detail, tokens=score.tokens)
+    """Encode a score."""
+    return _encoded(value=score.value, detail=score.detail, tokens=score.tokens)
 
 
 def of_error(error: Exception) -> bytes:
-    """A failure, told; what is no `ScoringError` is a bug."""
+    """Encode a failure; what is no `ScoringError` is a bug."""
     if not isinstance(error, ScoringError):
-        return _told(error="bug", message=f"{type(error).__name__}: {error}", tokens=0)
-    return _told(tokens=error.tokens, message=str(error), **_kind(error))
+        return _encoded(error="bug", message=f"{type(error).__name__}: {error}", tokens=0)
+    return _encoded(tokens=error.tokens, message=str(error), **_kind(error))
 
 
-def understood(told: bytes) -> Score:
-    """The score that was told; raises the `ScoringError` when it was one, or `ScorerBugError`."""
-    answer = json.loads(told)
+def decoded(encoded: bytes) -> Score:
+    """Decode a score; raises the `ScoringError` that was sent instead, or `ScorerBugError`."""
+    answer = json.loads(encoded)
     if "error" not in answer:
         return Score(answer["value"], answer["detail"], answer["tokens"])
     if answer["error"] == "bug":
@@ -65,5 +65,5 @@ def _error(answer: dict[str, Any]) -> ScoringError:
     return PermanentScoringError(message) if kind == "permanent" else TemporaryScoringError(message)
 
 
-def _told(**answer: Any) -> bytes:
+def _encoded(**answer: Any) -> bytes:
     return json.dumps(answer).encode("ascii")

@@ -61,7 +61,7 @@ them included, would end by the pod's limit, which would prove nothing."""
 
 
 def memory_bytes() -> int:
-    """What one scoring process may take beyond what it begins with."""
+    """Return what one scoring process may take beyond what it begins with."""
     share = machine.memory_bytes() // _MEMORY_SHARE
     return min(_MOST_MEMORY_BYTES, max(_LEAST_MEMORY_BYTES, share))
 
@@ -80,19 +80,19 @@ def main() -> None:
 
 
 class ForkServer:
-    """One worker's."""
+    """Forks a process for each suspect of one worker."""
 
     def __init__(self, control: socket.socket, settings: WorkerSettings) -> None:
         """``control`` brings two descriptors with each message of one byte."""
         self._control = control
         self._settings = settings
         self._pipes: dict[int, int] = {}
-        """By process: where its end is to be told."""
+        """By process: where its end is to be reported."""
         self._woken, self._waker = socket.socketpair()
         self._poll = select.poll()
 
     def serve(self) -> None:
-        """Until the worker is gone, or has had nothing to do for a while."""
+        """Serve until the worker is gone, or has had nothing to do for a while."""
         self._woken.settimeout(0)
         self._waker.settimeout(0)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # it has to be handled to wake us
@@ -109,7 +109,7 @@ class ForkServer:
         ready = [number for number, _ in self._poll.poll(_IDLE_SECONDS * 1000)]
         if self._woken.fileno() in ready:
             self._woken.recv(4096)
-            self._tell_ends()
+            self._report_ends()
         for process in [p for p, pipe in self._pipes.items() if pipe in ready]:
             self._poll.unregister(self._pipes[process])
             os.kill(process, signal.SIGKILL)  # the worker does not want to know any more
@@ -136,7 +136,7 @@ class ForkServer:
             os.close(payload)
         return True
 
-    def _tell_ends(self) -> None:
+    def _report_ends(self) -> None:
         while self._pipes:
             process, status = os.waitpid(-1, os.WNOHANG)
             if not process:

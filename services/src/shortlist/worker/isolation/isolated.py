@@ -2,8 +2,8 @@
 
 When the scoring process alone dies, by a signal, its watchdog or its limit of memory, while its
 worker lives, the payload did it: what kills workers from outside (a node, a pod, a release, a pod's
-limit of memory) ends both, and then there is no one left to tell. All of the scoring step happens
-there: the request, and what we do with the reply.
+limit of memory) ends both, and then nothing is left that could report it. All of the scoring step
+happens there: the request, and what we do with the reply.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ _PASSWORDS = frozenset({"DATABASE_URL", "OWNER_DATABASE_URL", "READER_DATABASE_U
 
 
 def most_side_by_side() -> int:
-    """How many suspects one worker may score at once."""
+    """Return how many suspects one worker may score at once."""
     return max(1, min(_MOST_SIDE_BY_SIDE, machine.memory_bytes() // _BYTES_EACH))
 
 
 class IsolatedScorer:
-    """The settings' scorer, each score in a process of its own; see `domain.scoring.Scorer`."""
+    """Scores as the settings say, each time in another process; see `domain.scoring.Scorer`."""
 
     def __init__(self, settings: WorkerSettings) -> None:
         """Nothing is started before the first score."""
@@ -76,7 +76,7 @@ class IsolatedScorer:
                 try:
                     await self._start()
                 except OSError as error:
-                    await self._say_and_forget(error)
+                    await self._log_and_forget(error)
 
     async def score(self, payload: str) -> Score:
         """Score one payload; cancelled, it ends the process.
@@ -99,7 +99,7 @@ class IsolatedScorer:
             lambda: asyncio.StreamReaderProtocol(reader), pipe
         )
         try:
-            return _understood(await _read(reader))
+            return _decoded(await _read(reader))
         finally:
             transport.close()
 
@@ -115,7 +115,7 @@ class IsolatedScorer:
                     control = self._control or await self._start()
                     socket.send_fds(control, [b"+"], descriptors)
                 except OSError as error:
-                    await self._say_and_forget(error)
+                    await self._log_and_forget(error)
                 else:
                     return
         raise NotIsolatedError("no process can be started for a suspect")
@@ -140,7 +140,7 @@ class IsolatedScorer:
             raise ConnectionAbortedError("the fork server ended while it started")
         return ours
 
-    async def _say_and_forget(self, error: OSError) -> None:
+    async def _log_and_forget(self, error: OSError) -> None:
         log.info("no_fork_server", error=repr(error))
         await self._forget()
 
@@ -174,25 +174,25 @@ def _file_of(payload: str) -> BinaryIO:
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:
-    told = bytearray()
+    encoded = bytearray()
     while chunk := await reader.read(1 << 16):
-        told += chunk
-        if len(told) > _LONGEST_ANSWER_BYTES:
+        encoded += chunk
+        if len(encoded) > _LONGEST_ANSWER_BYTES:
             raise CrashedError(f"answered with more than {_LONGEST_ANSWER_BYTES} bytes")
-    return bytes(told)
+    return bytes(encoded)
 
 
-def _understood(told: bytes) -> Score:
-    answer, mark, code = told.rpartition(fork_server.END_MARK)
+def _decoded(encoded: bytes) -> Score:
+    answer, mark, code = encoded.rpartition(fork_server.END_MARK)
     if not mark:
         raise NotIsolatedError("it is not known how the scoring process ended")
     if int(code):
         raise CrashedError(how_it_ended(int(code)))
-    return answers.understood(answer)
+    return answers.decoded(answer)
 
 
 def how_it_ended(code: int) -> str:
-    """An exit code, or minus a signal's number, in words."""
+    """Describe an exit code, or minus a signal's number, in words."""
     if code == fork_server.EXIT_HUNG:
         return "it hung"
     if code == fork_server.EXIT_OUT_OF_MEMORY:

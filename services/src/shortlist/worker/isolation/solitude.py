@@ -21,7 +21,7 @@ _LONGEST_REST_SECONDS = 60.0
 
 
 class Solitude:
-    """One worker's."""
+    """Reserves one worker for one suspect."""
 
     def __init__(self, state: WorkerState) -> None:
         """``state`` tells the puller."""

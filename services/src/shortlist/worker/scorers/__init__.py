@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def make_scorer(settings: WorkerSettings) -> Scorer:
-    """The scorer that the settings name; the caller closes it."""
+    """Make the scorer that the settings name; the caller closes it."""
     if settings.scorer == "claude":
         # The SDK takes 0.5 s to import, which a simulated worker need not wait for.
         from shortlist.worker.scorers.claude.scorer import ClaudeScorer

@@ -24,7 +24,7 @@ class ScoringInterruptedError(ShortlistError):
 
 
 class ScorerCall:
-    """A call of the scorer that can be interrupted, and only it: never a write."""
+    """Calls a scorer so that the call can be interrupted, and only it: never a write."""
 
     def __init__(self, scorer: Scorer) -> None:
         """Nothing is asked of ``scorer`` before `run`."""
@@ -33,7 +33,7 @@ class ScorerCall:
         self._why: Interruption | None = None
 
     def lose(self) -> None:
-        """The claim is gone."""
+        """Interrupt it: the claim is gone."""
         self.interrupt("lost")
 
     def interrupt(self, why: Interruption) -> bool:

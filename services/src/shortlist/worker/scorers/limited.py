@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class LimitedScorer:
-    """Another scorer, as often as the limits allow; see `domain.scoring.Scorer`.
+    """Calls another scorer as often as the limits allow; see `domain.scoring.Scorer`.
 
     While Redis cannot be asked it scores without them: a 429 of the service still says so.
     """

@@ -25,12 +25,12 @@ class SimulatedScorer:
         self._chance = chance
 
     async def score(self, payload: str) -> Score:
-        """Never fails."""
+        """Score the payload after a service time; never fails."""
         await asyncio.sleep(draw_seconds(self._service_seconds, self._service_cv, self._chance))
         return Score(score_of_payload(payload), {"scorer": "simulated"})
 
     async def close(self) -> None:
-        """Holds nothing."""
+        """Close nothing: it holds nothing."""
 
 
 def score_of_payload(payload: str) -> float:
@@ -40,7 +40,7 @@ def score_of_payload(payload: str) -> float:
 
 
 def draw_seconds(mean: float, cv: float, chance: Random) -> float:
-    """A service time: constant for a ``cv`` (standard deviation ÷ mean) of 0, else lognormal.
+    """Draw a service time: constant for a ``cv`` (standard deviation ÷ mean) of 0, else lognormal.
 
     With s² = ln(1 + cv²) and m = ln(mean) - s²/2 the lognormal has this mean and this spread
     (Johnson, Kotz, Balakrishnan, "Continuous Univariate Distributions", ch. 14).

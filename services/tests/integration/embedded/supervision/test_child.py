@@ -61,7 +61,7 @@ async def test_a_killed_child_is_replaced(tmp_path: Path) -> None:
 
 
 async def a_hung_child_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child_module, "_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(child_module, "_POLL_INTERVAL_SECONDS", 0.02)
     answers = True
 
     async def is_alive() -> bool:
@@ -73,7 +73,7 @@ async def a_hung_child_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )
     child.start()
     first = await alive(child)
-    await asyncio.sleep(10 * child_module._LOOK_SECONDS)
+    await asyncio.sleep(10 * child_module._POLL_INTERVAL_SECONDS)
     assert child.pid == first, "it answers, and is ended"
     answers = False
 

@@ -129,7 +129,7 @@ async def test_a_watcher_that_hangs_up_leaves_nothing_behind(door: Door) -> None
 async def test_a_watcher_is_told_now_and_then_that_the_line_is_up(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routes_events, "_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(routes_events, "_KEEPALIVE_SECONDS", 0.1)
     application = await door.accept()
     async with (
         door.client.stream("GET", f"/applications/{application}/events") as reply,

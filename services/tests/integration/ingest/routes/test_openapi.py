@@ -10,7 +10,7 @@ import pytest
 from starlette.routing import Route
 
 from shortlist.ingest.routes import openapi
-from shortlist.ingest.routes.status import ApplicationStatus, JobStatus, Ranked
+from shortlist.ingest.schemas import ApplicationStatus, JobStatus, Ranked
 from testkit.processes.ingest import APPLICATION
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ async def document(door: Door) -> dict[str, Any]:
 
 def test_every_route_is_described_with_its_methods(door: Door, document: dict[str, Any]) -> None:
     routes: dict[str, set[str]] = {}
-    for route in door.ingest.door.routes:
+    for route in door.ingest.app.routes:
         if isinstance(route, Route) and route.path not in NOT_DESCRIBED:
             routes.setdefault(route.path, set()).update(route.methods or ())
     described = {path: {m.upper() for m in item} for path, item in document["paths"].items()}

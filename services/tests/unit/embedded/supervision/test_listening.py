@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from shortlist.embedded.supervision.listening import listening
+from shortlist.embedded.supervision.listening import listening, url
 from shortlist.embedded.supervision.supervisor import StartError
 from shortlist.settings import Settings
 
@@ -53,6 +53,14 @@ def test_a_taken_port_is_told_with_its_setting(name: str, setting: str) -> None:
         listening(settings(**{name: taken.getsockname()[1]})),
     ):
         pass
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("host", ["::1", "::"])
+def test_the_url_of_an_ipv6_address_has_its_brackets(host: str) -> None:
+    with listening(settings(host=host)) as listeners:
+        port = listeners.public.getsockname()[1]
+        assert url(listeners.public) == f"http://[::1]:{port}"
 
 
 def test_clients_are_refused_when_it_drains_and_probes_are_not() -> None:

@@ -17,7 +17,7 @@ def test_a_score_arrives_as_it_was_given() -> None:
     score = Score(12.34, {"rationale": "It says \x00 and \ud800.", "model": "m"}, 150)
     told = answers.of_score(score)
     assert fork_server.END_MARK not in told
-    assert answers.understood(told) == score
+    assert answers.decoded(told) == score
 
 
 @pytest.mark.parametrize(
@@ -32,11 +32,11 @@ def test_a_score_arrives_as_it_was_given() -> None:
 def test_a_failure_arrives_as_it_was_raised(error: ScoringError) -> None:
     error.tokens = 3
     with pytest.raises(type(error)) as raised:
-        answers.understood(answers.of_error(error))
+        answers.decoded(answers.of_error(error))
     assert vars(raised.value) == vars(error)
     assert str(raised.value) == str(error)
 
 
 def test_a_bug_is_one_here_as_well_and_keeps_its_name() -> None:
     with pytest.raises(answers.ScorerBugError, match=r"^KeyError: 'x'$"):
-        answers.understood(answers.of_error(KeyError("x")))
+        answers.decoded(answers.of_error(KeyError("x")))

@@ -13,7 +13,7 @@ from shortlist.domain.line.application import (
     PipelineName,
     Status,
 )
-from shortlist.storage.faults import Answer, has_state
+from shortlist.storage.faults import OutcomeError, has_state
 from shortlist.storage.postgres.statements import SQL
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class KeyContended:
 AcceptOutcome = Accepted | Repeated | KeyReused | KeyContended
 
 
-class LateError(Answer):
+class DeadlineExceededError(OutcomeError):
     """Postgres came to it after the deadline. Nothing was inserted."""
 
 
@@ -74,7 +74,7 @@ async def accept(
     """Insert a group in one statement, which is one transaction; one outcome each, in order.
 
     May be repeated when the connection broke under it: what was committed is not inserted again.
-    Raises `LateError` when Postgres, by its own clock, comes to it only after ``before``.
+    Raises `DeadlineExceededError` when Postgres comes to it after ``before``, by its own clock.
     """
     if all(a.idempotency_key is None for a in group):
         await _insert(connection, group, before)
@@ -86,7 +86,7 @@ async def accept(
     again = dict(zip(contended, await _insert_keyed(connection, contended, before), strict=True))
     outcomes = [again.get(a, o) for a, o in zip(group, outcomes, strict=True)]
     if all(isinstance(outcome, KeyContended) for outcome in outcomes):
-        raise LateError  # neither ours nor another's
+        raise DeadlineExceededError  # neither ours nor another's
     return outcomes
 
 
@@ -113,7 +113,7 @@ async def _insert(
             raise
     else:
         if tag == "INSERT 0 0":
-            raise LateError
+            raise DeadlineExceededError
 
 
 async def _was_committed(connection: Connection, ids: Sequence[UUID], error: Exception) -> bool:
@@ -141,7 +141,7 @@ async def _insert_keyed(
         if not await _was_committed(connection, list(inserted), error):
             raise
     if any(a.idempotency_key is None and a.id not in inserted for a in group):
-        raise LateError
+        raise DeadlineExceededError
     owners = await _owners(connection, [a for a in group if a.id not in inserted])
     return [_outcome(a, inserted, owners) for a in group]
 

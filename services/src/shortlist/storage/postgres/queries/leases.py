@@ -24,7 +24,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shortlist.storage.faults import Answer, has_state
+from shortlist.storage.faults import OutcomeError, has_state
 from shortlist.storage.postgres.statements import SQL
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _TAKEOVER_TIMEOUT_MILLISECONDS = 1000
 _LOCK_NOT_AVAILABLE = "55P03"
 
 
-class NotLeadingError(Answer):
+class NotLeadingError(OutcomeError):
     """This replica does not lead: stop what a leader does."""
 
 

@@ -30,7 +30,7 @@ _NO_ID = UUID(int=0)
 
 @dataclass(frozen=True, slots=True)
 class HeldList:
-    """The applications that a worker held at a moment (`shortlist.worker.lists`)."""
+    """The applications that a worker held at a moment (`shortlist.worker.claims.lists`)."""
 
     number: int
     """How many lists this worker has made, this one included."""

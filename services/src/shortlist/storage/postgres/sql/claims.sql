@@ -1,7 +1,7 @@
 -- Claims, and what a worker writes at the end of one. A claim is a row in `attempts`; its number is the fence.
 -- A claim is let go of when it is open, its worker lives, and a list of what that holds, made after it
 -- asked for the claim, lacks it: `attempts.lists` < `workers.lists`, and not in `workers.holds`
--- (`shortlist.worker.lists`). Without numbers, as of the release before: not let go of.
+-- (`shortlist.worker.claims.lists`). Without numbers, as of the release before: not let go of.
 -- OFFSET 0 keeps the planner from turning a probe of a primary key into a join with the whole table. It
 -- would do so where a table looks small to it; plans that were prepared then outlive that.
 -- A lease runs while its end is ahead, and by no more than twice its length: one that ends later was

@@ -37,7 +37,7 @@ into. Fewer are a service's ordinary bad moments, and tried again."""
 
 
 class Canary:
-    """One worker's; its requests are made one at a time."""
+    """Asks about a text that is known to be fine, one request at a time."""
 
     def __init__(self, ask: Callable[[str], Awaitable[object]]) -> None:
         """``ask`` makes a request about a text and raises a `ScoringError` without an answer."""
@@ -48,11 +48,11 @@ class Canary:
         self._trouble: ScoringError | None = None
 
     def answered(self) -> None:
-        """The service gave a message, be it a useful one or not."""
+        """Note that the service gave a message, be it a useful one or not."""
         self._failures = 0
 
     async def judge(self, error: TemporaryScoringError) -> ScoringError:
-        """What a failed request is, once it is known whether the service answers others."""
+        """Decide what a failed request is, once it is known whether the service answers others."""
         doubtful = isinstance(error, DoubtfulError)
         self._failures += 1
         if not doubtful and self._failures < MANY_FAILURES:

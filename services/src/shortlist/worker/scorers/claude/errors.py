@@ -105,7 +105,7 @@ class DoubtfulError(TemporaryScoringError):
 
 
 def whose(error: anthropic.APIStatusError) -> Whose:
-    """Whose trouble an answer other than 2xx is."""
+    """Decide whose trouble an answer other than 2xx is."""
     code, kind = _text(error.error_code), _text(error.type)
     for known in (_CODES.get(code), _TYPES.get(kind), _STATUSES.get(error.status_code)):
         if known is not None:
@@ -123,7 +123,7 @@ def _whose_status(error: anthropic.APIStatusError) -> Whose:
 
 
 def error_of_answer(error: anthropic.APIStatusError) -> ScoringError:
-    """What an answer other than 2xx means for the application."""
+    """Return what an answer other than 2xx means for the application."""
     why = _reason(error)
     match whose(error):
         case "pipeline":
@@ -137,7 +137,7 @@ def error_of_answer(error: anthropic.APIStatusError) -> ScoringError:
 
 
 def wait_seconds(headers: Any) -> float:
-    """How long the service asks us to wait, bounded both ways."""
+    """Return how long the service asks us to wait, bounded both ways."""
     return retry_after_seconds(
         headers,
         default_seconds=THROTTLED_SECONDS,
@@ -147,7 +147,7 @@ def wait_seconds(headers: Any) -> float:
 
 
 def error_without_answer(error: BaseException) -> ScoringError:
-    """What a request without an answer means for the application."""
+    """Return what a request without an answer means for the application."""
     names = [type(cause).__name__ for cause in _causes(error)]
     unreachable = next((name for name in names if name in _UNREACHABLE), None)
     if unreachable is not None:
@@ -172,6 +172,6 @@ def _reason(error: anthropic.APIStatusError) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _text(said: object) -> str:
+def _text(value: object) -> str:
     """What an answer says, where a text is expected: it may be anything, or half a character."""
-    return said.encode(errors="replace").decode() if isinstance(said, str) else ""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else ""

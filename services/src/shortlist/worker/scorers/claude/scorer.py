@@ -132,7 +132,7 @@ class ClaudeScorer:
         )
 
     async def score(self, payload: str) -> Score:
-        """One request. A cancellation closes its connection and leaves nothing behind."""
+        """Score by one request. A cancellation closes its connection and leaves nothing behind."""
         wait_seconds = self._pacer.reserve(time.monotonic())
         await asyncio.sleep(wait_seconds)
         try:
@@ -201,7 +201,7 @@ class Pacer:
         self._interval_seconds = interval_seconds
 
     def reserve(self, now: float) -> float:
-        """Seconds until the caller may start, counted from ``now`` (monotonic).
+        """Return the seconds until the caller may start, counted from ``now`` (monotonic).
 
         Raises:
             ThrottledError: they are more than `LONGEST_PACE_SECONDS`; nothing is reserved then.
@@ -216,7 +216,7 @@ class Pacer:
 
 
 def pace_seconds(headers: Mapping[str, str], input_tokens: int, output_tokens: int) -> float:
-    """Seconds between starts that make what is left of each limit last until it is full again.
+    """Return the seconds between starts that make what is left last until a limit is full again.
 
     Reads ``anthropic-ratelimit-<requests, tokens, input-tokens, output-tokens>-<limit, remaining,
     reset>`` (Anthropic, "Rate limits: response headers") by the service's own clock (``date``). The
@@ -250,14 +250,14 @@ def _pace(headers: Mapping[str, str], limit: str, cost: int, now: dt.datetime) -
 
 
 def system_prompt(rubric: str | None) -> str:
-    """What the model is told; a rubric is the employer's own words, as trusted as ours."""
+    """Write what the model is told; a rubric is the employer's own words, as trusted as ours."""
     if rubric is None:
         return SYSTEM_PROMPT
     return f"{SYSTEM_PROMPT}\nJudge by this rubric:\n\n{rubric}\n"
 
 
 def rubric_id(rubric: str) -> str:
-    """Says by which rubric a score was given: 16 hex digits of its SHA-256."""
+    """Return the name of the rubric by which a score was given: 16 hex digits of its SHA-256."""
     return hashlib.sha256(rubric.encode()).hexdigest()[:16]
 
 

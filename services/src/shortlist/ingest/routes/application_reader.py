@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from shortlist.ingest.timely import Asked, Timely
+from shortlist.ingest.deadline_batcher import Asked, DeadlineBatcher
 from shortlist.storage.postgres.queries import applications
 
 if TYPE_CHECKING:
@@ -24,20 +24,20 @@ _OVERLAP = 2
 """As with commits: one's round trip hides the other's decoding."""
 
 
-class Reader:
+class ApplicationReader:
     """What clients ask about applications. Everything raises 503 when Postgres does not answer."""
 
     def __init__(self, database: Database) -> None:
         """``database`` needs at least as many connections as queries overlap."""
         self._database = database
         timeout = database.timeout_seconds
-        self._views = Timely(self._read_views, timeout_seconds=timeout, overlap=_OVERLAP)
-        self._leaderboards = Timely(self._read_leaderboards, timeout_seconds=timeout)
+        self._views = DeadlineBatcher(self._read_views, timeout_seconds=timeout, overlap=_OVERLAP)
+        self._leaderboards = DeadlineBatcher(self._read_leaderboards, timeout_seconds=timeout)
 
     def view(
         self, application_id: ApplicationId, since: float | None = None
     ) -> Awaitable[ApplicationView | None]:
-        """One application as it is now; None when it is unknown.
+        """Read one application as it is now; None when it is unknown.
 
         ``since``: when the request began (monotonic seconds); None: now.
         """
@@ -46,7 +46,7 @@ class Reader:
     def leaderboard(
         self, pipeline: PipelineName, limit: int, since: float | None = None
     ) -> Awaitable[list[RankedApplication]]:
-        """Best first. Those who ask for the same at the same time share a query."""
+        """Read the best, best first. Calls for the same at the same time share a query."""
         return self._leaderboards.submit((pipeline, limit), since or time.monotonic())
 
     async def _read_views(

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from shortlist.ingest.deadline_batcher import DeadlineBatcher
 from shortlist.ingest.endpoint import refusal
-from shortlist.ingest.timely import Timely
 from shortlist.storage.unavailable import DatabaseUnavailableError
 
 if TYPE_CHECKING:
-    from shortlist.ingest.timely import Asked
+    from shortlist.ingest.deadline_batcher import Asked
 
 TIMEOUT_SECONDS = 0.6
 
@@ -19,17 +19,17 @@ TIMEOUT_SECONDS = 0.6
 async def answers_in_time(monkeypatch: pytest.MonkeyPatch | None = None) -> None:
     """Batches that succeed, but slowly: who would wait too long for one is refused in time."""
     if monkeypatch is not None:
-        monkeypatch.setattr(Timely, "_refuse_overdue", lambda _: None)
+        monkeypatch.setattr(DeadlineBatcher, "_refuse_overdue", lambda _: None)
     refused: list[int] = []
 
     async def slow(asked: list[Asked[int]], _deadline: float) -> list[int]:
         await asyncio.sleep(2 * TIMEOUT_SECONDS)
         return [one.item for one in asked]
 
-    timely = Timely(slow, timeout_seconds=TIMEOUT_SECONDS, on_refused=refused.append)
-    first = timely.submit(0, time.monotonic())
+    batcher = DeadlineBatcher(slow, timeout_seconds=TIMEOUT_SECONDS, on_refused=refused.append)
+    first = batcher.submit(0, time.monotonic())
     await asyncio.sleep(0)
-    rest = [timely.submit(n, time.monotonic()) for n in range(1, 4)]
+    rest = [batcher.submit(n, time.monotonic()) for n in range(1, 4)]
     done, _ = await asyncio.wait(rest, timeout=1.5 * TIMEOUT_SECONDS)
     assert len(done) == len(rest), "some wait for too long"
     for one in done:
@@ -39,7 +39,7 @@ async def answers_in_time(monkeypatch: pytest.MonkeyPatch | None = None) -> None
         assert (answer.status, answer.headers) == (503, ((b"retry-after", b"1"),))
     assert await first == 0
     assert refused == [3]
-    await timely.join()
+    await batcher.join()
 
 
 async def test_who_waits_too_long_for_a_slow_batch_is_refused_in_time() -> None:
@@ -62,10 +62,10 @@ async def test_a_batch_that_fails_answers_those_who_wait_behind_it() -> None:
         await asyncio.sleep(0.05)
         raise DatabaseUnavailableError
 
-    timely = Timely(fail, timeout_seconds=60)
-    first = timely.submit(1, time.monotonic())
+    batcher = DeadlineBatcher(fail, timeout_seconds=60)
+    first = batcher.submit(1, time.monotonic())
     await asyncio.sleep(0)
-    behind = timely.submit(2, time.monotonic())
+    behind = batcher.submit(2, time.monotonic())
     errors = await asyncio.gather(first, behind, return_exceptions=True)
     assert [type(error) for error in errors] == [DatabaseUnavailableError, DatabaseUnavailableError]
     assert batches == 1
@@ -78,9 +78,9 @@ async def test_a_batchs_deadline_counts_from_its_oldest_request() -> None:
         deadlines.append(deadline)
         return [one.item for one in asked]
 
-    timely = Timely(note, timeout_seconds=60)
+    batcher = DeadlineBatcher(note, timeout_seconds=60)
     now = time.monotonic()
-    await asyncio.gather(timely.submit(1, now), timely.submit(2, now - 30))
+    await asyncio.gather(batcher.submit(1, now), batcher.submit(2, now - 30))
     assert min(d for d in deadlines if d is not None) == pytest.approx(now + 30)
 
 
@@ -88,6 +88,6 @@ async def test_what_has_waited_for_long_still_gets_a_share_of_the_time_out() -> 
     async def note(_asked: list[Asked[int]], deadline: float) -> list[float]:
         return [deadline]
 
-    timely = Timely(note, timeout_seconds=60)
-    deadline = await timely.submit(1, time.monotonic() - 59)
+    batcher = DeadlineBatcher(note, timeout_seconds=60)
+    deadline = await batcher.submit(1, time.monotonic() - 59)
     assert deadline == pytest.approx(time.monotonic() + 20, abs=1)

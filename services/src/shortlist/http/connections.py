@@ -1,4 +1,4 @@
-"""Who is in: all connections of one listener, in the order in which they would have to go.
+"""The open connections of one listener, in the order in which they would have to go.
 
 A connection is in at most one of five orders, oldest first:
 
@@ -26,7 +26,7 @@ from shortlist.http.budget import CONNECTION_BYTES, RUNNING_BYTES, Budget
 from shortlist.telemetry.metrics import CLIENTS_GIVEN_UP
 
 if TYPE_CHECKING:
-    Order = OrderedDict["Guest", float]
+    Order = OrderedDict["ClientConnection", float]
 
 KEEP_ALIVE_SECONDS = 75.0
 """Longer than the idle time-outs of the usual load balancers (60 s): theirs must come first."""
@@ -39,20 +39,20 @@ LINGER_SECONDS = 2.0
 
 _EXPIRY_SECONDS = 0.5
 _AT_A_TIME = 50
-"""So many are seen off between two turns of the loop: 50 answers take a few milliseconds."""
+"""So many are ended between two turns of the loop: 50 answers take a few milliseconds."""
 
-Entry = Literal["welcome", "refused", "closed"]
+Admission = Literal["admitted", "refused", "closed"]
 
 
 def refusable(connections: int) -> int:
-    """Connections beyond the limit that are let in to be told so; one more is closed at once."""
+    """Return how many beyond the limit get an answer that says so; one more is closed at once."""
     return min(256, max(16, connections // 8))
 
 
-class Guest(Protocol):
-    """What a connection is to the house."""
+class ClientConnection(Protocol):
+    """A connection as the table sees it."""
 
-    visit: Visit
+    record: ConnectionRecord
 
     def overdue(self) -> None:
         """End it, or do not, when its order's time is over."""
@@ -72,18 +72,18 @@ class Network:
 
 
 @dataclass(slots=True)
-class Visit:
-    """What the house remembers of a connection."""
+class ConnectionRecord:
+    """What the table keeps of a connection."""
 
     network: Network
     order: Order | None = None
     charged: int = 0
-    inside: bool = True
+    is_open: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What one listener puts up with."""
+class ListenerLimits:
+    """What one listener allows."""
 
     connections: int = 1_000
     per_network: int | None = None
@@ -95,10 +95,10 @@ class Limits:
     """Our own proxies bring many clients: no cap of a network is theirs."""
 
 
-class House:
-    """The connections of one listener."""
+class ConnectionTable:
+    """The open connections of one listener, and their bounds."""
 
-    def __init__(self, limits: Limits, budget: Budget) -> None:
+    def __init__(self, limits: ListenerLimits, budget: Budget) -> None:
         """``budget`` is the process's."""
         self.limits = limits
         self.budget = budget
@@ -115,54 +115,54 @@ class House:
 
     # --- coming and going
 
-    def enter(self, guest: Guest, address: str | None) -> Entry:
-        """Count a connection. One that is not welcome is told so, or not even that."""
+    def add(self, connection: ClientConnection, address: str | None) -> Admission:
+        """Count a connection; whether it is admitted, refused with an answer, or closed at once."""
         network = self._network(address)
         network.open += 1
         self.open += 1
-        guest.visit = Visit(network)
-        welcome = self._has_place_in(network, address) and self._has_place()
-        self.charge(guest, CONNECTION_BYTES)
-        self.move(guest, self.silent)
-        if welcome:
-            return "welcome"
+        connection.record = ConnectionRecord(network)
+        has_place = self._has_place_in(network, address) and self._has_place()
+        self.charge(connection, CONNECTION_BYTES)
+        self.move(connection, self.silent)
+        if has_place:
+            return "admitted"
         return "refused" if self.open <= self._most_open else "closed"
 
-    def leave(self, guest: Guest) -> None:
+    def remove(self, connection: ClientConnection) -> None:
         """Forget a connection. Repeatable."""
-        visit = guest.visit
-        if not visit.inside:
+        record = connection.record
+        if not record.is_open:
             return
-        self.move(guest, None)
-        self.budget.add(-visit.charged)
-        visit.charged, visit.inside = 0, False
+        self.move(connection, None)
+        self.budget.add(-record.charged)
+        record.charged, record.is_open = 0, False
         self.open -= 1
-        visit.network.open -= 1
-        self._forget(visit.network)
+        record.network.open -= 1
+        self._forget(record.network)
 
-    def move(self, guest: Guest, order: Order | None) -> None:
+    def move(self, connection: ClientConnection, order: Order | None) -> None:
         """Put a connection at the end of an order; None: it is in none."""
-        visit = guest.visit
-        if not visit.inside:
+        record = connection.record
+        if not record.is_open:
             return
-        if visit.order is not None:
-            del visit.order[guest]
-            if visit.order is self.idle and visit.network.idle is not None:
-                del visit.network.idle[guest]
-        visit.order = order
+        if record.order is not None:
+            del record.order[connection]
+            if record.order is self.idle and record.network.idle is not None:
+                del record.network.idle[connection]
+        record.order = order
         if order is None:
             return
-        order[guest] = now = time.monotonic()
+        order[connection] = now = time.monotonic()
         if order is self.idle:
-            if visit.network.idle is None:
-                visit.network.idle = OrderedDict()
-            visit.network.idle[guest] = now
+            if record.network.idle is None:
+                record.network.idle = OrderedDict()
+            record.network.idle[connection] = now
 
-    def charge(self, guest: Guest, held_bytes: int) -> None:
-        """What a connection holds now, itself included."""
-        visit = guest.visit
-        if visit.inside:
-            more, visit.charged = held_bytes - visit.charged, held_bytes
+    def charge(self, connection: ClientConnection, held_bytes: int) -> None:
+        """Charge a connection for what it holds now, itself included."""
+        record = connection.record
+        if record.is_open:
+            more, record.charged = held_bytes - record.charged, held_bytes
             self.budget.add(more)
 
     # --- streams
@@ -184,7 +184,7 @@ class House:
         return network
 
     def end_stream(self, network: Network) -> None:
-        """One has ended."""
+        """Forget a stream that has ended."""
         self.streams -= 1
         network.streams -= 1
         self._forget(network)
@@ -201,10 +201,10 @@ class House:
                 if not most:
                     return True
                 most -= 1
-                guest = next(iter(order))
-                guest.overdue()
-                if guest.visit.order is order:  # it may stay
-                    self.move(guest, order)
+                connection = next(iter(order))
+                connection.overdue()
+                if connection.record.order is order:  # it may stay
+                    self.move(connection, order)
         return False
 
     @property
@@ -224,19 +224,19 @@ class House:
         return self._give_up_one(self.leaving, self._longest_idle, self.unread, self.slow)
 
     def _has_place_in(self, network: Network, address: str | None) -> bool:
-        """The same within one network: it is its own longest idle that makes place."""
+        """Whether its network has a place, after that network's longest idle has made one."""
         most = self.limits.per_network or max(1, self.limits.connections // 2)
         if network.open <= most or self._is_exempt(address):
             return True
         return network.idle is not None and self._give_up_one(network.idle)
 
     def _give_up_bytes(self) -> bool:
-        """Those that hold more than their connections. Another connection takes another's place."""
+        """Give up one that holds more than its connection: another connection takes its place."""
         return self._give_up_one(self.unread, self.slow)
 
     @property
     def _longest_idle(self) -> Order:
-        """Of the two that hold no more than their connections the one with the oldest."""
+        """Choose of the two that hold no more than their connections the one with the oldest."""
         if not self.silent or not self.idle:
             return self.silent or self.idle
         since = [next(iter(order.values())) for order in (self.silent, self.idle)]
@@ -245,9 +245,9 @@ class House:
     def _give_up_one(self, *orders: Order) -> bool:
         for order in orders:
             if order:
-                guest = next(iter(order))
-                CLIENTS_GIVEN_UP.labels(self._name(guest.visit.order)).inc()
-                guest.give_up()
+                connection = next(iter(order))
+                CLIENTS_GIVEN_UP.labels(self._name(connection.record.order)).inc()
+                connection.give_up()
                 return True
         return False
 
@@ -270,8 +270,8 @@ class House:
         return address is not None and self.limits.proxies.include(address)
 
 
-async def see_off(house: House) -> None:
+async def expire_connections(connections: ConnectionTable) -> None:
     """End what takes too long, for ever."""
     while True:
-        there_are_more = house.expire(time.monotonic(), _AT_A_TIME)
+        there_are_more = connections.expire(time.monotonic(), _AT_A_TIME)
         await asyncio.sleep(0 if there_are_more else _EXPIRY_SECONDS)

@@ -35,6 +35,6 @@ FOR_STAFF: Final[frozenset[Group]] = frozenset({"metrics", "leaderboard", "docs"
 
 
 def public_groups(settings: IngestSettings) -> frozenset[Group]:
-    """What the public listener serves: all that has no listener of its own."""
+    """Return what the public listener serves: all that has no listener of its own."""
     moved: set[Group] = {"metrics"} if settings.has_metrics_listener else set()
     return ALL - moved - (FOR_STAFF if settings.has_private_listener else set())

@@ -32,7 +32,7 @@ busy machine adds."""
 _LEAST_SHARE = 1 / 3
 """Of the time-out, what a batch gets even when its oldest asker has waited for long."""
 
-_LOOK_SECONDS = 0.05
+_CHECK_INTERVAL_SECONDS = 0.05
 """Between two looks for askers that have waited too long."""
 
 
@@ -41,14 +41,14 @@ def _may_be_of_one(error: Exception) -> bool:
 
 
 class Asked(NamedTuple, Generic[Item]):
-    """One asker's item, and when its request began (monotonic seconds)."""
+    """A caller's item, and when its request began (monotonic seconds)."""
 
     item: Item
     since: float
 
 
-class Timely(Generic[Item, Result]):
-    """A `Batcher` that raises 503 for an asker before its time is up."""
+class DeadlineBatcher(Generic[Item, Result]):
+    """Batches items, and raises 503 for a caller before its time is up."""
 
     def __init__(
         self,
@@ -81,14 +81,14 @@ class Timely(Generic[Item, Result]):
 
     @property
     def waiting(self) -> int:
-        """Askers that no batch has taken yet."""
+        """Count the callers that no batch has taken yet."""
         return self._batcher.waiting
 
     def submit(self, item: Item, since: float) -> asyncio.Future[Result]:
         """Queue an item of a request that began at ``since`` (monotonic)."""
         future = self._batcher.submit(Asked(item, since))
         if self._timer is None and self._batcher.waiting:
-            self._look_later(since + self._timeout_seconds * _WAIT_SHARE)
+            self._schedule_refusals(since + self._timeout_seconds * _WAIT_SHARE)
         return future
 
     async def join(self) -> None:
@@ -104,16 +104,16 @@ class Timely(Generic[Item, Result]):
             raise
 
     def _deadline(self, since: float) -> float:
-        """When a batch is given up whose oldest asker waits ``since``."""
+        """Return when a batch is given up whose oldest caller waits ``since``."""
         least = time.monotonic() + self._timeout_seconds * _LEAST_SHARE
         return max(since + self._timeout_seconds, least)
 
-    def _look_later(self, at: float) -> None:
-        delay = max(_LOOK_SECONDS, at - time.monotonic())
+    def _schedule_refusals(self, at: float) -> None:
+        delay = max(_CHECK_INTERVAL_SECONDS, at - time.monotonic())
         self._timer = asyncio.get_running_loop().call_later(delay, self._refuse_overdue)
 
     def _refuse_overdue(self) -> None:
-        """Answer those who have waited too long; look again when the next one would have."""
+        """Refuse callers that have waited too long; check again when the next one would have."""
         patience = self._timeout_seconds * _WAIT_SHARE
         overdue = time.monotonic() - patience
         if refused := self._batcher.fail_waiting(
@@ -122,4 +122,4 @@ class Timely(Generic[Item, Result]):
             self._on_refused(refused)
         self._timer = None
         if (oldest := self._batcher.oldest) is not None:
-            self._look_later(oldest.since + patience)
+            self._schedule_refusals(oldest.since + patience)

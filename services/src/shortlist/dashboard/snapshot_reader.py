@@ -58,7 +58,7 @@ class Snapshot:
     figures: Figures | None
 
 
-class Reader:
+class SnapshotReader:
     """Shares one read between all who look at the same time."""
 
     def __init__(self, pool: ConnectionPool, redis: Redis) -> None:
