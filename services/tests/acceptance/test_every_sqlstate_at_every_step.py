@@ -82,7 +82,7 @@ async def every_state_at_every_step(
     async with PostgresProxy(database_url) as proxy:
         place = Place(directory, proxy.url, redis_url)
         async with place.running(
-            "maintenance", connection_mode=mode, service_seconds=0.2, concurrency=8,
+            "maintenance", "dashboard", connection_mode=mode, service_seconds=0.2, concurrency=8,
             commit_timeout_seconds=1.5, unguarded="sweeps_often",
         ) as run:  # fmt: skip
             with ExitStack() as stack:

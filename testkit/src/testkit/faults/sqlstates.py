@@ -44,6 +44,11 @@ async def post_and_read(run: Running) -> None:
         await status_of(f"{run.ingest.url}/{path}")
 
 
+async def look_at_the_dashboard(run: Running) -> None:
+    """What a page asks for, which `running` has started after maintenance."""
+    await status_of(f"{run.others[1].url}/dashboard/recent.json")
+
+
 async def post_twice(run: Running) -> None:
     """The same application with the same key."""
     key = f"key-{uuid4()}"
@@ -124,6 +129,7 @@ class Row:
 
 
 EVERY_MODE = (
+    Row(("applications.recent",), ALL, provoke=look_at_the_dashboard),
     Row(("applications.accept",), ALL),
     Row(("applications.accept_keyed",), ALL, provoke=post_twice),
     Row(("applications.idempotency_owners",), KINDS, provoke=post_twice),
@@ -200,7 +206,6 @@ BY_THE_SAME_GUARD = {
     "applications.unfinished_count": "shortlist.ingest.admission.line_registry:LineRegistry",
     "applications.count_existing": "shortlist.ingest.database:Database.run",
     "workers.leave": "shortlist.worker.membership:Membership.leave",
-    "applications.recent": "shortlist.dashboard.snapshot_reader:SnapshotReader",
     "server.sight": "shortlist.storage.watch:Watch",
     "pooled.execute": "shortlist.storage.trouble:Trouble.met",
     "pooled.execute 2": "shortlist.storage.trouble:Trouble.met",
