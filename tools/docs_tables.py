@@ -60,7 +60,7 @@ def values_table() -> str:
 
 
 def documented_values() -> Iterator[tuple[str, str]]:
-    """The path of each value of the chart that has a comment of helm-docs' form, and its words."""
+    """Yield the path of each value of the chart with a helm-docs comment, and its words."""
     path: list[tuple[int, str]] = []
     words: list[str] = []
     for line in VALUES.read_text(encoding="utf-8").splitlines():

@@ -25,13 +25,13 @@ class Application(BaseModel):
 
 @app.post("/applications", status_code=202)
 async def accept(application: Application) -> dict[str, str]:  # noqa: ARG001 (stores nothing)
-    """The same 202 as ours."""
+    """Answer with the same 202 as ours."""
     return {"id": str(uuid4()), "status": "pending"}
 
 
 @app.get("/applications/{application_id}")
 async def read(application_id: str) -> dict[str, str | float]:
-    """The same 200 as ours, less what would have to be looked up."""
+    """Answer with the same 200 as ours, less what would have to be looked up."""
     return {"id": application_id, "candidate": "Ada", "status": "scored", "score": 50.0}
 
 

@@ -40,11 +40,11 @@ class Place:
         return {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url}
 
     async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
-        """A connection to the database."""
+        """Connect to the database."""
         return await asyncpg.connect(self.database_url)
 
     def redis(self) -> redis.Redis:
-        """A client of the Redis."""
+        """Make a client of the Redis."""
         return redis.Redis.from_url(self.redis_url)
 
 
@@ -98,7 +98,7 @@ class Bench:
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[Place]:
-        """An empty database with our schema (others may add theirs), and an empty Redis."""
+        """Make an empty database with our schema (others may add theirs), and an empty Redis."""
         number = next(self._numbers)
         name = f"bench_{number}"
         admin = await asyncpg.connect(self.postgres.url.replace("/shortlist?", "/postgres?"))
@@ -121,7 +121,7 @@ class Bench:
     def child(
         self, name: str, command: list[str], environment: Mapping[str, str] | None = None
     ) -> Iterator[Child]:
-        """A process for the length of a block."""
+        """Run a process for the length of a block."""
         log = self.directory / f"{name}-{next(self._numbers)}.log"
         with Child(command, log, environment or {}) as child:
             yield child

@@ -62,7 +62,7 @@ class Child:
         return self._process.pid
 
     def tree(self) -> list[psutil.Process]:
-        """It and its descendants, as far as they live."""
+        """Return it and its descendants, as far as they live."""
         try:
             return [self._root, *self._root.children(recursive=True)]
         except psutil.NoSuchProcess:
@@ -115,12 +115,12 @@ class Child:
 
 
 def python(*arguments: str) -> list[str]:
-    """A command for this very interpreter."""
+    """Make a command for this very interpreter."""
     return [sys.executable, *arguments]
 
 
 def free_port() -> int:
-    """A TCP port that was free a moment ago."""
+    """Return a TCP port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

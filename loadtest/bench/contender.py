@@ -126,11 +126,11 @@ class PeerContender(Contender):
         )
 
     def worker(self) -> AbstractContextManager[Child]:
-        """The library's own worker."""
+        """Run the library's own worker."""
         return self._run("worker")
 
     async def prepare(self) -> None:
-        """The table of rows, and what the library wants."""
+        """Make the table of rows, and what the library wants."""
         await (await self.connection()).execute(TABLE)
         with self._run("prepare") as child:
             await asyncio.to_thread(child.wait, 60)
@@ -166,7 +166,7 @@ class PeerContender(Contender):
         ))  # fmt: skip
 
     async def starts(self) -> list[Start]:
-        """Recorded with `Work.reliable` only."""
+        """Return what is recorded with `Work.reliable` only."""
         rows = await (await self.connection()).fetch(
             "SELECT job, pid, extract(epoch FROM at)::float8 AS at FROM bench_rows"
             " WHERE event = 'started' ORDER BY at"
@@ -198,7 +198,7 @@ class PeerContender(Contender):
 
 @asynccontextmanager
 async def peer(bench: Bench, info: PeerInfo, work: Work) -> AsyncIterator[PeerContender]:
-    """A peer, prepared in a place of its own."""
+    """Prepare a peer in a place of its own."""
     async with bench.place() as place:
         contender = PeerContender(bench, place, work, info)
         try:

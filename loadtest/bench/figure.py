@@ -18,7 +18,7 @@ class Samples:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Samples:
-        """Samples of any iterable of numbers."""
+        """Make samples of any iterable of numbers."""
         return cls(tuple(float(value) for value in values))
 
     @property

@@ -37,7 +37,7 @@ async def fill(place: Place, count: int) -> None:
 
 
 async def paths_file(bench: Bench, place: Place, count: int = 5000) -> Path:
-    """A file of status paths, some applications taken at random."""
+    """Write a file of status paths, some applications taken at random."""
     connection = await place.connect()
     rows = await connection.fetch("SELECT id FROM applications ORDER BY random() LIMIT $1", count)
     await connection.close()

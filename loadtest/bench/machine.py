@@ -19,7 +19,7 @@ _LIBRARIES = ("shortlist", "fastapi", "uvicorn", "uvloop", "asyncpg", "redis", "
 
 
 def describe() -> dict[str, str]:
-    """What to print above the tables; one line each."""
+    """Return what to print above the tables; one line each."""
     memory_gib = psutil.virtual_memory().total / (1 << 30)
     return {
         "when": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -76,7 +76,7 @@ def _is_ready(port: int) -> bool:
 
 @asynccontextmanager
 async def ingest(bench: Bench, place: Place) -> AsyncIterator[Server]:
-    """A front door, ready, with a line that never is full."""
+    """Run an ingest until it is ready, with a line that never is full."""
     connection = await place.connect()
     await connection.execute("UPDATE pipelines SET line_capacity = 1000000000")
     await connection.close()

@@ -45,7 +45,7 @@ def spread(samples: Samples) -> str:
 
 
 def row(figure: Figure) -> tuple[str, ...]:
-    """A figure as the cells of its table."""
+    """Format a figure as the cells of its table."""
     met = {True: "yes", False: "NO", None: ""}[figure.is_met]
     title = f"{figure.title} ({figure.note})" if figure.note else figure.title
     return (
@@ -89,7 +89,7 @@ def print_table(record: Record) -> None:
 
 
 def markdown(records: dict[str, Record]) -> str:
-    """The document."""
+    """Return the document."""
     shared = _shared_facts([record["machine"] for record in records.values()])
     parts = [_INTRODUCTION, "## Machine and versions\n", *_bullets(shared)]
     parts += [_section(name, records[name], shared) for name in EXPERIMENTS if name in records]
@@ -98,7 +98,7 @@ def markdown(records: dict[str, Record]) -> str:
 
 
 def _shared_facts(machines: Sequence[dict[str, str]]) -> dict[str, str]:
-    """What is the same of every run: it is said once."""
+    """Pick what is the same of every run: it is written once."""
     first, *others = machines
     return {
         key: value

@@ -28,7 +28,7 @@ def table(samples: Sequence[Sample]) -> str:
 
 
 def summary(samples: Sequence[Sample], outcome: Outcome, load_before: float) -> str:
-    """What came of it, in words."""
+    """Describe what came of it, in words."""
     busiest = max(samples, key=lambda sample: sample.ready)
     answers = ", ".join(f"{count} answered {status}" for status, count in outcome.answers.items())
     return (

@@ -22,7 +22,7 @@ class Watch:
     """Samples a running `shortlist up`, each second."""
 
     def __init__(self, up: Child, database_url: str, redis_url: str) -> None:
-        """Connects when it is run."""
+        """Connect only when it is run."""
         self._up = up
         self._database_url = database_url
         self._redis = redis.connect(redis_url)
@@ -70,7 +70,7 @@ class Watch:
 
 
 def _workers(up: int) -> set[int]:
-    """The worker processes of a `shortlist up`."""
+    """Find the worker processes of a `shortlist up`."""
     return {child.pid for child in psutil.Process(up).children() if _is_worker(child)}
 
 

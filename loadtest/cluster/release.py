@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def installed(name: str, *values: dict[str, Any]) -> AsyncIterator[Cluster]:
-    """The chart, small, with ``values`` laid over it."""
+    """Install the chart, small, with ``values`` laid over it."""
     async with own_namespace(name) as cluster:
         with helm_of(cluster.release) as helm:
             await asyncio.to_thread(helm.install, merged(small_values(), *values))

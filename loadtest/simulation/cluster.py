@@ -66,11 +66,11 @@ class Scaler(Protocol):
     """Sizes the workers."""
 
     def tick(self, cluster: Cluster) -> None:
-        """Called every second."""
+        """Act; the cluster calls this every second."""
         ...
 
     def wake(self, cluster: Cluster) -> None:
-        """Called when an application arrives and there is not a single worker."""
+        """Act on an application that arrives when there is not a single worker."""
         ...
 
     def connections(self, worker: Worker, setup: Setup) -> int:

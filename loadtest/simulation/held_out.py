@@ -27,7 +27,7 @@ def trapezoids(low: float, high: float, *, ramp_seconds: float) -> Callable[[flo
 
 
 def jumps(rates: tuple[float, ...], *, mean_seconds: float) -> Callable[[float], float]:
-    """A rate drawn anew at random times (a Markov-modulated process), the same for every seed."""
+    """Draw a rate anew at random times (a Markov-modulated process), the same for every seed."""
     chance = random.Random("jumps")
     changes: list[tuple[float, float]] = []
     now = 0.0

@@ -70,14 +70,14 @@ def draw(load: Load, seed: int) -> Trace:
 
 
 def steady(per_second: float) -> Callable[[float], float]:
-    """The same rate all the time."""
+    """Keep the same rate all the time."""
     return lambda _: per_second
 
 
 def bursts(
     base: float, peak: float, *, every_seconds: float, length_seconds: float, first_at: float
 ) -> Callable[[float], float]:
-    """``base``, and every so often ``peak`` for a while."""
+    """Keep ``base``, and every so often ``peak`` for a while."""
 
     def rate(now: float) -> float:
         since = (now - first_at) % every_seconds
@@ -87,12 +87,12 @@ def bursts(
 
 
 def ramp(start: float, end: float, *, seconds: float = HORIZON_SECONDS) -> Callable[[float], float]:
-    """A straight line from ``start`` to ``end``, and then ``end``."""
+    """Follow a straight line from ``start`` to ``end``, and then stay at ``end``."""
     return lambda now: start + (end - start) * min(1.0, now / seconds)
 
 
 def wave(low: float, high: float, *, period_seconds: float) -> Callable[[float], float]:
-    """A sine between ``low`` and ``high``, from the bottom up: a day, shortened."""
+    """Follow a sine between ``low`` and ``high``, from the bottom up: a day, shortened."""
     middle, swing = (low + high) / 2, (high - low) / 2
     return lambda now: middle - swing * math.cos(2 * math.pi * now / period_seconds)
 

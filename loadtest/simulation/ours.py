@@ -29,7 +29,7 @@ PLENTY_OF_CONNECTIONS = 100_000
 
 
 def pipeline_for(setup: Setup) -> ScoringPipeline:
-    """The default resource, but for what the load's setup fixes."""
+    """Make the default resource, but for what the load's setup fixes."""
     return ScoringPipeline(
         worker=WorkerSpec(
             concurrency=setup.concurrency,
@@ -64,10 +64,10 @@ class Shortlist:
         self._act(cluster, change, decision.replicas)
 
     def wake(self, cluster: Cluster) -> None:
-        """The next turn is soon enough."""
+        """Do nothing: the next turn is soon enough."""
 
     def connections(self, worker: Worker, setup: Setup) -> int:
-        """What is granted: k + 1 to begin with, all when ready, what is in use when draining."""
+        """Return what is granted: k + 1 at first, all when ready, what is in use when draining."""
         overhead = setup.overhead_per_worker
         if not worker.ready:
             return overhead + 1

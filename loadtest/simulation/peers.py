@@ -43,7 +43,7 @@ KEDA_DEFAULT = KedaSettings()
 
 
 def tuned_for(setup: Setup) -> KedaSettings:
-    """The honest rival: what an expert on KEDA and this load would set."""
+    """Return what an expert on KEDA and this load would set: the honest rival."""
     return KedaSettings(
         target=0.8 * setup.concurrency,  # 8 of 10 slots: a fifth to spare
         counts_in_flight=True,
@@ -102,11 +102,11 @@ class Deployment:
         self.max_replicas = max_replicas
 
     def connections(self, worker: Worker, setup: Setup) -> int:
-        """A fixed pool: one for each slot and the overhead, from readiness to the end."""
+        """Count a fixed pool: one for each slot and the overhead, from readiness to the end."""
         return setup.concurrency + setup.overhead_per_worker if worker.ready else 0
 
     def wake(self, cluster: Cluster) -> None:
-        """An arrival starts no worker, unless a subclass says so."""
+        """Do nothing: an arrival starts no worker, unless a subclass says so."""
 
     @staticmethod
     def replicas(cluster: Cluster) -> int:
@@ -129,7 +129,7 @@ class Keda(Deployment):
     def __init__(
         self, settings: KedaSettings, max_replicas: int, *, poll_phase: float, sync_phase: float
     ) -> None:
-        """The phases say when, after second 0, the first poll and the first sync happen."""
+        """Poll and sync first so many seconds after second 0 as the phases say."""
         super().__init__(max_replicas)
         self.settings = settings
         self.hpa = Hpa(settings, max_replicas)
@@ -138,7 +138,7 @@ class Keda(Deployment):
         self._last_active = -math.inf
 
     def metric(self, cluster: Cluster) -> float:
-        """What the trigger reads."""
+        """Return what the trigger reads."""
         return cluster.present if self.settings.counts_in_flight else len(cluster.waiting)
 
     def tick(self, cluster: Cluster) -> None:
@@ -182,7 +182,7 @@ class WindowAverage:
     """Average of one-second buckets over a window, or over the part of it that has data."""
 
     def __init__(self, seconds: int) -> None:
-        """An empty window of this length."""
+        """Begin with an empty window of this length."""
         self._buckets: deque[float] = deque(maxlen=seconds)
         self._silent_seconds = 0
 
@@ -256,7 +256,7 @@ class Kpa(Deployment):
             self._decide(cluster)
 
     def wake(self, cluster: Cluster) -> None:
-        """The activator reports the first request of a revision without pods immediately."""
+        """Start a worker: the activator reports the first request of a revision without pods."""
         self.set_replicas(cluster, 1)
 
     def _report(self, cluster: Cluster) -> None:

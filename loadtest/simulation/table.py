@@ -71,7 +71,7 @@ class Cell:
         return statistics.fmean(run.kilo_replica_seconds for run in self.runs)
 
     def spread(self, figure: str) -> float:
-        """Standard deviation of a figure over the seeds."""
+        """Compute the standard deviation of a figure over the seeds."""
         values = [getattr(run, figure) for run in self.runs]
         return statistics.stdev(values) if len(values) > 1 else 0.0
 
@@ -158,7 +158,7 @@ def run_one(load: Load, trace: Trace, policy: PolicyName, seed: int) -> Figures:
 
 
 def make_scaler(policy: PolicyName, setup: Setup, chance: random.Random) -> Scaler:
-    """A fresh scaler; its own periods begin at a random moment."""
+    """Make a fresh scaler; its own periods begin at a random moment."""
     if policy == "Shortlist":
         return Shortlist(pipeline_for(setup))
     if policy == "Knative KPA":

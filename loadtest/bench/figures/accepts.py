@@ -45,7 +45,7 @@ async def post(bench: Bench, server: ours.Server, connections: int = 64) -> Turn
 
 @contextmanager
 def bare(bench: Bench) -> Iterator[ours.Server]:
-    """The rival, listening."""
+    """Run the rival, listening."""
     port = free_port()
     with bench.child("bare", python("-m", "loadtest.bench.bare", str(port))) as child:
         wait_for_port(child, port)

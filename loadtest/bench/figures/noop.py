@@ -26,7 +26,7 @@ _THREADED_SLOTS = {"celery": 16, "dramatiq": 16}
 
 
 async def run(bench: Bench) -> list[Figure]:
-    """Submitted and done at the same time: by HTTP for us, by the library's call for the peers."""
+    """Measure submitting and doing at once: by HTTP for us, by the library's call for the peers."""
     return await _beside_peers(
         bench, "noop", "no-op applications from accept to written row, one worker", through
     )

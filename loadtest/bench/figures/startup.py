@@ -38,7 +38,7 @@ _P95 = 0.95
 
 
 async def run(bench: Bench) -> list[Figure]:
-    """Imports first, while nothing else runs."""
+    """Measure imports first, while nothing else runs."""
     return [*_import_figures(bench), await _front_door(bench)]
 
 

@@ -20,7 +20,7 @@ SETUP = Setup.from_environment()
 
 
 async def score(_context: dict[str, Any], number: int) -> None:
-    """The job."""
+    """Do the job."""
     await job.score(number)
 
 

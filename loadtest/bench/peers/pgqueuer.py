@@ -58,7 +58,7 @@ async def enqueue(jobs: Sequence[int]) -> None:
 
 
 def worker_command() -> list[str]:
-    """What ``pgq run`` runs; the command itself fails with the newest typer."""
+    """Return what ``pgq run`` runs; the command itself fails with the newest typer."""
     return python("-m", __name__)
 
 

@@ -38,7 +38,7 @@ class Setup:
 
     @classmethod
     def from_environment(cls) -> Setup:
-        """What the parent process decided."""
+        """Read what the parent process decided."""
         return msgspec.json.decode(os.environ[_VARIABLE], type=cls)
 
     @property
@@ -71,7 +71,7 @@ class Peer(Protocol):
         ...
 
     def worker_command(self) -> list[str]:
-        """The library's own worker command."""
+        """Return the library's own worker command."""
         ...
 
 

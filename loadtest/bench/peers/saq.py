@@ -23,7 +23,7 @@ queue = Queue.from_url(SETUP.redis_url)
 
 
 async def score(_context: dict[str, Any], *, number: int) -> None:
-    """The job."""
+    """Do the job."""
     await job.score(number)
 
 

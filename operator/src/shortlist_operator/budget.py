@@ -66,7 +66,7 @@ class Budget:
         )
 
     def forget(self, pipeline: PipelineName) -> None:
-        """A pipeline is gone; its connections count until Postgres says that they are closed."""
+        """Forget a pipeline that is gone; its connections count until Postgres says otherwise."""
         self._held.pop(pipeline, None)
         self._starting.pop(pipeline, None)
         self._wanted.pop(pipeline, None)
@@ -78,7 +78,7 @@ class Budget:
         members: Iterable[members.Member],
         open_by_worker: Mapping[str, int],
     ) -> int:
-        """What workers hold that are not among this pipeline's ``members``.
+        """Count what workers hold that are not among this pipeline's ``members``.
 
         Those of other pipelines (granted or open, the more), and those whose pods are gone and
         whose connections are not.
@@ -90,7 +90,7 @@ class Budget:
         return sum(held.values()) + self._starting_elsewhere(pipeline)
 
     def share(self, pipeline: PipelineName, total: int, wanted: int) -> int:
-        """What a pipeline's policy may count on, of a budget; ``wanted``: what it has use for.
+        """Return what a policy may count on, of a budget; ``wanted``: what it has use for.
 
         By what all pipelines want, not by what they hold: workers that come and go, here or there,
         must not look like a smaller budget.

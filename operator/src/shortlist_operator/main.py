@@ -140,7 +140,7 @@ class Operator:
         await kopf.run_tasks(watching, ignored=others)
 
     async def _keep_listing(self) -> None:
-        """Finds what a stalled watch did not tell."""
+        """Find what a stalled watch did not tell."""
         while True:
             try:
                 for resource in await self._kube.pipelines(self._namespace):

@@ -31,7 +31,7 @@ ACTING = Gauge("shortlist_operator_acting", "1 while this process holds the Leas
 
 
 def forget(pipeline: str) -> None:
-    """A pipeline is gone: no alert shall go on telling of it."""
+    """Forget a pipeline that is gone: no alert shall fire for it any more."""
     for gauge in (DESIRED, READY, BUDGET, HELD, WAITERS):
         with suppress(KeyError):
             gauge.remove(pipeline)

@@ -34,7 +34,7 @@ class RolloutStrategy:
         )
 
     def overlap(self, replicas: int) -> int:
-        """New pods that may start while all the old ones still hold their connections.
+        """Count new pods that may start while all the old ones still hold their connections.
 
         Those of the surge, and those for old pods that are told to end at once: these still drain.
         Rounded as Kubernetes does, which makes one unavailable where both would be none.

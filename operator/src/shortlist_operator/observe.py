@@ -60,7 +60,7 @@ class Observer:
 
     @asynccontextmanager
     async def _postgres(self) -> AsyncIterator[postgres.Connection]:
-        """The connection, for one at a time; whatever goes wrong, the next one gets a new one."""
+        """Lend the connection to one at a time; whatever goes wrong, the next gets a new one."""
         async with asyncio.timeout(LOOK_TIMEOUT_SECONDS), self._turn:
             try:
                 yield await self._connection.get()

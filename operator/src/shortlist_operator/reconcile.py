@@ -341,7 +341,7 @@ class PipelineLoop:
 
 
 def _target_of(resource: Json) -> str:
-    """What a resource sizes, whether or not the rest of it is valid."""
+    """Name what a resource sizes, whether or not the rest of it is valid."""
     reference = resource.get("spec", {}).get("workerRef") or {}
     return str(reference.get("name") or f"{resource['metadata']['name']}-worker")
 

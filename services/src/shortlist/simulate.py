@@ -108,7 +108,7 @@ class Latencies:
         return self._buckets.total()
 
     def percentile(self, percent: float) -> float:
-        """The nearest-rank percentile in seconds, to 2.2 %; 0 when nothing was recorded."""
+        """Return the nearest-rank percentile in seconds, to 2.2 %; 0 when nothing was recorded."""
         if not self._buckets:
             return 0.0
         bucket = nearest_rank_of_counts(self._buckets, percent / 100)
@@ -164,7 +164,7 @@ class _Client:
                     del jobs[job]
 
     async def _submit(self, payload: str) -> str:
-        """The id of a new job; tries until it is accepted."""
+        """Submit a job until it is accepted; return its id."""
         while True:
             answer = await self._call("POST", "/job", self._tally.posts, {"payload": payload})
             if answer is not None and answer.status_code == HTTPStatus.ACCEPTED:
@@ -219,7 +219,7 @@ def _say(console: Console, sentence: str) -> None:
 
 
 def _wait_seconds(answer: httpx2.Response | None) -> float:
-    """What the server asked for, or the clients' own interval."""
+    """Return what the server asked for, or the clients' own interval."""
     return retry_after_seconds(
         {} if answer is None else answer.headers,
         default_seconds=POLL_SECONDS,
@@ -285,7 +285,7 @@ def _told(tally: Tally) -> str:
 
 
 def summary(tally: Tally) -> Iterator[Table | str]:
-    """What is printed at the end: times, answers, and what went wrong."""
+    """Yield what is printed at the end: times, answers, and what went wrong."""
     table = Table("", "count", "per second", "p50", "p90", "p99", "longest", title="Seconds")
     for column in table.columns[1:]:
         column.justify = "right"

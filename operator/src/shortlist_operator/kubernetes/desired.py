@@ -19,14 +19,14 @@ AFTER_DRAIN_SECONDS = 15
 
 
 def deployment_name(pipeline: ScoringPipeline) -> str:
-    """The Deployment that is scaled: the referred one, or the operator's own."""
+    """Name the Deployment that is scaled: the referred one, or the operator's own."""
     if pipeline.worker_ref is not None:
         return pipeline.worker_ref.name
     return f"{pipeline.name}-worker"
 
 
 def worker_labels(pipeline: ScoringPipeline) -> dict[str, str]:
-    """What the operator's own pods are told apart by."""
+    """Return the labels that tell the operator's own pods apart."""
     return {
         "app.kubernetes.io/name": "shortlist",
         "app.kubernetes.io/component": "worker",
@@ -44,7 +44,7 @@ def worker_deployment(
     database_secret: str,
     redis_secret: str,
 ) -> Json:
-    """The manifest for server-side apply. No ``replicas``: scaling writes those.
+    """Make the manifest for server-side apply. No ``replicas``: scaling writes those.
 
     Args:
         pipeline: has a ``worker.template``.
@@ -136,14 +136,14 @@ def _container(template: Mapping[str, Any], environment: list[Json]) -> Json:
 
 
 def container_environment(pipeline: ScoringPipeline) -> list[Json]:
-    """What a worker is told of its pipeline, as a container has it."""
+    """Return what a worker is told of its pipeline, as a container has it."""
     values = worker_environment(pipeline)
     plain = [{"name": name, "value": value} for name, value in values.items()]
     return plain + _references(pipeline.scorer)
 
 
 def _references(scorer: SimulatedScorer | ClaudeScorer) -> list[Json]:
-    """What a worker is told that stands in a Secret or a ConfigMap."""
+    """Return what a worker is told that stands in a Secret or a ConfigMap."""
     environment: list[Json] = []
     if isinstance(scorer, SimulatedScorer):
         return environment

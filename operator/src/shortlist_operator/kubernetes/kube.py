@@ -73,7 +73,7 @@ class Kube:
         await self._session.close()
 
     async def pipeline(self, namespace: str, name: str) -> Json | None:
-        """A ScoringPipeline."""
+        """Get a ScoringPipeline; None when there is none."""
         return await self._get_or_none(_pipelines(namespace, name))
 
     async def pipelines(self, namespace: str) -> list[Json]:
@@ -87,7 +87,7 @@ class Kube:
         )
 
     async def deployment(self, namespace: str, name: str) -> Json | None:
-        """A Deployment."""
+        """Get a Deployment; None when there is none."""
         return await self._get_or_none(_deployments(namespace, name))
 
     async def scale_deployment(self, namespace: str, name: str, replicas: int) -> None:
@@ -120,7 +120,7 @@ class Kube:
         await self._call("PATCH", path, manifest, _APPLY, query)
 
     async def pods(self, namespace: str, selector: Json) -> list[Json]:
-        """The pods that a LabelSelector means."""
+        """List the pods that a LabelSelector means."""
         query = {"labelSelector": _label_selector(selector)}
         reply = await self._call("GET", f"/api/v1/namespaces/{namespace}/pods", query=query)
         return cast("list[Json]", reply["items"])
@@ -163,7 +163,7 @@ class Kube:
         return found
 
     async def lease(self, namespace: str, name: str) -> Json | None:
-        """A Lease."""
+        """Get a Lease; None when there is none."""
         return await self._get_or_none(_leases(namespace, name))
 
     async def create_lease(self, namespace: str, lease: Json) -> Json:
@@ -175,7 +175,7 @@ class Kube:
         return await self._call("PUT", _leases(namespace, lease["metadata"]["name"]), lease)
 
     async def _items(self, path: str) -> list[Json]:
-        """A list; empty when the cluster does not know the kind or does not let us look."""
+        """List; empty when the cluster does not know the kind or does not let us read it."""
         try:
             return cast("list[Json]", (await self._call("GET", path))["items"])
         except KubeError as error:
@@ -246,7 +246,7 @@ def _targets(scaler: Json, deployment: str) -> bool:
 
 
 def _label_selector(selector: Json) -> str:
-    """A LabelSelector as a query has it; the API server has checked it."""
+    """Format a LabelSelector as a query has it; the API server has checked it."""
     terms = [f"{key}={value}" for key, value in sorted(selector.get("matchLabels", {}).items())]
     for expression in selector.get("matchExpressions", []):
         key, values = expression["key"], ",".join(expression.get("values", []))

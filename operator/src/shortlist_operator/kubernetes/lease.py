@@ -94,7 +94,7 @@ class OperatorLease:
         return True
 
     def _may_take(self, lease: Json, now: float) -> bool:
-        """It is ours, or given up, or we watched it for its whole duration without a renewal."""
+        """Tell whether it is ours, or given up, or was not renewed for its whole duration."""
         spec = lease["spec"]
         if spec.get("holderIdentity") in ("", None, self._identity):
             return True

@@ -49,7 +49,7 @@ class Member:
 
 
 def read_pod(pod: Json) -> Pod:
-    """A pod from the API's object."""
+    """Read a pod from the API's object."""
     ready = next(
         (
             condition

@@ -54,7 +54,7 @@ class OwnDeployment:
         self._applied = (time.monotonic(), version)
 
     def is_missing(self) -> None:
-        """It is not there: made anew in the next tick, unless that was just refused."""
+        """Have it made anew in the next tick, as it is missing, unless that was just refused."""
         if self.refused is None:
             self._applied = (0.0, None)
 

@@ -47,7 +47,7 @@ class Reporter:
         await self._events.create(resource)
 
     def _note_conditions(self, resource: Json, written: Json) -> None:
-        """What is worth an event when it changes, or is not well from the beginning."""
+        """Note what is worth an event when it changes, or is not well from the beginning."""
         well = {"Ready": "True", "ConnectionBudgetExhausted": "False"}
         old = resource.get("status", {}).get("conditions", [])
         before = well | {c["type"]: c["status"] for c in old}

@@ -31,7 +31,7 @@ _Version = Annotated[
 
 
 def before(context: typer.Context, *, data: _Data = None, version: _Version = False) -> None:
-    """Accepts applications in milliseconds, scores them behind a line, ranks them."""
+    """Accept applications in milliseconds, score them behind a line, rank them."""
     del version  # its callback has ended the command
     if data is None:
         return

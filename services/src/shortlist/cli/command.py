@@ -28,7 +28,7 @@ def fail(sentence: str, code: int = exit_codes.FAILED) -> NoReturn:
 def read_settings(
     command: str, needed: Collection[tuple[str, ...]] | None = None, **flags: Any
 ) -> Any:
-    """A command's settings from the environment, overridden by the flags that were given.
+    """Read a command's settings from the environment, overridden by the flags that were given.
 
     ``needed``: servers without which it does not start, if not those of
     `shortlist.settings.SERVERS`. Exits when a setting is bad, or one of these missing.

@@ -32,7 +32,7 @@ def migrate(
 
 
 async def _migrated(settings: Any, revision: str, wait_seconds: float) -> tuple[str, str]:
-    """The revisions before and after; tries for ``wait_seconds`` when Postgres is away."""
+    """Migrate; return the revisions before and after. While Postgres is away, try again in time."""
     migrations = import_module("shortlist.storage.postgres.migrate")
     is_outage = import_module("shortlist.storage.faults").is_outage
     cannot = f"Postgres at {settings.owner_variable} cannot be migrated"

@@ -45,7 +45,7 @@ _templates = Environment(
 
 
 def build_app(reader: SnapshotReader, more_routes: Sequence[BaseRoute] = ()) -> Starlette:
-    """The application; ``more_routes`` are the probes."""
+    """Build the application; ``more_routes`` are the probes."""
     routes = [
         Route("/", _page),
         Route("/dashboard/recent.json", _recent),

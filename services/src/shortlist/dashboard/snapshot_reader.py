@@ -71,7 +71,7 @@ class SnapshotReader:
         self._pulses: dict[PipelineName, heartbeats.Pulse] = {}
 
     async def snapshot(self) -> Snapshot:
-        """The newest snapshot. Raises what Postgres says when it does not answer."""
+        """Return the newest snapshot. Raises what Postgres says when it does not answer."""
         if self._reading is None or self._is_old(self._reading):
             self._started = time.monotonic()
             self._reading = asyncio.create_task(self._read())

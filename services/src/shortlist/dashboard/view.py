@@ -48,7 +48,7 @@ class Page:
 
 
 def page(snapshot: Snapshot, now: dt.datetime) -> Page:
-    """The page at ``now`` (aware)."""
+    """Make the page at ``now`` (aware)."""
     return Page(
         rows=[_row(application, now) for application in snapshot.recent],
         figures=_figures(snapshot.figures),

@@ -106,7 +106,7 @@ def _matches_in_full(wanted: inspect.Type, value: Any) -> bool:
 
 
 def _expected(wanted: inspect.Type) -> str:
-    """What would be right, as in “must be …”."""
+    """Describe what would be right, as in “must be …”."""
     match wanted:
         case inspect.UnionType(types=types):
             return next(_expected(of) for of in types if not isinstance(of, inspect.NoneType))
@@ -142,6 +142,6 @@ def _number(bound: float) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value in a message: short, and with its quotes."""
+    """Show a value in a message: short, and with its quotes."""
     shown = repr(value)
     return shown if len(shown) <= _LINE_CHARACTERS else f"{shown[: _LINE_CHARACTERS - 3]}..."

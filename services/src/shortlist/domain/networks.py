@@ -26,7 +26,7 @@ _LONGEST_CHARACTERS = 64
 
 @remembers_short(maxsize=4_096)
 def parse_address(text: str) -> Address | None:
-    """An address as proxies and sockets write it, with or without a port; None: it is none.
+    """Parse an address as proxies and sockets write it, with or without a port; None: it is none.
 
     IPv4 within IPv6 (``::ffff:192.0.2.1``) is IPv4; a zone (``%eth0``) says nothing about a client.
     """
@@ -47,7 +47,7 @@ def parse_address(text: str) -> Address | None:
 
 @remembers_short(maxsize=4_096)
 def network_of(text: str, ipv6_prefix: int) -> str:
-    """The name of the network of an address: an IPv4 address is its own, IPv6 has a prefix.
+    """Name the network of an address: an IPv4 address is its own, IPv6 has a prefix.
 
     What is no address names nothing that could be told apart: all such text is one network.
     """
@@ -81,7 +81,7 @@ class Proxies:
         return self.hops > 0 or self.include(peer)
 
     def client(self, peer: str, forwarded: str) -> str:
-        """The address of the client behind the proxies.
+        """Find the address of the client behind the proxies.
 
         Args:
             peer: the address that the connection is from.

@@ -87,7 +87,7 @@ async def _submit(client: httpx2.AsyncClient, chance: random.Random) -> float:
 
 
 def application(chance: random.Random) -> dict[str, str]:
-    """A made-up application."""
+    """Make up an application."""
     skills = chance.sample(_SKILLS, k=chance.randint(2, 5))
     years = chance.randint(0, 25)
     return {

@@ -9,7 +9,7 @@ _TIMEOUT_SECONDS = 2.0
 
 
 async def http_status(host: str, port: int, path: str) -> int | None:
-    """The status of a GET; None when there was no answer in time."""
+    """Return the status of a GET; None when there was no answer in time."""
     name = f"[{host}]" if ":" in host else host
     request = f"GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"
     with suppress(OSError, asyncio.IncompleteReadError, ValueError, IndexError):

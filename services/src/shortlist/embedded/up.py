@@ -247,7 +247,7 @@ def _servers_of_others(settings: Settings) -> list[str]:
 
 
 def _program() -> str:
-    """What to type for this program: after ``uv run`` it is not on the shell's PATH."""
+    """Return what to type for this program: after ``uv run`` it is not on the shell's PATH."""
     script = Path(sys.executable).with_name("shortlist")
     here = Path.cwd()
     return shlex.quote(str(script.relative_to(here) if script.is_relative_to(here) else script))
@@ -271,7 +271,7 @@ def _low(root: Path, free: int) -> str:
 
 
 def _machine(settings: Settings) -> Machine:
-    """What there is, with as many open files as we want or may have; raises `StartError`."""
+    """Read what there is, with as many open files as we want or may have; raises `StartError`."""
     found = machine.look()
     if too_few := machine.too_few_files(found):
         raise StartError(too_few)

@@ -57,7 +57,7 @@ class FastPost:
         *,
         body_limit_bytes: int,
     ) -> None:
-        """A body over ``body_limit_bytes`` is not plain, nor is another Host than ``names``."""
+        """Take no body over ``body_limit_bytes``, and no Host other than ``names``."""
         self._names = names
         self._group_commit = group_commit
         self._lines = lines

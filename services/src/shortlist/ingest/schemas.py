@@ -132,7 +132,7 @@ def decode(decoder: msgspec.json.Decoder[Body], raw: bytes | bytearray) -> Body:
 
 
 def _check_encoding(raw: bytes | bytearray) -> None:
-    """Raises `UnicodeDecodeError`. The decoder looks only at what it keeps (RFC 8259, 8.1)."""
+    """Raise `UnicodeDecodeError`. The decoder looks only at what it keeps (RFC 8259, 8.1)."""
     if not raw.isascii():
         raw.decode()
 

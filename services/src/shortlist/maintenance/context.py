@@ -89,7 +89,7 @@ class LeaderContext:
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Connection]:
-        """A transaction that commits only if this replica leads, or `NotLeadingError`.
+        """Open a transaction that commits only if this replica leads, or `NotLeadingError`.
 
         What is published to Redis is published inside one, too: Redis knows no fences, but
         no other replica starts to lead before it has ended.

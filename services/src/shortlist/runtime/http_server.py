@@ -53,7 +53,7 @@ class HttpServer:
     """uvicorn inside the running loop; made by `serve`."""
 
     def __init__(self, server: uvicorn.Server, listener: socket.socket) -> None:
-        """``listener`` is bound and listening; the server owns it from here on."""
+        """Own ``listener``, which is bound and listening, from here on."""
         self._server = server
         self._listener = listener
         self.port: int = listener.getsockname()[1]
@@ -218,7 +218,7 @@ async def serve_on(
 
 
 def _bound_buffers(listener: socket.socket) -> None:
-    """What the kernel keeps for a connection, which inherits it; it would grow to megabytes."""
+    """Bound what the kernel keeps for a connection, which inherits it; else that is megabytes."""
     for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
         listener.setsockopt(socket.SOL_SOCKET, option, SOCKET_BYTES // 2)  # the kernel doubles it
 
@@ -240,14 +240,14 @@ class _Server(uvicorn.Server):
 
 
 def public_listener(settings: CommonSettings) -> socket.socket:
-    """The socket that a supervisor holds for us across our deaths, or one of our own."""
+    """Return the socket that a supervisor holds for us across our deaths, or one of our own."""
     if settings.listen_fd is not None:
         return socket.socket(fileno=settings.listen_fd)
     return _listen(settings.host, settings.port)
 
 
 def probe_listener(settings: CommonSettings) -> socket.socket | None:
-    """The same for the probes; None where they have no listener of their own."""
+    """Return the same for the probes; None where they have no listener of their own."""
     if settings.metrics_listen_fd is not None:
         return socket.socket(fileno=settings.metrics_listen_fd)
     if settings.metrics_port is None:

@@ -45,7 +45,7 @@ class LeanFinder(MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The library's own specification with another loader; None for whatever is not ours."""
+        """Find the library's own specification with another loader; None for what is not ours."""
         if name in self._hidden.names:
             raise ModuleNotFoundError(f"{name} is not wanted here", name=name)
         unwanted = [one for one in DOES_WITHOUT.get(name, ()) if one not in sys.modules]

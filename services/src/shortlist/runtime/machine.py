@@ -32,13 +32,13 @@ _MEMORY_FILES = (
 
 
 def memory_bytes(proc: Path = PROC, groups: Path = GROUPS) -> int:
-    """The memory that this process may take: its groups' least limit, or all that there is."""
+    """Return the memory that this process may take: its groups' least limit, or all there is."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([total, *(limit for limit, _ in _memory_limits(proc, groups))])
 
 
 def memory_left_bytes(proc: Path = PROC, groups: Path = GROUPS) -> int:
-    """The memory that may still be taken: the available, or what the tightest group has left."""
+    """Return the memory that may be taken yet: what is available, or left of the tightest group."""
     left = [max(0, limit - used) for limit, used in _memory_limits(proc, groups)]
     return min([_memory_available(proc), *left])
 
@@ -106,7 +106,7 @@ def _groups_of_ours(proc: Path, groups: Path, controller: str) -> Iterator[Path]
 
 
 def _number(file: Path) -> int | None:
-    """The number in a file; None where there is no file, or none in it (``max``)."""
+    """Read the number in a file; None where there is no file, or none in it (``max``)."""
     with suppress(ValueError, IndexError):
         return int(_lines(file)[0])
     return None

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
 
 async def always_ok() -> Health:
-    """The liveness check of a process that lives as long as its event loop turns."""
+    """Report a process that lives as long as its event loop turns."""
     return Health(ok=True)
 
 
@@ -84,7 +84,7 @@ def _route(path: str, check: Check) -> Route:
 
 
 def public_probe_routes(readiness: Check, settings: CommonSettings) -> list[Route]:
-    """What of the three a listener has for whom it serves: metrics only if they are nowhere else.
+    """Return the routes of a listener that is not for probes alone: metrics only if nowhere else.
 
     Load balancers in front ask the port that they send clients to whether it is well.
     """
@@ -98,7 +98,7 @@ def metrics_route() -> Route:
 
 
 def probe_app(*, readiness: Check, liveness: Check = always_ok) -> Starlette:
-    """The whole app of a process that serves nothing else."""
+    """Make the whole app of a process that serves nothing else."""
     return Starlette(routes=probe_routes(readiness=readiness, liveness=liveness))
 
 
@@ -178,7 +178,7 @@ class Heartbeat:
     """When an event loop last went round, for those who ask from another thread."""
 
     def __init__(self) -> None:
-        """It goes round now."""
+        """Begin alive: the loop turns now."""
         self._beat_at = time.monotonic()
 
     async def run(self) -> None:
@@ -200,7 +200,7 @@ def liveness_at(age_seconds: float) -> Health:
 
 
 def _asked_in(loop: asyncio.AbstractEventLoop, check: Check) -> Check:
-    """The same check, run in the loop that it belongs to."""
+    """Run the check in the loop that it belongs to."""
 
     async def asked() -> Health:
         running = asyncio.run_coroutine_threadsafe(_run(check), loop)

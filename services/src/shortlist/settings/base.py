@@ -173,7 +173,7 @@ def load(
     flags: Mapping[str, Any],
     needed: Collection[tuple[str, ...]] = (),
 ) -> AnySettings:
-    """Settings from the environment, overridden by ``flags`` (field name → value).
+    """Read settings from the environment, overridden by ``flags`` (field name → value).
 
     ``needed``: URLs of servers, without which nothing starts, as no process guesses where one is;
     of each group one is enough.
@@ -198,14 +198,14 @@ def load(
 
 
 def environment(kind: type[CommonSettings]) -> dict[str, Any]:
-    """What the environment says of the fields of a class, by their names."""
+    """Read what the environment says of the fields of a class, by their names."""
     told = {name.upper(): value for name, value in os.environ.items()}
     names = {name: variable(name, kind) for name in kind.model_fields}
     return {name: told[of] for name, of in names.items() if of in told}
 
 
 def variable(name: str, kind: type[CommonSettings]) -> str:
-    """The environment variable that sets a field."""
+    """Name the environment variable that sets a field."""
     alias = kind.model_fields[name].validation_alias
     if isinstance(alias, AliasChoices):
         return next(str(choice) for choice in alias.choices if str(choice).isupper())

@@ -11,7 +11,7 @@ from shortlist.settings.base import PROTOCOL, CommonSettings
 
 
 def _hops(value: Any) -> Any:
-    """``true`` and ``false`` were the only values once."""
+    """Accept ``true`` and ``false`` too, which were the only values once."""
     return {"true": 1, "false": 0}.get(value.lower(), value) if isinstance(value, str) else value
 
 

@@ -59,7 +59,7 @@ def load(
 
 
 def _shown_fields(kind: type[CommonSettings]) -> dict[str, FieldInfo]:
-    """What a person may set: not the protocol between a process and what starts it."""
+    """Pick what a person may set: not the protocol between a process and what starts it."""
     fields = kind.model_fields
     return {name: f for name, f in fields.items() if f.json_schema_extra != PROTOCOL}
 
@@ -72,7 +72,7 @@ def source(settings: CommonSettings, name: str, flags: frozenset[str] = frozense
 
 
 def text(settings: CommonSettings, flags: frozenset[str] = frozenset()) -> str:
-    """A table for a terminal: variable, value, source."""
+    """Return a table for a terminal: variable, value, source."""
     rows = [
         (variable(name, Settings), _shown(getattr(settings, name)), source(settings, name, flags))
         for name in _shown_fields(type(settings))
@@ -82,7 +82,7 @@ def text(settings: CommonSettings, flags: frozenset[str] = frozenset()) -> str:
 
 
 def as_json(settings: CommonSettings, flags: frozenset[str] = frozenset()) -> str:
-    """The same for programs: variable → value and source."""
+    """Return the same for programs: variable → value and source."""
     report = {
         variable(name, Settings): {
             "value": _shown(value) if isinstance(value, SecretStr | str) else value,
@@ -94,7 +94,7 @@ def as_json(settings: CommonSettings, flags: frozenset[str] = frozenset()) -> st
 
 
 def markdown() -> str:
-    """The page ``docs/settings.md``."""
+    """Return the page ``docs/settings.md``."""
     lines = [
         "# Settings",
         "",
@@ -118,7 +118,7 @@ def _row(name: str, field: FieldInfo) -> str:
 
 
 def warnings() -> list[str]:
-    """A sentence for each variable that looks like one of ours and is none."""
+    """Return a sentence for each variable that looks like one of ours and is none."""
     gone = retired()
     known = {variable(name, Settings) for name in Settings.model_fields} | _NOT_SETTINGS
     known |= {PREFIX + name.upper() for name in Settings.model_fields} | gone.keys()

@@ -202,7 +202,7 @@ def _of_redis(error: Exception) -> Fault:
 
 
 def _first_word(reply: str) -> str:
-    """The word that names the kind of an error reply.
+    """Return the word that names the kind of an error reply.
 
     Redis 6.2 wraps what a script met: ``Error running script (…): …: -READONLY You can't …``.
     """

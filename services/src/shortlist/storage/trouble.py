@@ -79,7 +79,7 @@ class Trouble:
         return fault
 
     def over(self) -> None:
-        """The operation was done, or given up."""
+        """Record that the operation was done, or given up."""
         self._failures = 0
         spell = _spells.get(self.step)
         if spell is None:
@@ -134,7 +134,7 @@ async def persistently(
 
 
 def open_troubles(*, older_than_seconds: float = 1.0) -> dict[str, str]:
-    """What this process cannot do now, and for how long it could not: step → the newest error."""
+    """Return what this process cannot do now, and since when: step → the newest error."""
     now = time.monotonic()
     return {
         step: describe(spell.error)

@@ -85,7 +85,7 @@ class Watch:
             self._task = self.loop.create_task(self._run(), name="watch a server")
 
     def forget(self, connection: Any) -> None:
-        """The connection was closed. A look that is under way ends by itself.
+        """Forget a connection that was closed. A look that is under way ends by itself.
 
         Cancelled in its middle, the client would leave a socket open.
         """
@@ -134,7 +134,7 @@ _watches: dict[str, Watch] = {}
 
 
 def watch_of(url: str, look: Callable[[], Awaitable[Sight]]) -> Watch:
-    """The watch of this process for a URL."""
+    """Return the watch of this process for a URL."""
     watch = _watches.get(url)
     if watch is None or watch.loop is not asyncio.get_running_loop():
         watch = _watches[url] = Watch(url, look)

@@ -129,7 +129,7 @@ def _first_line(message: str) -> str:
 
 
 def _exception_frames(exc_info: structlog.typing.ExcInfo) -> list[dict[str, Any]]:
-    """An exception and its causes as type, first line, and places; no local variables."""
+    """Format an exception and its causes as type, first line, and places; no local variables."""
     return [
         {
             "type": stack.exc_type,
@@ -141,7 +141,7 @@ def _exception_frames(exc_info: structlog.typing.ExcInfo) -> list[dict[str, Any]
 
 
 def _exception_text(exc_info: structlog.typing.ExcInfo) -> str:
-    """The same, for people."""
+    """Format the same for people."""
     return "\n".join(
         "\n  ".join([f"{stack['type']}: {stack['message']}", *stack["frames"]])
         for stack in _exception_frames(exc_info)

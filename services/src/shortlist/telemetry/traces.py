@@ -76,7 +76,7 @@ def is_tracing() -> bool:
 def request_span(
     method: str, route: str, traceparent: str | None = None
 ) -> contextlib.AbstractContextManager[trace.Span]:
-    """The server's span of one HTTP request; ``traceparent`` is the request's header.
+    """Open the server's span of one HTTP request; ``traceparent`` is the request's header.
 
     ``route`` is the template (``/status/{id}``). The caller sets ``http.response.status_code``.
     The span continues the client's trace; whether it is recorded is ours to say, unless clients are
@@ -93,7 +93,7 @@ def request_span(
 
 
 def _sampled_by_us(traceparent: str | None) -> str | None:
-    """A client's traceparent, of which it may have our share recorded; malformed ones stay so."""
+    """Sample a client's traceparent: it may have our share recorded; a malformed one stays so."""
     ratio = _Tracing.client_ratio
     parts = (traceparent or "").split("-")
     if ratio is None or len(parts) < len(("version", "trace", "parent", "flags")):
@@ -104,7 +104,7 @@ def _sampled_by_us(traceparent: str | None) -> str | None:
 
 
 def send_span(pipeline: str, application_id: UUID) -> contextlib.AbstractContextManager[trace.Span]:
-    """The producer's span around one accept; `current_traceparent` inside it goes with the row."""
+    """Open the producer's span of one accept; `current_traceparent` inside it goes with the row."""
     if _Tracing.tracer is None:
         return _NO_SPAN
     return _span(
@@ -115,7 +115,7 @@ def send_span(pipeline: str, application_id: UUID) -> contextlib.AbstractContext
 def process_span(
     pipeline: str, application_id: UUID, traceparent: str | None, worker_id: UUID
 ) -> contextlib.AbstractContextManager[trace.Span]:
-    """The consumer's span around one attempt: pull to acknowledge.
+    """Open the consumer's span around one attempt: pull to acknowledge.
 
     It continues the producer's trace (parent) and links to the producer's span, as the messaging
     conventions want it. Nothing is recorded without ``traceparent``: the producer was not sampled.
@@ -135,7 +135,7 @@ def process_span(
 def database_span(
     operation: Literal["claim", "complete"],
 ) -> contextlib.AbstractContextManager[trace.Span]:
-    """A step of the path that is one statement in Postgres: that of ``claims.sql``."""
+    """Open a span for a step of the path that is one statement in Postgres, of ``claims.sql``."""
     table = "attempts" if operation == "claim" else "results"
     return _child(
         operation,
@@ -150,7 +150,7 @@ def database_span(
 
 
 def score_span(scorer: str) -> contextlib.AbstractContextManager[trace.Span]:
-    """The time in the scorer; ``shortlist.scorer`` says which."""
+    """Open a span for the time in the scorer; ``shortlist.scorer`` says which."""
     return _child("score", SpanKind.INTERNAL, {"shortlist.scorer": scorer})
 
 
@@ -168,7 +168,7 @@ def chat_span(model: str) -> contextlib.AbstractContextManager[trace.Span]:
 
 
 def current_traceparent() -> str | None:
-    """The W3C traceparent of the running span; None when it is not recorded."""
+    """Return the W3C traceparent of the running span; None when it is not recorded."""
     if _Tracing.tracer is None or not trace.get_current_span().is_recording():
         return None
     carrier: dict[str, str] = {}
@@ -187,7 +187,7 @@ def _messaging(operation: str, pipeline: str, application_id: UUID) -> dict[str,
 
 
 def _context_of(traceparent: str | None) -> Context | None:
-    """The remote parent that a traceparent names; None when there is none or it is malformed."""
+    """Return the remote parent that a traceparent names; None when it is missing or malformed."""
     if _Tracing.tracer is None or traceparent is None:
         return None
     context = _W3C.extract({"traceparent": traceparent}, context=Context())
@@ -197,7 +197,7 @@ def _context_of(traceparent: str | None) -> Context | None:
 def _child(
     name: str, kind: SpanKind, attributes: dict[str, str]
 ) -> contextlib.AbstractContextManager[trace.Span]:
-    """A span inside the running one; none when that is not recorded."""
+    """Open a span inside the running one; none when that is not recorded."""
     if _Tracing.tracer is None or not trace.get_current_span().is_recording():
         return _NO_SPAN
     return _span(name, kind, attributes)

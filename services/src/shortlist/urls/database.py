@@ -126,11 +126,11 @@ class DatabaseUrl(ServerUrl):
             self._understand(_taken_apart(self.get_secret_value()))
 
     def behind(self, pooler: Pooler) -> DatabaseUrl:
-        """The same, behind a pooler."""
+        """Return the same, behind a pooler."""
         return DatabaseUrl(self.get_secret_value(), pooler=pooler)
 
     def arguments(self) -> dict[str, Any]:
-        """What `asyncpg.connect` is called with, but for the session's settings."""
+        """Return what `asyncpg.connect` is called with, but for the session's settings."""
         return dict(self._arguments)
 
     @property
@@ -220,7 +220,7 @@ def _places(hosts: tuple[Host, ...]) -> dict[str, Any]:
 
 
 def _tls(query: dict[str, str]) -> dict[str, Any]:
-    """What the driver needs to know for TLS: its own words for it, as a URL without a place."""
+    """Return what the driver needs to know for TLS: its own words, as a URL without a place."""
     passed = {name: query.pop(name) for name in _PASSED if name in query}
     mode = _ssl_mode(query)
     if mode == "verify-ca" and not _has_roots(passed):

@@ -43,7 +43,7 @@ class BadUrlError(ShortlistError, ValueError):
 
 
 def without_credentials(text: str) -> str:
-    """A text without the user and the password of URLs in it (a proxy's, a collector's …)."""
+    """Hide the user and the password of URLs in a text (a proxy's, a collector's …)."""
     return _CREDENTIALS.sub(r"\1********@", text)
 
 
@@ -133,14 +133,14 @@ def take_apart(url: str, schemes: Collection[str], wanted: str) -> Parts:
 
 
 def _split(rest: str) -> tuple[str, str, str]:
-    """Authority, path, query."""
+    """Split into authority, path, query."""
     before, _, query = rest.partition("?")
     authority, slash, path = before.partition("/")
     return authority, slash + path, query
 
 
 def decoded(text: str) -> str:
-    """A part with its %-escapes decoded; raises `BadUrlError` when they make no text."""
+    """Decode a part's %-escapes; raises `BadUrlError` when they make no text."""
     if _BAD_ESCAPE.search(text):
         raise BadUrlError(ENCODE)
     try:
@@ -173,7 +173,7 @@ def _host(text: str) -> Host:
 
 
 def port_of(text: str) -> int | None:
-    """A port; None for an empty text."""
+    """Parse a port; None for an empty text."""
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and 0 < int(text) <= _MOST_PORTS):

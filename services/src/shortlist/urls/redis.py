@@ -78,7 +78,7 @@ class RedisUrl(ServerUrl):
             self._shown = _shown(parts, self._arguments["db"])
 
     def arguments(self) -> dict[str, Any]:
-        """What the client is made with: where it connects to, as whom."""
+        """Return what the client is made with: where it connects to, as whom."""
         return dict(self._arguments)
 
     @property

@@ -23,7 +23,7 @@ class HeadAge:
         self._seen_at: float | None = None
 
     def see(self, head: Position | None, server_seconds: float, now: float) -> float:
-        """The head's age in seconds; 0 for an empty line.
+        """Compute the head's age in seconds; 0 for an empty line.
 
         ``server_seconds``: the time by the server's clock; ``now``: by one that only goes forward.
         """

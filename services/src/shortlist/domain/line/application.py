@@ -100,12 +100,12 @@ def milliseconds_of(application_id: UUID) -> int:
 
 
 def lowest_id_at(milliseconds: int) -> UUID:
-    """The smallest UUIDv7 that could have been made at a time; below it is everything older."""
+    """Make the smallest UUIDv7 that could be made at a time; below it is everything older."""
     return UUID(int=(max(0, milliseconds) << 80) | (0x7 << 76) | (0x2 << 62))
 
 
 def id_at(milliseconds: int, random_bits: int) -> ApplicationId:
-    """A UUIDv7 (RFC 9562) of a time and of 74 bits of chance."""
+    """Make a UUIDv7 (RFC 9562) of a time and of 74 bits of chance."""
     high, low = random_bits >> 62 & 0xFFF, random_bits & (1 << 62) - 1
     return ApplicationId(
         UUID(int=(milliseconds << 80) | (0x7 << 76) | (high << 64) | (0x2 << 62) | low)

@@ -108,7 +108,7 @@ def is_proved(suspect: Suspect) -> bool:
 
 
 def why_convicted(*, abandoned: int, alone: int) -> str:
-    """The reason that is kept with the failure."""
+    """Return the reason that is kept with the failure."""
     return (
         "abandoned: its worker died or let go of it each time it was scored: "
         f"{_times(abandoned - alone)} in company, {_times(alone)} alone"
@@ -116,7 +116,7 @@ def why_convicted(*, abandoned: int, alone: int) -> str:
 
 
 def why_crashed(how: str, *, crashes: int) -> str:
-    """What is kept of an attempt whose scoring process died, and with the failure."""
+    """Return what is kept of an attempt whose scoring process died, and with the failure."""
     return f"its scoring process died, {_times(crashes)} by now, while its worker lived: {how}"
 
 

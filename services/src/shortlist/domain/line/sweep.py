@@ -118,7 +118,7 @@ class Front:
     """Nothing waits: one that should be in the line and is not claimed is missing from it."""
 
     def advanced(self, *, newest: UUID, head: Waiting | None) -> Front:
-        """The front after a look at the newest application, and then at the head of ``line``."""
+        """Advance after a look at the newest application, and then at the head of ``line``."""
         if head is None:
             return Front(max(self.id, newest), empty=True)
         if head.published_by is None:
@@ -141,7 +141,7 @@ class Front:
 
 
 def shifted(an_id: UUID, seconds: float) -> UUID:
-    """The lowest id that could have been made so much later (or earlier) than another."""
+    """Return the lowest id that could have been made so much later (or earlier) than another."""
     return lowest_id_at(milliseconds_of(an_id) + int(seconds * 1000))
 
 
@@ -224,19 +224,19 @@ class Memory:
                 self._watched.setdefault(application_id, _Watched())
 
     def put_back(self, lost: Iterable[Seen], now: float) -> None:
-        """These were just published: whatever they were before, they are fresh suspects now."""
+        """Watch anew what was just published: whatever it was before, it is a fresh suspect now."""
         for one in lost:
             self._watched[one.id] = _Watched(put_back_at=now, put_back_after=one.attempt)
 
     def published(self, stream: Stream, entries: Iterable[tuple[Position, ApplicationId]]) -> None:
-        """These entries are on a stream, behind all that were told before; each is told once."""
+        """Learn of entries on a stream, behind all that came before; each is given once."""
         for position, application_id in entries:
             self._waiting[stream].append((position, application_id))
             self._entries[application_id] += 1
             self._watched.pop(application_id, None)
 
     def delivered(self, stream: Stream, head: Position | None) -> None:
-        """A stream has come to ``head`` (None: to its end): watch those that do not wait now."""
+        """Watch what waits no longer, as a stream has come to ``head`` (None: to its end)."""
         waiting = self._waiting[stream]
         while waiting and (head is None or waiting[0][0] < head):
             _, application_id = waiting.popleft()

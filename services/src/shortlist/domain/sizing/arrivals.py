@@ -48,7 +48,7 @@ class Arrivals:
     growth: float = 0.0
 
     def ahead(self, seconds: float) -> float:
-        """The rate so many seconds from now. ``rate`` is that of the window's middle."""
+        """Forecast the rate so many seconds from now. ``rate`` is that of the window's middle."""
         return self.rate + self.growth * (self.window_seconds / 2 + seconds if self.growth else 0.0)
 
 
@@ -62,7 +62,7 @@ def remember(samples: tuple[Sample, ...], now: float, total: int) -> tuple[Sampl
 
 
 def estimate(samples: tuple[Sample, ...]) -> Arrivals:
-    """The rate now, from the samples that `remember` kept; nothing from fewer than two."""
+    """Estimate the rate now from the samples that `remember` kept; 0 from fewer than two."""
     if not samples[1:]:  # a difference needs two
         return Arrivals(0.0, 0.0)
     windows = [_counted(samples, seconds) for seconds in WINDOWS_SECONDS]
@@ -86,7 +86,7 @@ def _at(sample: Sample) -> float:
 
 
 def _counted(samples: tuple[Sample, ...], seconds: float) -> _Window:
-    """What came in the last so many seconds; in fewer, if the samples reach no further back."""
+    """Count what came in the last so many seconds; in fewer, if no sample is that old."""
     last = samples[-1]
     index = bisect_right(samples, last.at - seconds + _SLACK_SECONDS, key=_at) - 1
     first = samples[min(max(index, 0), len(samples) - 2)]
@@ -94,7 +94,7 @@ def _counted(samples: tuple[Sample, ...], seconds: float) -> _Window:
 
 
 def _since_change(look: _Window, windows: list[_Window]) -> _Window | None:
-    """The part of a look that begins at its clearest change; None when there is no clear one."""
+    """Return the part of a look that begins at its clearest change; None when none is clear."""
     clearest, found = CHANGE_SIGMAS, None
     for late in windows:
         early = _Window(look.arrived - late.arrived, look.seconds - late.seconds)

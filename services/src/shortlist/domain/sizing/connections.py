@@ -46,7 +46,7 @@ def claims_for(slots: int, *, overhead: int, mode: ConnectionMode) -> int:
 
 
 def connections_wanted(*, concurrency: int, overhead: int, mode: ConnectionMode) -> int:
-    """The grant that lets a worker use its whole concurrency."""
+    """Return the grant that lets a worker use its whole concurrency."""
     if mode == "perJob":
         return concurrency + overhead
     if mode == "perWrite":

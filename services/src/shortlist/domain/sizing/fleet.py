@@ -68,7 +68,7 @@ class StartTimes:
             del self._counted[next(iter(self._counted))]
 
     def p90_seconds(self) -> float | None:
-        """The 90th percentile; None before the first."""
+        """Return the 90th percentile; None before the first."""
         if not self._seconds:
             return None
         return nearest_rank(sorted(self._seconds), 0.9)

@@ -87,7 +87,7 @@ def holder_of(
     standing: Grant | None,
     leaving: bool = False,
 ) -> Holder:
-    """A worker of a pipeline as the budget sees it; see `Holder` for what is reported.
+    """Describe a worker of a pipeline as the budget sees it; `Holder` says what is reported.
 
     One that leaves or drains has no use for more than what it still holds.
     """
@@ -177,7 +177,7 @@ def fair_shares(budget: int, bounds: Mapping[Name, tuple[int, int]]) -> dict[Nam
 
 
 def split_budget(budget: int, wanted: Mapping[Name, int]) -> dict[Name, int]:
-    """What each of several pipelines on one Postgres may count on, by what each wants.
+    """Split what several pipelines on one Postgres may count on, by what each wants.
 
     Its fair share, and what no share uses: one that needs more a second later may have that, and
     whatever two of them ask for then, `allocate` gives out once.

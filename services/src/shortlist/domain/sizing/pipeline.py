@@ -206,7 +206,7 @@ def _scorer(reader: Reader, found: Any) -> Any:
 
 
 def _check(reader: Reader, pipeline: ScoringPipeline, *, for_a_cluster: bool) -> None:
-    """What no field breaks alone."""
+    """Check what no field breaks alone."""
     scaling, template = pipeline.scaling, pipeline.worker.template
     if scaling.min_replicas > scaling.max_replicas:
         reader.problems.append(

@@ -368,7 +368,7 @@ def _demand(
 
 
 def _slot_seconds(observation: Observation, pipeline: ScoringPipeline, horizon: float) -> float:
-    """What the workers that there are, and those that start, can do until the horizon.
+    """Sum what the workers that there are, and those that start, can do until the horizon.
 
     A worker that was asked for x seconds ago will be there for the last x of it.
     """
@@ -415,7 +415,7 @@ def _remember_needs(
     forecast: int,
     demand: Demand,
 ) -> Memory:
-    """A forecast is kept for as long as a worker takes to start, or a backlog to drain."""
+    """Remember needs; a forecast for as long as a worker takes to start, or a backlog to drain."""
     oldest = now - REGRET_FACTOR * pipeline.scaling.down_window_seconds
     soon = max(demand.horizon_seconds, pipeline.scaling.drain_target_seconds)
     return replace(
@@ -431,7 +431,7 @@ def _with_need(needs: tuple[Need, ...], need: Need, oldest: float) -> tuple[Need
 
 
 def _kept(now: float, memory: Memory) -> int:
-    """The most that was needed of late."""
+    """Return the most that was needed of late."""
     rate_needs = _most_since(memory.needs, now - memory.hold_seconds)
     return max(rate_needs, _most_since(memory.forecasts, -math.inf))
 
@@ -449,7 +449,7 @@ class _Limit(NamedTuple):
 
 
 def _limit(observation: Observation, pipeline: ScoringPipeline, memory: Memory) -> _Limit:
-    """The most workers that may be, and what says so."""
+    """Return the most workers that may be, and what says so."""
     limits = [
         _Limit(pipeline.scaling.max_replicas, "maxReplicas"),
         _Limit(_workers_connected(observation, pipeline, memory), "connections"),

@@ -54,7 +54,7 @@ class Machine:
 
 
 def look(proc: Path = PROC, groups: Path = GROUPS) -> Machine:
-    """What there is now."""
+    """Read what there is now."""
     return Machine(
         cores=cores(proc, groups),
         memory_bytes=memory_left_bytes(proc, groups),
@@ -69,7 +69,7 @@ def raise_open_files(wanted: int) -> None:
 
 
 def too_few_files(found: Machine) -> str | None:
-    """A sentence when nothing can work with so few open files."""
+    """Return a sentence when nothing can work with so few open files."""
     if found.files >= FEWEST_FILES:
         return None
     return (
@@ -79,7 +79,7 @@ def too_few_files(found: Machine) -> str | None:
 
 
 def few_files(found: Machine, connections: int, own: int) -> str | None:
-    """A sentence when ingest takes fewer connections than it is set to, beside its own files."""
+    """Return a sentence when ingest takes fewer connections than are set, beside its own files."""
     if found.files >= connections + own:
         return None
     return (

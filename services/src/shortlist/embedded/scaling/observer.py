@@ -44,7 +44,7 @@ class Observer:
     def __init__(
         self, database_url: DatabaseUrl, redis_url: RedisUrl, pipelines: Iterable[str]
     ) -> None:
-        """Connects when first used, and again after a break."""
+        """Connect when first used, and again after a break."""
         self.redis = redis.connect(redis_url)
         self._connection = ReopeningConnection(
             partial(postgres.connect, database_url, application_name="shortlist-up"),
@@ -97,7 +97,7 @@ class Observer:
         return any(depth.waiting for depth in depths)
 
     async def connection(self) -> postgres.Connection:
-        """The connection, opened anew after a break."""
+        """Return the connection, opened anew after a break."""
         return await self._connection.get()
 
     async def _learn_server(self, connection: postgres.Connection) -> None:
@@ -109,7 +109,7 @@ class Observer:
         await self._connection.close()
 
     def counted(self, worker_id: str) -> int:
-        """A worker's connections, as Postgres last counted them."""
+        """Return a worker's connections, as Postgres last counted them."""
         return 0 if self.connections is None else self.connections.open_by_worker.get(worker_id, 0)
 
     def _view(self, name: PipelineName) -> PipelineView:

@@ -84,7 +84,7 @@ def fitted(
 def memory_bound(
     asked: Mapping[PipelineName, ScoringPipeline], workers: int | None, machine: Machine
 ) -> str | None:
-    """A sentence when memory bounds the workers of a pipeline more than all else does."""
+    """Return a sentence when memory bounds a pipeline's workers more than all else does."""
     plenty = replace(machine, memory_bytes=2**62)
     for pipeline in asked.values():
         without = fitted(pipeline, workers, plenty).scaling
@@ -105,7 +105,7 @@ def workers_at_start(pipeline: ScoringPipeline) -> int:
 
 
 def pipeline_of_settings(settings: Settings) -> ScoringPipeline:
-    """The default pipeline when no file describes it. One worker stays: the next comes soon."""
+    """Make the default pipeline when no file describes it. One worker always stays."""
     scorer = (
         ClaudeScorer(
             model=settings.model,
@@ -166,7 +166,7 @@ def _documents(path: Path) -> list[Any]:
 def _refuse_claude_without_what_a_cluster_has(
     pipeline: ScoringPipeline, settings: Settings
 ) -> None:
-    """Here are no Secrets and ConfigMaps: what they hold comes from the environment."""
+    """Refuse what the environment lacks: there are no Secrets and ConfigMaps here."""
     if not isinstance(pipeline.scorer, ClaudeScorer):
         return
     if settings.anthropic_api_key is None and not _in_template(pipeline, "ANTHROPIC_API_KEY"):

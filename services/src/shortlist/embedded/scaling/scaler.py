@@ -125,7 +125,7 @@ class _Pipeline:
         return max(0, min(missing, at_once - len(self._starting())))
 
     def wants_connections(self) -> int:
-        """What it has use for, by its last decision."""
+        """Return what it has use for, by its last decision."""
         return self._controller.connections_wanted(self._spec, len(self._group.children))
 
     def see(self) -> None:
@@ -217,7 +217,7 @@ class _Pipeline:
 
 
 def _beats_of(children: Iterable[Child], look: LineSnapshot) -> dict[Child, Heartbeat]:
-    """The heartbeat of each child that reports."""
+    """Find the heartbeat of each child that reports."""
     here = socket.gethostname()
     beats = sorted(look.live, key=lambda beat: beat.at)  # the newest has the pid
     by_pid = {beat.pid: beat for beat in beats if beat.host == here}

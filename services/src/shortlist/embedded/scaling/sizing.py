@@ -48,7 +48,7 @@ class Sizing:
         return self._observer.connections.budget(reserved)
 
     def split(self, wanted: Mapping[PipelineName, int]) -> Mapping[PipelineName, int | None]:
-        """The budget that each pipeline's policy is told; None while Postgres cannot be read."""
+        """Return the budget that each pipeline's policy is told; None while Postgres is unread."""
         if not self._observer.sees_connections:
             return dict.fromkeys(wanted)
         return split_budget(self.budget, wanted)
@@ -111,7 +111,7 @@ class Sizing:
                     )
 
     def _held_elsewhere(self) -> int:
-        """Connections of workers that do not report: gone, or not here yet."""
+        """Count connections of workers that do not report: gone, or not here yet."""
         assert self._observer.connections is not None
         holders = {holder.worker_id for holder in self._holders()}
         counted = self._observer.connections.open_by_worker
@@ -119,7 +119,7 @@ class Sizing:
         return gone + self._unreported()
 
     def _unreported(self) -> int:
-        """What workers need that were let in and have not reported yet."""
+        """Count what workers need that were let in and have not reported yet."""
         lines = self._observer.lines.values()
         reported = {beat.pid for look in lines for beat in look.beats}
         return sum(

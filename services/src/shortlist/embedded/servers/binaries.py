@@ -36,7 +36,7 @@ class Postgres:
 
 @cache
 def postgres() -> Postgres:
-    """The wheel's; the newest on this machine where the wheel is missing or does not run here."""
+    """Find the wheel's Postgres; this machine's newest where that is missing or does not run."""
     try:
         return _tried(_wheel_of_postgres(), is_from_wheel=True)
     except ServerError:
@@ -64,7 +64,7 @@ def _wheel_of_postgres() -> Path:
 
 
 def _newest_installed() -> Postgres | None:
-    """The newest Postgres on this machine that we support, if there is one."""
+    """Find the newest Postgres on this machine that we support, if there is one."""
     found = []
     for directory in _installed():
         try:
@@ -88,7 +88,7 @@ def _installed() -> Iterator[Path]:
 
 
 def _tried(directory: Path, *, is_from_wheel: bool) -> Postgres:
-    """A Postgres that runs here, which another machine's would not; raises `ServerError`."""
+    """Try that a Postgres runs here, as another machine's would not; raises `ServerError`."""
     try:
         said = programs.run([str(directory / "postgres"), "--version"])
     except OSError as error:

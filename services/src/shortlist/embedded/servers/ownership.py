@@ -53,7 +53,7 @@ def refuse_what_others_may_write(root: Path) -> None:
 
 
 def user_name(number: int) -> str:
-    """A user's name; the number where it has none, as in many containers."""
+    """Return a user's name; the number where it has none, as in many containers."""
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:

@@ -167,7 +167,7 @@ class EmbeddedPostgres:
         programs.run([postgres_binary("initdb"), "--sync-only", "-D", str(self.data)])
 
     def command(self) -> list[str]:
-        """What runs the server."""
+        """Return the command that runs the server."""
         options = {
             "listen_addresses": "",
             "unix_socket_directories": str(self.socket_directory),
@@ -269,7 +269,7 @@ class EmbeddedPostgres:
 
 
 def _initial_settings() -> list[str]:
-    """What initdb's own servers must be told, by versions that let it be told."""
+    """Return what initdb's own servers must be told, by versions that let it be told."""
     if binaries.postgres().major < _INITDB_TAKES_SETTINGS:
         return []
     return [f"--set={key}={value}" for key, value in _dynamic_shared_memory().items()]

@@ -33,7 +33,7 @@ class ServerError(ShortlistError, RuntimeError):
 def tethered(
     command: Iterable[str], *, parent: int | None = None, death: signal.Signals = signal.SIGKILL
 ) -> list[str]:
-    """The command tied to a parent's life: it gets ``death`` when the parent is gone.
+    """Return the command tied to a parent's life: it gets ``death`` when the parent is gone.
 
     It must be started by the parent's main thread: for the kernel, a thread is the parent.
     """
@@ -47,7 +47,7 @@ def tethered(
 
 
 def as_ordinary_user(command: list[str], owner: int | None = None) -> list[str]:
-    """The command as the user that its files belong to, because Postgres refuses root.
+    """Return the command run as the owner of its files, because Postgres refuses root.
 
     ``owner``: as `file_owner` says; without one, whichever user can be had.
     """

@@ -14,7 +14,7 @@ _SOCKET_PATH_LIMIT = 90  # sockaddr_un holds 107 bytes; ".s.PGSQL.5432.lock" wan
 
 
 def short(directory: Path, owner: int) -> Path:
-    """A directory for its owner's sockets: the one wanted, or one whose path is short and plain."""
+    """Choose a directory for its owner's sockets: that one, or one of a short and plain path."""
     if len(os.fsencode(directory)) <= _SOCKET_PATH_LIMIT and "," not in str(directory):
         return directory
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp"))  # noqa: S108 (made private below)

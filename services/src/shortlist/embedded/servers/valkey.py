@@ -49,7 +49,7 @@ class EmbeddedRedis:
         return f"unix://{quote(str(self.socket))}?db=0"
 
     def command(self) -> list[str]:
-        """What runs the server."""
+        """Return the command that runs the server."""
         options = {
             "port": str(self.port),
             "bind": "127.0.0.1",

@@ -274,7 +274,7 @@ def _explain_by_log(ending: str, log: Path) -> str:
 
 
 def last_line(log: Path, most_bytes: int = 4096, most_characters: int = 300) -> str:
-    """The last line of a log that is not empty, cut to what a person wants to read."""
+    """Read the last line of a log that is not empty, cut to what a person wants to read."""
     try:
         with log.open("rb") as text:
             text.seek(max(0, text.seek(0, os.SEEK_END) - most_bytes))
@@ -293,7 +293,7 @@ _HUNG = "it did not answer any more"
 
 
 def _ending(code: int, *, for_memory: bool) -> str:
-    """An exit code in words; minus the signal's number when one ended it."""
+    """Describe an exit code in words; minus the signal's number when one ended it."""
     if code >= 0:
         return f"it ended with code {code}" if code else ""
     if for_memory:

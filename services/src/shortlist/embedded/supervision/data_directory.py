@@ -67,7 +67,7 @@ class DataDirectory:
         return self.root / "logs"
 
     def log(self, name: str) -> Path:
-        """The log of one child."""
+        """Return the log of one child."""
         return self.logs / f"{name}.log"
 
     @property
@@ -82,7 +82,7 @@ class DataDirectory:
         self.environment.write_text("".join(lines), encoding="utf-8")
 
     def free_bytes(self) -> int:
-        """What an ordinary user may still write on this disk."""
+        """Return what an ordinary user may still write on this disk."""
         return shutil.disk_usage(self.root).free
 
     def refuse_a_full_disk(self) -> None:
@@ -96,7 +96,7 @@ class DataDirectory:
 
 
 def read_environment(root: Path) -> dict[str, str]:
-    """What `DataDirectory.write_environment` wrote of a ``shortlist up``'s servers."""
+    """Read what `DataDirectory.write_environment` wrote of a ``shortlist up``'s servers."""
     path = root / "env"
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -136,12 +136,12 @@ def opened(root: Path) -> Iterator[DataDirectory]:
 
 
 def megabytes(count: int) -> str:
-    """A size for people."""
+    """Format a size for people."""
     return f"{count / 2**20:.0f} MB"
 
 
 def holders(path: Path) -> list[int]:
-    """Processes, other than this one, that have a file open."""
+    """Find processes, other than this one, that have a file open."""
     found = {int(pid.name) for pid in Path("/proc").glob("[0-9]*") if _has_open(pid, path)}
     return sorted(found - {os.getpid()})
 
@@ -199,7 +199,7 @@ def _try_lock(descriptor: int) -> bool:
 
 @contextmanager
 def _explained(root: Path) -> Iterator[None]:
-    """What may be wrong with a directory, in words."""
+    """Explain what may be wrong with a directory, in words."""
     try:
         yield
     except PermissionError as error:

@@ -105,7 +105,7 @@ def _setting(prefix: str, name: str) -> str:
 
 
 def exposure(listener: socket.socket) -> str | None:
-    """A sentence when others than this machine can come in."""
+    """Return a sentence when others than this machine can come in."""
     host, port = listener.getsockname()[:2]
     if is_loopback(host):
         return None
@@ -114,7 +114,7 @@ def exposure(listener: socket.socket) -> str | None:
 
 
 def url(listener: socket.socket) -> str:
-    """What to type on this machine."""
+    """Return what to type on this machine."""
     host, port = listener.getsockname()[:2]
     shown = local(host)
     return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"

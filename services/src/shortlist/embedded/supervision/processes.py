@@ -90,7 +90,7 @@ class Surroundings:
         }
 
     def _servers(self) -> dict[str, str]:
-        """The same for a service: of the roles it is told its own."""
+        """Return the same for a service: of the roles it is told its own."""
         return {
             "DATABASE_URL": self.database_url.get_secret_value(),
             "ADMIN_DATABASE_URL": "",
@@ -207,7 +207,7 @@ def _private(listeners: Listeners) -> dict[str, str]:
 
 
 def dashboard_program(around: Surroundings, listener: socket.socket) -> Program:
-    """The pages, behind ingest. It has no password that writes, if there is one that only reads."""
+    """Describe the dashboard, behind ingest. It gets the password that only reads, if any."""
     database_url = around.reader_url or around.database_url
     return around.program(
         "dashboard",
@@ -224,12 +224,12 @@ def dashboard_program(around: Surroundings, listener: socket.socket) -> Program:
 
 
 def maintenance_program(around: Surroundings) -> Program:
-    """Finds what got lost."""
+    """Describe maintenance, which finds what got lost."""
     return around.program("maintenance", "maintenance", **_probed(_loopback()))
 
 
 def demo_program(around: Surroundings, url: str) -> Program:
-    """A gentle load."""
+    """Describe the demo, a gentle load."""
     return around.program("demo", "demo", "--url", url, stop_now=signal.SIGKILL, drain_seconds=2.0)
 
 
@@ -255,7 +255,7 @@ def process_environment(pipeline: ScoringPipeline) -> dict[str, str]:
 
 
 def _template_environment(template: Mapping[str, Any]) -> dict[str, str]:
-    """The plain values of a Deployment template's ``env``; references mean nothing here."""
+    """Read the plain values of a Deployment template's ``env``; references mean nothing here."""
     return {
         str(entry["name"]): str(entry["value"])
         for entry in template.get("env") or []
@@ -268,7 +268,7 @@ def _loopback() -> socket.socket:
 
 
 def _probed(probes: socket.socket, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """What a program is told that serves nothing but its probes, and how it is asked.
+    """Return what a program is told that serves nothing but its probes, and how it is asked.
 
     The supervisor keeps the listener, so that each successor is asked at the same place.
     """

@@ -38,7 +38,7 @@ class PanelPainter:
     """Redraws one panel in place; sentences scroll by above it."""
 
     def __init__(self) -> None:
-        """Takes the terminal."""
+        """Take the terminal."""
         _hide_control_characters()
         self._console = Console(highlight=False)
         self._live = Live(console=self._console, auto_refresh=False)
@@ -58,7 +58,7 @@ class PanelPainter:
 
 
 def render(state: State) -> RenderableType:
-    """The panel for a state."""
+    """Render the panel for a state."""
     parts: list[RenderableType] = [_pipelines(state)]
     parts += [Text(why, style="dim") for why in scaling(state)]
     parts += [Text(), _children(state)]
@@ -112,7 +112,7 @@ def _hint(state: State) -> str:
 
 
 def _hide_control_characters() -> None:
-    """A Ctrl-C that shows as ^C would push the panel out of place."""
+    """Hide a Ctrl-C: shown as ^C it would push the panel out of place."""
     with suppress(termios.error, OSError, ValueError):
         attributes = termios.tcgetattr(sys.stdin)
         attributes[3] &= ~termios.ECHOCTL  # the local modes

@@ -48,7 +48,7 @@ class Total:
     _last: dict[str, int] = field(default_factory=dict)
 
     def observe(self, counts: Mapping[str, int]) -> None:
-        """``counts``: owner → its counter now. An owner is new when its counter went back."""
+        """Add ``counts``: owner → its counter now. An owner is new when its counter went back."""
         for owner, count in counts.items():
             before = self._last.get(owner, 0)
             self.total += count - before if count >= before else count
@@ -64,7 +64,7 @@ class RecentHistogram:
     _steps: deque[tuple[float, list[int]]] = field(default_factory=deque)
 
     def observe(self, now: float, counts: Mapping[str, Sequence[int]]) -> None:
-        """``counts``: owner → how many fell into each bucket, ever."""
+        """Add ``counts``: owner → how many fell into each bucket, ever."""
         step: list[int] = []
         for owner, buckets in counts.items():
             before = self._last.get(owner, [0] * len(buckets))
@@ -77,7 +77,7 @@ class RecentHistogram:
             self._steps.popleft()
 
     def quantile(self, share: float, bounds: Sequence[float]) -> float | None:
-        """The value below which ``share`` of the window's observations lie; None without any."""
+        """Return the value below which ``share`` of the window's observations lie, or None."""
         if not self._steps:
             return None
         counts = [sum(column) for column in zip(*(step for _, step in self._steps), strict=True)]

@@ -110,7 +110,7 @@ class PlainPainter:
     """A line now and then, for logs and pipes."""
 
     def __init__(self) -> None:
-        """Writes to standard output."""
+        """Write to standard output."""
         self._next = 0.0
 
     def say(self, sentence: str) -> None:
@@ -131,7 +131,7 @@ class PlainPainter:
 
 
 def status_line(state: State) -> str:
-    """The state in one line."""
+    """Format the state in one line."""
     clock = time.strftime("%H:%M:%S")
     troubles = [*state.view.problems, *state.warnings, *_troubles(state)]
     parts = [f"{clock} {state.phase}", *_pipelines(state), *scaling(state), *troubles]
@@ -178,5 +178,5 @@ def _troubles(state: State) -> list[str]:
 
 
 def seconds(value: float | None) -> str:
-    """A time for people; a dash when there is none."""
+    """Format a time for people; a dash when there is none."""
     return "-" if value is None else f"{value:.1f} s"

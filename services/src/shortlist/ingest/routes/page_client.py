@@ -44,7 +44,7 @@ class PageClient:
     """Asks the dashboard for pages."""
 
     def __init__(self, dashboard_url: str, timeout_seconds: float) -> None:
-        """Connects when first asked."""
+        """Connect when first asked."""
         self._client = httpx2.AsyncClient(
             base_url=dashboard_url, timeout=timeout_seconds, limits=_LIMITS, trust_env=False
         )

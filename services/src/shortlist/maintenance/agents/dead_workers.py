@@ -100,7 +100,7 @@ class DeadWorkers:
         await self._forget(line, dead - holders)
 
     async def _delivered_to(self, line: Line, dead: set[WorkerId]) -> set[ApplicationId]:
-        """What they were given and did not acknowledge: claimed, not claimed yet, or finished."""
+        """Find what they were given and did not acknowledge, whether claimed or finished or not."""
         return {
             application_id
             for worker_id in dead

@@ -23,7 +23,7 @@ class RedisLoss:
     """Watches the epoch key of each pipeline; restores the line when it is not as it was."""
 
     def __init__(self, desk: LeaderContext) -> None:
-        """The sweep of a pipeline does the publishing."""
+        """Leave the publishing to the sweep of each pipeline."""
         self._desk = desk
         self._had: set[PipelineName] = set()
 

@@ -68,7 +68,7 @@ class Retention:
         return time.monotonic() - started if more else PERIOD_SECONDS
 
     async def _witness_time(self, connection: Connection) -> dt.datetime:
-        """The time by which things are old enough; complains when it is not Postgres's."""
+        """Return the time by which things are old enough; warn when it is not Postgres's."""
         asked = time.monotonic()
         if self._witnessed_at is None:
             kept = min(self._kept, self._keys_kept).total_seconds()

@@ -258,7 +258,7 @@ class Sweeps:
         return iter(list(self._sweeps.values()))
 
     async def of(self, pipeline: PipelineName) -> Sweep | None:
-        """The sweep of a pipeline; None for one that does not exist."""
+        """Return the sweep of a pipeline; None for one that does not exist."""
         if pipeline not in self._sweeps:
             await self.learn_pipelines()
         return self._sweeps.get(pipeline)

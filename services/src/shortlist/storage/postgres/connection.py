@@ -174,12 +174,12 @@ class ServerClock:
         return abs(jump.total_seconds()) > _JUMP_SECONDS
 
     def at(self, monotonic: float) -> dt.datetime:
-        """What Postgres's clock shows when `time.monotonic` shows this."""
+        """Return what Postgres's clock shows when `time.monotonic` shows this."""
         return self.server + dt.timedelta(seconds=monotonic - self.monotonic)
 
 
 def advisory_key(an_id: UUID) -> int:
-    """The advisory lock that stands for an id: its low 64 bits, signed, as ``lock_key()`` has it.
+    """Return an id's advisory lock: its low 64 bits, signed, as ``lock_key()`` has it.
 
     Two ids that share them would only make each wait for the other: 62 of the bits are random.
     """

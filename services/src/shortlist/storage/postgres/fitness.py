@@ -48,7 +48,7 @@ async def refuse_unfit(connection: Connection, head: str) -> None:
 
 
 async def _our_revision(connection: Connection, found: Any) -> str:
-    """The revision of our schema, empty when nothing is there; raises when something else is."""
+    """Return the revision of our schema, empty when nothing is there; raise when it is not ours."""
     relations = frozenset[str](found["relations"])
     if relations <= {_VERSIONS} and not await _versions(connection, relations):
         return ""

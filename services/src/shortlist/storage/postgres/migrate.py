@@ -32,7 +32,7 @@ bits make those negative)."""
 
 
 def _directory() -> Path:
-    """The scripts: inside the installed package, or beside the sources in a checkout."""
+    """Find the scripts: inside the installed package, or beside the sources in a checkout."""
     package = Path(__file__).resolve().parents[2]
     installed = package / "_migrations"
     return installed if installed.is_dir() else package.parents[1] / "migrations"
@@ -45,7 +45,7 @@ def _config() -> Config:
 
 
 def head_revision() -> str:
-    """The newest revision that this code knows."""
+    """Return the newest revision that this code knows."""
     return ScriptDirectory.from_config(_config()).get_current_head() or ""
 
 
@@ -109,7 +109,7 @@ async def migrate(url: DatabaseUrl | str, revision: str = "head") -> tuple[str, 
 
 
 def _of_the_driver(error: DBAPIError) -> BaseException:
-    """What the driver raised: SQLAlchemy's errors are its own, and only some of the driver's."""
+    """Return what the driver raised: SQLAlchemy's errors are its own, and few of the driver's."""
     original = error.orig
     return (original and original.__cause__) or original or error
 

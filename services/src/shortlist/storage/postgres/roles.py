@@ -53,7 +53,7 @@ class Login:
 
 
 def login_of(url: DatabaseUrl) -> Login | None:
-    """The role that a URL names; None when there is no URL, or it names none."""
+    """Return the role that a URL names; None when there is no URL, or it names none."""
     arguments = url.arguments() if url else {}
     user, password = arguments.get("user"), arguments.get("password")
     return Login(user, password or "") if user else None
@@ -136,7 +136,7 @@ async def _ensure_role(connection: Connection, login: Login, *, owns: bool = Fal
 
 
 def scram_verifier(password: str, salt: bytes | None = None) -> str:
-    """What Postgres keeps instead of a password (RFC 5803), so that none is ever sent to it.
+    """Make what Postgres keeps instead of a password (RFC 5803), so that none is sent to it.
 
     A statement with a password in it ends up in the server's log when it fails, or when statements
     are logged. ``salt``: 16 bytes; drawn when not given.

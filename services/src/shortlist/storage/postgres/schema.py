@@ -22,7 +22,7 @@ _REVISION = re.compile(r"\d{4}")
 
 
 async def revision(connection: Connection) -> str:
-    """The revision that Postgres is at; empty when nothing was ever migrated."""
+    """Return the revision that Postgres is at; empty when nothing was ever migrated."""
     try:
         return await SQL["schema.versions"].fetchval(connection) or ""
     except Exception as error:

@@ -17,14 +17,14 @@ _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def clean(text: str) -> str:
-    """The text, with a replacement character for each that cannot be written."""
+    """Replace each character that cannot be written."""
     if text.isascii() and "\x00" not in text:
         return text
     return _UNWRITABLE.sub(_REPLACEMENT, text)
 
 
 def as_json(value: Any) -> str:
-    """A value as JSON that Postgres's ``jsonb`` takes; what has no JSON becomes text."""
+    """Encode a value as JSON that Postgres's ``jsonb`` takes; what has no JSON becomes text."""
     return json.dumps(_cleaned(value), default=_as_text)
 
 

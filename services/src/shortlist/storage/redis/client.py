@@ -45,7 +45,7 @@ _PROBE_TIMEOUT_SECONDS = 1.0
 def connect(
     url: RedisUrl | str, *, timeout_seconds: float = TIMEOUT_SECONDS, max_connections: int = 64
 ) -> Redis:
-    """A client that connects when first used, fails fast, and never retries by itself.
+    """Make a client that connects when first used, fails fast, and never retries by itself.
 
     RESP2, so that replies have one shape with every server. Trying again is the caller's
     decision: what it sends is not always safe to send twice. A server that a name leads to is
@@ -103,7 +103,7 @@ def _plain(url: RedisUrl, options: dict[str, Any]) -> Redis:
 
 
 def _behind_sentinels(url: RedisUrl, options: dict[str, Any]) -> Redis:
-    """A client of the primary, as the Sentinels name it whenever a connection is opened."""
+    """Make a client of the primary, as the Sentinels name it whenever a connection is opened."""
     arguments = options | url.arguments()
     service, hosts = arguments.pop("service"), arguments.pop("hosts")
     own = arguments.pop("sentinel_credentials")

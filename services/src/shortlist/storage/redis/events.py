@@ -66,7 +66,7 @@ class Announcements:
 
     @contextmanager
     def watch(self, application_id: ApplicationId) -> Iterator[asyncio.Event]:
-        """An event that is set whenever the truth about an application may have changed.
+        """Yield an event that is set whenever the truth about an application may have changed.
 
         Set from the beginning, and when the subscription starts to count, breaks, and comes back:
         who reads after each setting misses nothing. The watcher clears it.

@@ -75,7 +75,7 @@ async def beat(redis: Redis, pipeline: PipelineName, heartbeat: Heartbeat) -> Or
 
 
 async def leave(redis: Redis, pipeline: PipelineName, worker_id: WorkerId | str) -> None:
-    """A worker is gone for good: nothing of it stays behind."""
+    """Remove a worker that is gone for good: nothing of it stays behind."""
     async with redis.pipeline(transaction=False) as pipe:
         pipe.hdel(keys.beats(pipeline), str(worker_id))
         pipe.hdel(keys.grants(pipeline), str(worker_id))
@@ -84,7 +84,7 @@ async def leave(redis: Redis, pipeline: PipelineName, worker_id: WorkerId | str)
 
 
 async def all_beats(redis: Redis, pipeline: PipelineName) -> list[Heartbeat]:
-    """The newest heartbeat of every worker that has not left, stale ones too."""
+    """Read the newest heartbeat of every worker that has not left, stale ones too."""
     raw = await cast("Awaitable[dict[str, Any]]", redis.hgetall(keys.beats(pipeline)))
     return [msgspec.json.decode(text, type=Heartbeat) for text in raw.values()]
 
@@ -148,7 +148,7 @@ async def all_grants(redis: Redis, pipeline: PipelineName) -> dict[str, Grant]:
 
 
 async def draining(redis: Redis, pipeline: PipelineName) -> set[str]:
-    """The workers that are told to take nothing more."""
+    """Read which workers are told to take nothing more."""
     return set(await cast("Awaitable[set[str]]", redis.smembers(keys.drain(pipeline))))
 
 

@@ -129,7 +129,7 @@ class Line:
         ]
 
     async def delivered_to(self, consumer: str) -> list[Delivery]:
-        """What this consumer was given and has not acknowledged, if it still exists."""
+        """Read what this consumer was given and has not acknowledged, if it still exists."""
         deliveries: list[Delivery] = []
         for stream in (self.again, self.line):
             try:
@@ -169,11 +169,11 @@ class Line:
             return _depth(await pipe.execute(raise_on_error=False))
 
     async def submissions(self) -> int:
-        """The monotone count of applications that ingest put on the line."""
+        """Return the monotone count of applications that ingest put on the line."""
         return int(await self._redis.get(keys.submissions(self.pipeline)) or 0)
 
     async def server_seconds(self) -> float:
-        """The time by Redis's clock, which is that of entries' ids; Unix seconds.
+        """Return the time by Redis's clock, which is that of entries' ids; Unix seconds.
 
         By a script, which in a cluster runs on the node that has the line: `TIME` runs on any.
         """
@@ -181,7 +181,7 @@ class Line:
         return float(seconds) + float(microseconds) / 1e6
 
     async def head(self, stream: str) -> Waiting | None:
-        """The entry that the next reader of a stream is given; None when nothing waits."""
+        """Read the entry that the next reader of a stream is given; None when nothing waits."""
         last = await self._last_delivered(stream)
         start = "-" if last is None else f"({last}"
         return next(iter(await self._range(stream, start, 1)), None)
@@ -237,7 +237,7 @@ class Line:
         ]
 
     async def _last_delivered(self, stream: str) -> str | None:
-        """The newest entry id that any consumer was given; None without a group."""
+        """Return the newest entry id that any consumer was given; None without a group."""
         try:
             groups = await self._redis.xinfo_groups(stream)
         except Exception as error:

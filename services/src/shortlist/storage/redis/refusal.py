@@ -52,7 +52,7 @@ async def may_ask(
 
 
 async def did_not_ask(redis: Redis, pipeline: PipelineName) -> None:
-    """The worker that was to ask had nothing to ask about: another one may."""
+    """Let another worker ask: the one that was to had nothing to ask about."""
     await redis.delete(keys.probe(pipeline))
 
 
@@ -62,7 +62,7 @@ async def lift(redis: Redis, pipeline: PipelineName) -> None:
 
 
 async def current(redis: Redis, pipeline: PipelineName) -> Refusal | None:
-    """What is refused now; None when nothing is."""
+    """Read what is refused now; None when nothing is."""
     text = await redis.get(keys.refusal(pipeline))
     if text is None:
         return None

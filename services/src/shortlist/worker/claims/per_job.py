@@ -52,7 +52,7 @@ class PerJobClaim(HeldClaim):
         claim: Claim,
         on_loss: Callable[[], None],
     ) -> None:
-        """``connection`` holds the session lock of the claim's application."""
+        """Keep ``connection``, which holds the session lock of the claim's application."""
         super().__init__(claim, store.identity)
         self._store = store
         self._pool = store.pool

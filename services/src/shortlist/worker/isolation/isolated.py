@@ -166,7 +166,7 @@ def _is_left(control: socket.socket) -> bool:
 
 
 def _file_of(payload: str) -> BinaryIO:
-    """A file that lives in memory, at its beginning."""
+    """Make a file that lives in memory, at its beginning."""
     file = os.fdopen(os.memfd_create("payload"), "w+b", buffering=0)
     file.write(payload.encode())
     file.seek(0)

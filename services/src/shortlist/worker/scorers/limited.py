@@ -70,7 +70,7 @@ class LimitedScorer:
             await self._ask(partial(self._limits.charge, tokens))
 
     async def _ask(self, question: Callable[[], Awaitable[T]]) -> T | None:
-        """The answer; None when there is none."""
+        """Ask; return the answer, None when there is none."""
         async with self._asking:
             if time.monotonic() < self._ask_after:
                 return None

@@ -34,7 +34,7 @@ class SimulatedScorer:
 
 
 def score_of_payload(payload: str) -> float:
-    """A score in [0, 100] with two decimals that depends only on the payload, spread evenly."""
+    """Compute a score in [0, 100], of two decimals, from the payload alone, spread evenly."""
     digest = hashlib.sha256(payload.encode()).digest()
     return int.from_bytes(digest[:8], "big") % 10_001 / 100
 

@@ -188,13 +188,13 @@ async def unfinished_count(
 async def views(
     connection: Connection, ids: Iterable[ApplicationId]
 ) -> dict[ApplicationId, ApplicationView]:
-    """The truth about some applications; ids that are unknown are left out."""
+    """Read the truth about some applications; ids that are unknown are left out."""
     rows = await SQL["applications.views"].fetch(connection, ids=list(ids))
     return {row["id"]: _view(row) for row in rows}
 
 
 async def recent(connection: Connection, limit: int) -> list[ApplicationView]:
-    """The newest applications, newest first."""
+    """Read the newest applications, newest first."""
     rows = await SQL["applications.recent"].fetch(connection, limit=limit)
     return [_view(row) for row in rows]
 
@@ -231,7 +231,7 @@ def _view(row: Any) -> ApplicationView:
 
 
 def _status(final: str | None, attempt: int | None, outcome: str | None) -> Status:
-    """A result is final; else the latest attempt is under way, or over, or there is none."""
+    """Tell the status: a result is final; else the latest attempt is under way, over, or none."""
     if final == "scored":
         return "scored"
     if final == "failed":

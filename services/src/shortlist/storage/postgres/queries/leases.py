@@ -104,7 +104,7 @@ async def renew(connection: Connection, lease: Lease) -> bool:
 
 @asynccontextmanager
 async def leading(connection: Connection, lease: Lease) -> AsyncIterator[None]:
-    """A transaction that only the leader can run. Raises `NotLeadingError` before its body.
+    """Open a transaction that only the leader can run. Raises `NotLeadingError` before its body.
 
     Keep it short: a takeover waits for its end.
     """

@@ -71,7 +71,7 @@ async def unfinished(
 async def look(
     connection: Connection, pipeline: PipelineName, ids: Sequence[ApplicationId]
 ) -> list[Seen]:
-    """What is known of those of ``ids`` that are unfinished and of this pipeline."""
+    """Read what is known of those of ``ids`` that are unfinished and of this pipeline."""
     rows = await SQL["recovery.look"].fetch(
         connection, pipeline=pipeline, ids=ids, convicted_after=CONVICTED_AFTER
     )
@@ -102,7 +102,7 @@ async def not_unfinished(
 
 
 async def newest(connection: Connection) -> UUID:
-    """The id of the newest application; `NOTHING` when there is none. Odd ones do not count."""
+    """Return the id of the newest application; `NOTHING` without any. Odd ones do not count."""
     found: UUID | None = await SQL["recovery.newest"].fetchval(
         connection, below=await first_odd(connection)
     )

@@ -18,7 +18,7 @@ _WITNESS = "retention"
 
 
 async def witness_time(connection: Connection, passed_seconds: float) -> tuple[dt.datetime, float]:
-    """The time by which things are old enough, and how far Postgres's clock is ahead of it.
+    """Return the time by which things are old enough, and how far Postgres's clock is ahead.
 
     It follows Postgres's clock, but no faster than ``passed_seconds`` since it was last asked.
     """

@@ -63,7 +63,7 @@ class Canary:
         return _for_all(error, trouble, doubtful=doubtful)
 
     async def _trouble_since(self, failed_at: float) -> ScoringError | None:
-        """What a request met that was made after ``failed_at``; those who wait share one."""
+        """Return what a request met that was made after ``failed_at``; those who wait share one."""
         async with self._turn:
             if self._asked_at <= failed_at:
                 asked_at, trouble = time.monotonic(), await self._try()
@@ -82,7 +82,7 @@ class Canary:
 def _for_all(
     error: TemporaryScoringError, trouble: ScoringError, *, doubtful: bool
 ) -> ScoringError:
-    """What it is, when the text that is fine gave ``trouble``."""
+    """Decide what it is, when the text that is fine gave ``trouble``."""
     if isinstance(trouble, RefusedError):
         return trouble
     if isinstance(trouble, ThrottledError):

@@ -173,5 +173,5 @@ def _reason(error: anthropic.APIStatusError) -> str:
 
 
 def _text(value: object) -> str:
-    """What an answer says, where a text is expected: it may be anything, or half a character."""
+    """Return an answer's text, where one is expected: it may be anything, or half a letter."""
     return value.encode(errors="replace").decode() if isinstance(value, str) else ""

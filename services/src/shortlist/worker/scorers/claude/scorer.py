@@ -291,7 +291,7 @@ def _score(reply: _Reply, headers: Mapping[str, str]) -> Score:
 
 
 def _stopped(stop_reason: str | None, request_id: str | None) -> ScoringError:
-    """A reply that ended before its time: refused, or cut off."""
+    """Describe a reply that ended before its time: refused, or cut off."""
     why = f"claude: the reply stopped with {stop_reason}; request {request_id}"
     if stop_reason == "model_context_window_exceeded":
         return PermanentScoringError(why)  # the same text will not fit next time
