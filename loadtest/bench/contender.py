@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from loadtest.bench.bench import Bench, Place
     from loadtest.bench.peers import PeerInfo
 
-_LOOK_SECONDS = 0.1
+_POLL_INTERVAL_SECONDS = 0.1
 _READY_SECONDS = 120.0
 _READY_JOBS = 60
 
@@ -94,7 +94,7 @@ class Contender(ABC):
                 raise TimeoutError(f"{self.title}: {done} of {count} after {timeout_seconds:g} s")
             for worker in workers:
                 worker.must_run()
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_INTERVAL_SECONDS)
 
     async def connection(self) -> asyncpg.Connection[asyncpg.Record]:
         """For looking at the results."""
@@ -182,7 +182,7 @@ class PeerContender(Contender):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self.title}: not all workers take jobs")
             await self._enqueue(-_READY_JOBS, _READY_JOBS)
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_INTERVAL_SECONDS)
 
     async def _all_ready(self, workers: list[Child]) -> bool:
         rows = await (await self.connection()).fetch(

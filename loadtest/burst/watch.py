@@ -43,9 +43,9 @@ class Watch:
             await self._redis.aclose()
 
     async def _sample(self, connection: postgres.Connection, started_at: float) -> Sample:
-        look = await snapshots.look_at_line(self._redis, DEFAULT_PIPELINE, self._memory)
+        look = await snapshots.read_line(self._redis, DEFAULT_PIPELINE, self._memory)
         at = time.time()
-        counted = await snapshots.look_at_connections(connection)
+        counted = await snapshots.read_connections(connection)
         processes = await asyncio.to_thread(_workers, self._up.pid)
         ready = sum(not beat.draining for beat in look.live)
         self._reported |= {beat.pid for beat in look.live}

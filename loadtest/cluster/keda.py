@@ -35,7 +35,7 @@ NAME = PipelineName("default")
 SETUP = Setup(max_replicas=8)
 SEED = 1
 PATIENCE_SECONDS = 300.0
-_LOOK_SECONDS = 30.0
+_QUERY_TIMEOUT_SECONDS = 30.0
 LOADS = (
     Load(
         "burst from idle: 60 s of 20/s",
@@ -240,9 +240,9 @@ async def _watch(cluster: Cluster, watched: Watched) -> None:
     async with cluster.database() as database:
         seen = time.monotonic()
         while True:
-            async with asyncio.timeout(_LOOK_SECONDS):
+            async with asyncio.timeout(_QUERY_TIMEOUT_SECONDS):
                 found = await cluster.pods_of("worker")
-                opened = (await snapshots.look_at_connections(database)).open_by_worker
+                opened = (await snapshots.read_connections(database)).open_by_worker
             now = time.monotonic()
             pods = [pod for pod in found if not is_over(pod)]
             watched.replica_seconds += len(pods) * (now - seen)

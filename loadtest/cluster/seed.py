@@ -85,7 +85,7 @@ class Servers:
 
     async def waiting(self) -> tuple[int, int]:
         """Applications that wait; and those of them that only lack a connection."""
-        look = await snapshots.look_at_line(self.redis, NAME, snapshots.LineMemory())
+        look = await snapshots.read_line(self.redis, NAME, snapshots.LineMemory())
         lacking = sum(CONCURRENCY - _slots(beat) for beat in look.live)
         return look.reading.waiting, min(lacking, look.reading.waiting)
 
@@ -96,7 +96,7 @@ class Servers:
         figures = await self.database.fetchrow(_FIGURES, begun, await self.now())
         seconds = time.monotonic() - started
         backlog, waiters = await self.waiting()
-        opened = (await snapshots.look_at_connections(self.database)).open_by_worker
+        opened = (await snapshots.read_connections(self.database)).open_by_worker
         return Window(
             figures["scored"] / seconds,
             figures["p99_seconds"] or float("nan"),
@@ -145,7 +145,7 @@ async def _until_granted(cluster: Cluster, servers: Servers) -> None:
     memory = snapshots.LineMemory()
 
     async def granted() -> bool:
-        look = await snapshots.look_at_line(servers.redis, NAME, memory)
+        look = await snapshots.read_line(servers.redis, NAME, memory)
         return len(look.live) == WORKERS and all(beat.grant == wanted for beat in look.live)
 
     await cluster.until(granted, what=f"every worker has {wanted} connections")

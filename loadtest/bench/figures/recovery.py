@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _JOBS = 20
 _WORKERS = 3
 _WORK = Work(concurrency=10, service_seconds=5.0, reliable=True)
-_LOOK_SECONDS = 0.1
+_POLL_INTERVAL_SECONDS = 0.1
 _TRIES = 3
 _QUICK_PEERS = ("pgqueuer", "dramatiq", "procrastinate", "streaq")
 """The fastest four, by the full run."""
@@ -150,7 +150,7 @@ async def _busiest(contender: Contender, workers: list[Child]) -> tuple[Child, s
     while len({start.job for start in starts}) < _JOBS:
         if time.monotonic() > deadline:
             raise NotHeldError(contender.title)
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_INTERVAL_SECONDS)
         starts = await contender.starts()
     held = [{s.job for s in starts if s.pid in tree} for tree in pids(workers)]
     most = max(range(len(workers)), key=lambda index: len(held[index]))
@@ -170,7 +170,7 @@ async def _begun_again(
                 begun.setdefault(start.job, start.at)
         if len(begun) == len(held) or time.time() > since + patience_seconds:
             return begun
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_INTERVAL_SECONDS)
 
 
 def _seconds(recoveries: Sequence[Recovery]) -> Samples:

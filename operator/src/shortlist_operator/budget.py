@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from shortlist_operator.observation import Sight
 
 
-_LOOKS_WAITED_FOR = 5
-"""A pipeline that cannot be looked at (no Deployment, a bad template) delays the others no more."""
+_TICKS_WAITED_FOR = 5
+"""A pipeline that cannot be observed (no Deployment, a bad template) delays the others no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,10 @@ class Budget:
 
     def expect(self, pipeline: PipelineName) -> None:
         """There is such a pipeline, and its workers may hold connections."""
-        self._unseen[pipeline] = _LOOKS_WAITED_FOR
+        self._unseen[pipeline] = _TICKS_WAITED_FOR
 
-    def looked(self, pipeline: PipelineName) -> None:
-        """One more look at it is over, whatever was seen."""
+    def ticked(self, pipeline: PipelineName) -> None:
+        """Count one more tick of it, whatever was seen."""
         if pipeline in self._unseen:
             self._unseen[pipeline] -= 1
             if self._unseen[pipeline] == 0:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shortlist.domain.sizing.pipeline import ScoringPipeline
     from shortlist.urls import DatabaseUrl
 
-LOOK_TIMEOUT_SECONDS = 2.0
+QUERY_TIMEOUT_SECONDS = 2.0
 _SUPERVISOR = "shortlist-operator"
 
 
@@ -44,14 +44,14 @@ class Observer:
 
     async def line(self, pipeline: PipelineName) -> snapshots.LineSnapshot:
         """Read the line and the heartbeats."""
-        async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
+        async with asyncio.timeout(QUERY_TIMEOUT_SECONDS):
             memory = self._memories.setdefault(pipeline, snapshots.LineMemory())
-            return await snapshots.look_at_line(self.redis, pipeline, memory)
+            return await snapshots.read_line(self.redis, pipeline, memory)
 
     async def connections(self) -> snapshots.ConnectionsSnapshot:
         """Read the limits and the connections that each worker holds."""
         async with self._postgres() as connection:
-            return await snapshots.look_at_connections(connection)
+            return await snapshots.read_connections(connection)
 
     async def make_known(self, pipeline: ScoringPipeline) -> None:
         """Tell Postgres of a pipeline and its capacity."""
@@ -61,7 +61,7 @@ class Observer:
     @asynccontextmanager
     async def _postgres(self) -> AsyncIterator[postgres.Connection]:
         """Lend the connection to one at a time; whatever goes wrong, the next gets a new one."""
-        async with asyncio.timeout(LOOK_TIMEOUT_SECONDS), self._turn:
+        async with asyncio.timeout(QUERY_TIMEOUT_SECONDS), self._turn:
             try:
                 yield await self._connection.get()
             except BaseException:

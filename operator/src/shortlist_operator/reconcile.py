@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _VICTIM_COST = "-1000"
-_SCALER_LOOK_SECONDS = 10.0
+_SCALER_POLL_INTERVAL_SECONDS = 10.0
 
 
 class PipelineLoop:
@@ -69,7 +69,7 @@ class PipelineLoop:
         self._starts = StartTimes()
         self._first_seen: dict[str, float] = {}
         self._last_line: LineSnapshot | None = None
-        self._conflict: tuple[float, str | None] = (-_SCALER_LOOK_SECONDS, None)
+        self._conflict: tuple[float, str | None] = (-_SCALER_POLL_INTERVAL_SECONDS, None)
         self._known: tuple[int, str] | None = None
         """The capacity that Postgres was told, and which run of Postgres that was."""
         self._reporter = Reporter(kube, namespace, name)
@@ -95,7 +95,7 @@ class PipelineLoop:
                 self._failed_at_kubernetes(error)
             except Exception as error:  # `is_outage` decides
                 await self._failed(resource, error)
-            self._budget.looked(self._name)
+            self._budget.ticked(self._name)
             self.last_tick = time.monotonic()
             await asyncio.sleep(max(0.05, interval - (time.monotonic() - started)))
 
@@ -103,7 +103,7 @@ class PipelineLoop:
         try:
             pipeline = parse_pipeline(resource)
         except InvalidPipelineError as error:
-            await self._reporter.tell(resource, Tick(invalid=str(error)), acting=self._lease.held)
+            await self._reporter.report(resource, Tick(invalid=str(error)), acting=self._lease.held)
             return 1.0
         interval = pipeline.scaling.interval_seconds
         await self._ensure_known(pipeline)
@@ -115,9 +115,9 @@ class PipelineLoop:
             self._budget.forget(self._name)  # what its workers hold, Postgres says
             self._own.is_missing()
             tick = Tick(pipeline=pipeline, target_missing=target, refused=self._own.refused)
-            await self._reporter.tell(resource, tick, acting=self._lease.held)
+            await self._reporter.report(resource, tick, acting=self._lease.held)
             return interval
-        sight = await self._look(deployment)
+        sight = await self._observe(deployment)
         self._budget.see(pipeline, sight)
         budget = self._budget_of(pipeline, sight)
         decision = self._decide(pipeline, sight, budget)
@@ -140,7 +140,7 @@ class PipelineLoop:
                     raise
                 self._failed_at_kubernetes(error)
                 tick = replace(tick, failed=f"The API server refuses to size the workers: {error}")
-        await self._reporter.tell(resource, tick, acting=self._lease.held)
+        await self._reporter.report(resource, tick, acting=self._lease.held)
         return interval
 
     def _failed_at_kubernetes(self, error: KubeError) -> None:
@@ -154,18 +154,18 @@ class PipelineLoop:
             return
         metrics.TICK_FAILURES.labels(self._name, "bug").inc()
         log.error("tick_failed", pipeline=self._name, exc_info=error)
-        await self._tell_of_failure(resource, error)
+        await self._report_failure(resource, error)
 
-    async def _tell_of_failure(self, resource: Json | None, error: Exception) -> None:
+    async def _report_failure(self, resource: Json | None, error: Exception) -> None:
         if resource is None:
             return
         failed = f"The operator failed, and its log says where: {error!r}"
-        with suppress(Exception):  # telling may be what fails; the metric has it
-            await self._reporter.tell(resource, Tick(failed=failed), acting=self._lease.held)
+        with suppress(Exception):  # reporting may be what fails; the metric has it
+            await self._reporter.report(resource, Tick(failed=failed), acting=self._lease.held)
 
-    # --- look
+    # --- observe
 
-    async def _look(self, deployment: Json) -> Sight:
+    async def _observe(self, deployment: Json) -> Sight:
         raw = await self._kube.pods(self._namespace, deployment["spec"]["selector"])
         pods = tuple(members.read_pod(pod) for pod in raw if not members.is_over(pod))
         line, connections, errors = None, None, {}
@@ -181,14 +181,16 @@ class PipelineLoop:
             if not is_outage(error):
                 raise
             errors["postgres"] = f"Postgres cannot be read: {message_of(error)}"
-        look = self._last_line
+        known = self._last_line
         open_by_worker = connections.open_by_worker if connections is not None else {}
         self._starts.see(
             {p.name: p.ready_at - p.created_at for p in pods if p.ready_at is not None}
         )
         return Sight(
             pods=pods,
-            members=tuple(members.members(look, pods, open_by_worker)) if look is not None else (),
+            members=tuple(members.members(known, pods, open_by_worker))
+            if known is not None
+            else (),
             replicas=int(deployment["spec"].get("replicas", 1)),
             rolling=is_rolling(deployment),
             strategy=RolloutStrategy.of(deployment),
@@ -199,8 +201,8 @@ class PipelineLoop:
 
     async def _other_scaler(self, resource: Json, target: str) -> str | None:
         """Find the other controller of the target; of two ScoringPipelines the elder sizes it."""
-        looked_at, conflict = self._conflict
-        if time.monotonic() - looked_at >= _SCALER_LOOK_SECONDS:
+        read_at, conflict = self._conflict
+        if time.monotonic() - read_at >= _SCALER_POLL_INTERVAL_SECONDS:
             others = await self._kube.other_scalers(self._namespace, target)
             others += [
                 f"ScoringPipeline/{other['metadata']['name']}"

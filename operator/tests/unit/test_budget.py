@@ -137,7 +137,7 @@ def test_a_pipeline_that_cannot_be_looked_at_does_not_keep_the_others_for_ever()
     budget, looks = Budget(), 0
     budget.expect(B)
     while not granted(budget, A, workers(9, "a1")):
-        budget.looked(B)
+        budget.ticked(B)
         looks += 1
         assert looks <= 5
     assert looks > 1

@@ -65,17 +65,17 @@ async def run(
     ``seconds`` or ``rounds`` were over. The summary goes to standard output, all else to standard
     error.
     """
-    tell = Console(stderr=True)
+    console = Console(stderr=True)
     if trouble := await trouble_with(url):
-        _say(tell, trouble)
+        _say(console, trouble)
         return exit_codes.FAILED
     tally = Tally()
     with Stopping().listening() as stopping:
         try:
             over = wait_until_set(stopping.drain, seconds)
-            await _play(tally, over, tell, url=url, clients=clients, rounds=rounds)
+            await _play(tally, over, console, url=url, clients=clients, rounds=rounds)
         except NotAJobServerError as error:
-            _say(tell, str(error))
+            _say(console, str(error))
             return exit_codes.FAILED
     tally.ended = time.monotonic()
     Console().print(*summary(tally), sep="\n")
@@ -231,7 +231,7 @@ def _wait_seconds(answer: httpx2.Response | None) -> float:
 async def _play(
     tally: Tally,
     over: Coroutine[Any, Any, bool],
-    tell: Console,
+    console: Console,
     *,
     url: str,
     clients: int,
@@ -249,14 +249,14 @@ async def _play(
         stopped = asyncio.create_task(over)
         all_played = asyncio.gather(*plays)
         ends: set[asyncio.Future[Any]] = {stopped, all_played}
-        with _progress(tell) as progress:
-            bar = progress.add_task(f"{clients} clients", total=total, told="")
+        with _progress(console) as progress:
+            bar = progress.add_task(f"{clients} clients", total=total, counts="")
             done: set[asyncio.Future[Any]] = set()
             while not done:
                 done, _ = await asyncio.wait(
                     ends, timeout=_REFRESH_SECONDS, return_when=asyncio.FIRST_COMPLETED
                 )
-                progress.update(bar, completed=_ended(tally), told=_told(tally))
+                progress.update(bar, completed=_ended(tally), counts=_describe(tally))
         stopped.cancel()
         all_played.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -268,7 +268,7 @@ def _progress(console: Console) -> Progress:
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
-        TextColumn("{task.fields[told]}"),
+        TextColumn("{task.fields[counts]}"),
         TimeElapsedColumn(),
         console=console,
     )
@@ -278,10 +278,10 @@ def _ended(tally: Tally) -> int:
     return tally.completions.count + tally.failed + len(tally.lost)
 
 
-def _told(tally: Tally) -> str:
+def _describe(tally: Tally) -> str:
     rate = tally.completions.count / tally.seconds
-    told = f"{tally.completions.count} completed ({rate:.1f}/s), {tally.waiting} waiting"
-    return f"{told}, {len(tally.lost)} lost" if tally.lost else told
+    counts = f"{tally.completions.count} completed ({rate:.1f}/s), {tally.waiting} waiting"
+    return f"{counts}, {len(tally.lost)} lost" if tally.lost else counts
 
 
 def summary(tally: Tally) -> Iterator[Table | str]:

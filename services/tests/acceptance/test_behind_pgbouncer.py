@@ -245,7 +245,7 @@ async def test_the_budget_behind_a_pooler_is_what_the_pooler_lets_in(
     name = database_url.partition("?")[0].rpartition("/")[2]
     url = DatabaseUrl(bouncer.url(name)).behind(Pooler(client_connections=70))
     connection = await postgres.connect(url, application_name="shortlist-worker unknown")
-    look = await snapshots.look_at_connections(connection)
+    look = await snapshots.read_connections(connection)
     await postgres.close_quickly(connection)
     assert (look.budget(10), look.open_by_worker) == (60, {})
 

@@ -183,7 +183,7 @@ async def ups_observer_sees(two: Two) -> None:
     names = [AWAY, two.there.pipeline]
     observer = Observer(DatabaseUrl(two.there.database_url), RedisUrl(two.url), names)
     try:
-        view = await observer.look()
+        view = await observer.observe()
     finally:
         await observer.close()
     assert [one.name for one in view.pipelines] == [two.there.pipeline]

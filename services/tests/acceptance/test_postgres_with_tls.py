@@ -98,7 +98,7 @@ async def is_encrypted(url: str) -> bool:
     """Connect as every process does, and look as its watch does."""
     connection = await postgres.connect(url, application_name="tls", timeout_seconds=10)
     try:
-        assert (await postgres.connection._look(DatabaseUrl(url))).writable
+        assert (await postgres.connection._observe(DatabaseUrl(url))).writable
         return bool(
             await connection.fetchval("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
         )

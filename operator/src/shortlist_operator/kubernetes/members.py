@@ -73,7 +73,7 @@ def is_over(pod: Json) -> bool:
 
 
 def members(
-    look: LineSnapshot, pods: Iterable[Pod], open_by_worker: Mapping[str, int]
+    snapshot: LineSnapshot, pods: Iterable[Pod], open_by_worker: Mapping[str, int]
 ) -> list[Member]:
     """Every worker that reports, with its pod.
 
@@ -81,9 +81,9 @@ def members(
     granted, and are no more than not ready.
     """
     by_name = {pod.name: pod for pod in pods}
-    live = {beat.worker_id for beat in look.live}
+    live = {beat.worker_id for beat in snapshot.live}
     found = []
-    for beat in sorted(look.beats, key=lambda beat: beat.worker_id):
+    for beat in sorted(snapshot.beats, key=lambda beat: beat.worker_id):
         pod, opened = by_name.get(beat.host), open_by_worker.get(beat.worker_id, 0)
         worker = heartbeats.as_worker(beat, opened)
         if beat.worker_id in live:

@@ -32,7 +32,7 @@ class Reporter:
         self._written_at = 0.0
         self.note = self._events.note
 
-    async def tell(self, resource: Json, tick: Tick, *, acting: bool) -> None:
+    async def report(self, resource: Json, tick: Tick, *, acting: bool) -> None:
         """Write what changed; only the operator that acts does."""
         _measure(self._name, tick)
         if not acting:

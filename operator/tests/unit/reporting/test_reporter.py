@@ -156,7 +156,7 @@ def events(server: ApiServer) -> list[Json]:
 
 async def test_a_status_has_the_figures_of_its_tick(server: ApiServer, reporter: Reporter) -> None:
     tick = a_tick(a_beat("a", grant=8, open_connections=4), a_beat("b", grant=11))
-    await reporter.tell(server.objects[PATH], tick, acting=True)
+    await reporter.report(server.objects[PATH], tick, acting=True)
     (written,) = statuses(server)
     assert written["observedGeneration"] == 5
     assert written["replicas"] == {"desired": 2, "current": 2, "ready": 2, "draining": 0}
@@ -171,9 +171,9 @@ async def test_a_status_has_the_figures_of_its_tick(server: ApiServer, reporter:
 async def test_nothing_is_written_twice(server: ApiServer, reporter: Reporter) -> None:
     for waiting in (100, 90):
         tick = a_tick(a_beat("a", grant=11), waiting=waiting)
-        await reporter.tell(server.objects[PATH], tick, acting=True)
+        await reporter.report(server.objects[PATH], tick, acting=True)
     assert len(statuses(server)) == 1
-    await reporter.tell(server.objects[PATH], replace(tick, budget=70), acting=True)
+    await reporter.report(server.objects[PATH], replace(tick, budget=70), acting=True)
     assert len(statuses(server)) == 2
 
 
@@ -182,7 +182,7 @@ async def test_figures_are_written_again_after_a_while(
 ) -> None:
     monkeypatch.setattr(reporters, "REFRESH_SECONDS", 0.0)
     for _ in range(2):
-        await reporter.tell(server.objects[PATH], a_tick(), acting=True)
+        await reporter.report(server.objects[PATH], a_tick(), acting=True)
     assert len(statuses(server)) == 2
 
 
@@ -190,9 +190,9 @@ async def test_who_does_not_act_says_nothing_then_or_later(
     server: ApiServer, reporter: Reporter
 ) -> None:
     reporter.note("Normal", "ScaledOut", "1→2: of old")
-    await reporter.tell(server.objects[PATH], a_tick(), acting=False)
+    await reporter.report(server.objects[PATH], a_tick(), acting=False)
     assert server.calls == []
-    await reporter.tell(server.objects[PATH], a_tick(), acting=True)
+    await reporter.report(server.objects[PATH], a_tick(), acting=True)
     assert events(server) == []
 
 
@@ -201,7 +201,7 @@ async def test_an_event_is_said_once_and_is_one_that_kubernetes_knows(
 ) -> None:
     reporter.note("Normal", "ScaledOut", "2→3: " + "x" * 2000)
     for _ in range(2):
-        await reporter.tell(server.objects[PATH], a_tick(), acting=True)
+        await reporter.report(server.objects[PATH], a_tick(), acting=True)
     (event,) = events(server)
     kubernetes_validate.validate(event, "1.37", strict=True)
     assert event["involvedObject"]["uid"] == "1-2-3"
@@ -217,7 +217,7 @@ async def test_the_name_of_an_event_is_a_name_whatever_the_pipelines_is(
     resource = server.objects[PATH]
     resource["metadata"]["name"] = "a" * 39 + "-" + "b" * 23
     reporter.note("Normal", "ScaledOut", "2→3")
-    await reporter.tell(resource, a_tick(), acting=True)
+    await reporter.report(resource, a_tick(), acting=True)
     name = events(server)[0]["metadata"]["name"]
     assert all(label[0].isalnum() and label[-1].isalnum() for label in name.split("."))
 
@@ -225,10 +225,10 @@ async def test_the_name_of_an_event_is_a_name_whatever_the_pipelines_is(
 async def test_a_pipeline_that_stops_being_ready_is_warned_of_and_its_return_is_told(
     server: ApiServer, reporter: Reporter
 ) -> None:
-    await reporter.tell(server.objects[PATH], a_tick(), acting=True)
+    await reporter.report(server.objects[PATH], a_tick(), acting=True)
     assert events(server) == []  # the first status is no change
-    await reporter.tell(server.objects[PATH], Tick(target_missing="w"), acting=True)
-    await reporter.tell(server.objects[PATH], a_tick(), acting=True)
+    await reporter.report(server.objects[PATH], Tick(target_missing="w"), acting=True)
+    await reporter.report(server.objects[PATH], a_tick(), acting=True)
     told = [(event["type"], event["reason"]) for event in events(server)]
     assert ("Warning", "TargetMissing") in told
     assert ("Normal", "Sizing") in told
@@ -238,16 +238,16 @@ async def test_a_pipeline_that_stops_being_ready_is_warned_of_and_its_return_is_
 async def test_what_is_not_well_from_the_beginning_is_warned_of(
     server: ApiServer, reporter: Reporter, bad: Tick
 ) -> None:
-    await reporter.tell(server.objects[PATH], bad, acting=True)
+    await reporter.report(server.objects[PATH], bad, acting=True)
     assert "Warning" in {event["type"] for event in events(server)}
 
 
 async def test_figures_that_nobody_looked_at_are_taken_away(
     server: ApiServer, reporter: Reporter
 ) -> None:
-    await reporter.tell(server.objects[PATH], a_tick(a_beat("a")), acting=True)
+    await reporter.report(server.objects[PATH], a_tick(a_beat("a")), acting=True)
     assert server.objects[PATH]["status"]["replicas"]["current"] == 1
-    await reporter.tell(server.objects[PATH], Tick(target_missing="w"), acting=True)
+    await reporter.report(server.objects[PATH], Tick(target_missing="w"), acting=True)
     left = server.objects[PATH]["status"]
     assert not left.keys() & {"replicas", "demand", "decision", "connections"}
 
@@ -265,20 +265,20 @@ async def test_an_event_that_could_not_be_said_is_said_in_the_next_tick(
     reporter.note("Normal", "Draining", "1 worker")
     server.arriving = lose_events
     with pytest.raises(KubeError):
-        await reporter.tell(server.objects[PATH], a_tick(), acting=True)
+        await reporter.report(server.objects[PATH], a_tick(), acting=True)
     server.calls.clear()
     server.arriving = refuse_the_first
-    await reporter.tell(server.objects[PATH], a_tick(), acting=True)
+    await reporter.report(server.objects[PATH], a_tick(), acting=True)
     assert [event["reason"] for event in events(server)] == ["ScaledOut", "Draining"]
     server.calls.clear()
-    await reporter.tell(server.objects[PATH], a_tick(), acting=True)
+    await reporter.report(server.objects[PATH], a_tick(), acting=True)
     assert events(server) == []  # what is refused for good is not said for ever
 
 
 async def test_a_status_that_could_not_be_written_is_written_in_the_next_tick(
     server: ApiServer, reporter: Reporter
 ) -> None:
-    await reporter.tell(server.objects[PATH], a_tick(), acting=True)
+    await reporter.report(server.objects[PATH], a_tick(), acting=True)
 
     async def refuse(_: Call) -> web.StreamResponse:
         return refusal(500, "etcd is slow")
@@ -287,9 +287,9 @@ async def test_a_status_that_could_not_be_written_is_written_in_the_next_tick(
 
     server.arriving = refuse
     with pytest.raises(KubeError):
-        await reporter.tell(server.objects[PATH], Tick(invalid="why"), acting=True)
+        await reporter.report(server.objects[PATH], Tick(invalid="why"), acting=True)
     server.arriving = go_on
     server.calls.clear()
-    await reporter.tell(server.objects[PATH], Tick(invalid="why"), acting=True)
+    await reporter.report(server.objects[PATH], Tick(invalid="why"), acting=True)
     assert statuses(server)[0]["conditions"][0]["reason"] == "InvalidSpec"
     assert [event["reason"] for event in events(server)].count("InvalidSpec") == 1

@@ -40,7 +40,7 @@ async def _migrated(settings: Any, revision: str, wait_seconds: float) -> tuple[
     deadline = time.monotonic() + wait_seconds
     while True:
         try:
-            told: tuple[str, str] = await migrations.migrate_as_told(settings, revision)
+            told: tuple[str, str] = await migrations.migrate_with_roles(settings, revision)
         except migrations.UnfitDatabaseError as error:
             fail(f"{cannot}: {error}.")
         except Exception as error:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 DEFAULT_DATA = Path(".shortlist")
 _LOOPBACK = "127.0.0.1"
-_LOOK_SECONDS = 1.0
+_POLL_INTERVAL_SECONDS = 1.0
 _WAKE_SECONDS = 0.1
 _CHORES_SECONDS = 5.0
 _ONE_PRESS_SECONDS = 0.3
@@ -123,7 +123,7 @@ class Up:
         self._supervisor = Supervisor(data, settings, pipelines, screen.say)
         self._workers = {name: workers_at_start(p) for name, p in pipelines.items()}
         intervals = [pipeline.scaling.interval_seconds for pipeline in pipelines.values()]
-        self._look_seconds = min(_LOOK_SECONDS, *intervals)
+        self._poll_interval_seconds = min(_POLL_INTERVAL_SECONDS, *intervals)
         self._started_at = time.monotonic()
         self._phase: Phase = "starting"
         self._url = ""
@@ -169,14 +169,14 @@ class Up:
         return False
 
     async def _serve(self) -> None:
-        """Look, size, show, until the first request to stop."""
+        """Observe, size, show, until the first request to stop."""
         while not self._stopping.drain.is_set():
             await self._turn()
             await self._pause()
 
     async def _pause(self) -> None:
-        """Wait for the next look, or for an application on a line that has no workers."""
-        ends_at = time.monotonic() + self._look_seconds
+        """Wait for the next turn, or for an application on a line that has no workers."""
+        ends_at = time.monotonic() + self._poll_interval_seconds
         while (left := ends_at - time.monotonic()) > 0 and not self._stopping.drain.is_set():
             await wait_until_set(self._stopping.drain, min(left, _WAKE_SECONDS))
             if await self._supervisor.has_work_at_zero():
@@ -194,7 +194,9 @@ class Up:
             if self._supervisor.is_draining:
                 await self._turn()
             await asyncio.wait(
-                {draining, hurry}, timeout=_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                {draining, hurry},
+                timeout=_POLL_INTERVAL_SECONDS,
+                return_when=asyncio.FIRST_COMPLETED,
             )
         if not draining.done():
             await self._supervisor.stop_now()
@@ -209,7 +211,7 @@ class Up:
         return exit_codes.STOPPED if hurried else exit_codes.DONE
 
     async def _turn(self) -> None:
-        self._screen.show(self._state(await self._supervisor.look()))
+        self._screen.show(self._state(await self._supervisor.tick()))
         if time.monotonic() >= self._chores_at:
             self._chores_at = time.monotonic() + _CHORES_SECONDS
             await asyncio.to_thread(self._do_chores)
@@ -272,7 +274,7 @@ def _low(root: Path, free: int) -> str:
 
 def _machine(settings: Settings) -> Machine:
     """Read what there is, with as many open files as we want or may have; raises `StartError`."""
-    found = machine.look()
+    found = machine.read()
     if too_few := machine.too_few_files(found):
         raise StartError(too_few)
     machine.raise_open_files(settings.connection_limit + OWN_FILES)

@@ -114,9 +114,9 @@ class Maintenance:
         dead = dead_workers.DeadWorkers(desk, sweeps, self._seconds_since_a_break)
         agents: list[tuple[str, Callable[[], Awaitable[float | None]], float]] = [
             ("sweep", turn, sweep.INTERVAL_SECONDS),
-            ("dead workers", dead.turn, dead_workers.LOOK_SECONDS),
-            ("retries", retries.Retries(desk, sweeps).turn, retries.LOOK_SECONDS),
-            ("consumers", consumers.Consumers(desk, sweeps).turn, consumers.LOOK_SECONDS),
+            ("dead workers", dead.turn, dead_workers.POLL_INTERVAL_SECONDS),
+            ("retries", retries.Retries(desk, sweeps).turn, retries.POLL_INTERVAL_SECONDS),
+            ("consumers", consumers.Consumers(desk, sweeps).turn, consumers.POLL_INTERVAL_SECONDS),
             ("retention", retention.Retention(desk).turn, retention.PERIOD_SECONDS),
             ("gauges", gauges.Gauges(desk, sweeps).turn, gauges.PERIOD_SECONDS),
         ]

@@ -144,14 +144,14 @@ async def in_a_thread(
     here = asyncio.get_running_loop()
     started, stop = asyncio.Event(), concurrent.futures.Future[None]()
 
-    async def serve_until_told() -> None:
+    async def serve_until_stopped() -> None:
         async with serving():
             here.call_soon_threadsafe(started.set)
             await asyncio.wrap_future(stop)
 
     def run() -> None:
         with asyncio.Runner(loop_factory=type(here)) as runner:  # uvloop's where ours is
-            runner.run(serve_until_told())
+            runner.run(serve_until_stopped())
 
     starting = asyncio.create_task(started.wait())
     ended = asyncio.create_task(asyncio.to_thread(run), name="serving-in-a-thread")

@@ -31,7 +31,7 @@ waits takes two rounds of cancelling, each of a second, and ending the loop as m
 open then another. So a command ends within 12 s after the server began to hang."""
 
 _PERIOD_SECONDS = 1.0
-_LOOK_SECONDS = 2.0
+_QUERY_TIMEOUT_SECONDS = 2.0
 
 
 class SilentServerError(ShortlistError, TimeoutError):
@@ -75,7 +75,7 @@ async def _answers(url: DatabaseUrl | str) -> bool:
         connection = await postgres.connect(
             url,
             application_name="shortlist-silence",
-            timeout_seconds=_LOOK_SECONDS,
+            timeout_seconds=_QUERY_TIMEOUT_SECONDS,
             writes=False,
         )
     except Exception as error:  # `is_answer` decides

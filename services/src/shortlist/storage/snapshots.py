@@ -65,7 +65,7 @@ class ConnectionsSnapshot:
         return self.limits.budget(reserved)
 
 
-async def look_at_line(redis: Redis, pipeline: PipelineName, memory: LineMemory) -> LineSnapshot:
+async def read_line(redis: Redis, pipeline: PipelineName, memory: LineMemory) -> LineSnapshot:
     """Read the line and its workers; ``memory`` is of this pipeline."""
     line = Line(redis, pipeline)
     depth, submissions = await line.depth(), await line.submissions()
@@ -86,7 +86,7 @@ async def look_at_line(redis: Redis, pipeline: PipelineName, memory: LineMemory)
     )
 
 
-async def look_at_connections(connection: Connection) -> ConnectionsSnapshot:
+async def read_connections(connection: Connection) -> ConnectionsSnapshot:
     """Read the limits and who holds what.
 
     Behind a pooler its clients are what is limited, and Postgres cannot count them.

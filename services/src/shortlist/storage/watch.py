@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 PERIOD_SECONDS = 1.0
-"""Between two looks."""
+"""Between two observations."""
 
-LOOK_TIMEOUT_SECONDS = 1.0
-"""Of one look.
+QUERY_TIMEOUT_SECONDS = 1.0
+"""Of one observation.
 
 Every process is whole again within 5 s of the new primary's start, because:
 
@@ -66,13 +66,13 @@ _UNKNOWN = Sight("", writable=False)
 class Watch:
     """Looks at one server, and has the connections to it left when it is not the same any more."""
 
-    def __init__(self, url: str, look: Callable[[], Awaitable[Sight]]) -> None:
-        """``look`` opens a connection of its own, and closes it. Needs a running loop."""
+    def __init__(self, url: str, observe: Callable[[], Awaitable[Sight]]) -> None:
+        """``observe`` opens a connection of its own, and closes it. Needs a running loop."""
         self.loop = asyncio.get_running_loop()
         self.seen: Sight | None = None
-        """What the last look met that met anything."""
+        """What the last observation met that met anything."""
         self._url = url
-        self._look = look
+        self._observe = observe
         self._tended: WeakKeyDictionary[Any, Callable[[Any], None]] = WeakKeyDictionary()
         self._over = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -97,7 +97,7 @@ class Watch:
     async def end(self, connection: Any) -> None:
         """Forget a connection; with the last one, wait until the watch has ended.
 
-        Else the loop may end in the middle of a look. It takes `LOOK_TIMEOUT_SECONDS` at most.
+        Else the loop may end in the middle of a look. It takes `QUERY_TIMEOUT_SECONDS` at most.
         """
         self.forget(connection)
         if self._task is not None and not self._tended:
@@ -112,8 +112,8 @@ class Watch:
 
     async def _turn(self) -> None:
         try:
-            async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
-                sight = await self._look()
+            async with asyncio.timeout(QUERY_TIMEOUT_SECONDS):
+                sight = await self._observe()
         except Exception as error:  # callers of the server meet and report it too
             if fault_of(error) is Fault.BUG:
                 _log.exception("watch_failed")
@@ -133,9 +133,9 @@ class Watch:
 _watches: dict[str, Watch] = {}
 
 
-def watch_of(url: str, look: Callable[[], Awaitable[Sight]]) -> Watch:
+def watch_of(url: str, observe: Callable[[], Awaitable[Sight]]) -> Watch:
     """Return the watch of this process for a URL."""
     watch = _watches.get(url)
     if watch is None or watch.loop is not asyncio.get_running_loop():
-        watch = _watches[url] = Watch(url, look)
+        watch = _watches[url] = Watch(url, observe)
     return watch

@@ -112,7 +112,7 @@ async def its_claim_is_free(scene: Scene) -> None:
 
 async def its_claim_is_not_held(scene: Scene) -> None:
     _, one = await a_dead_one(scene)
-    (seen,) = await recovery.look(scene.shop.db, DEFAULT_PIPELINE, [one])
+    (seen,) = await recovery.observe(scene.shop.db, DEFAULT_PIPELINE, [one])
     assert not seen.held
 
 
@@ -284,7 +284,7 @@ CHECKS: list[tuple[str, Callable[[Scene], Awaitable[None]]]] = [
         what_was_given_up_is_free_on_a_clock_set_back_by_less_than_a_lease,
     ),
     ("bounded_lease_at_claim", its_claim_is_free),
-    ("bounded_lease_at_look", its_claim_is_not_held),
+    ("bounded_lease_at_observe", its_claim_is_not_held),
     ("bounded_lease_at_dead_workers", it_is_dead),
     ("bounded_lease_at_forget_workers", it_is_forgotten),
     ("patience_after_a_step", a_step_ends_no_lease),

@@ -90,7 +90,7 @@ async def test_it_probes_primary_keys_whatever_the_statistics_say(
             scan = await explained(leader, "recovery.unfinished", after=NOTHING, **FIRST)
             look = await explained(
                 leader,
-                "recovery.look",
+                "recovery.observe",
                 pipeline=DEFAULT_PIPELINE,
                 ids=ids[-500:],
                 convicted_after=CONVICTED_AFTER,

@@ -14,7 +14,7 @@ from shortlist.embedded.servers.valkey import EmbeddedRedis
 from shortlist.storage import postgres, redis
 from shortlist.storage import watch as watch_module
 from shortlist.storage.redis import connection_pool
-from shortlist.storage.watch import LOOK_TIMEOUT_SECONDS, PERIOD_SECONDS, Sight, Watch
+from shortlist.storage.watch import PERIOD_SECONDS, QUERY_TIMEOUT_SECONDS, Sight, Watch
 from testkit.databases.postgreses import Postgres
 from testkit.databases.switch import Switch
 from testkit.databases.valkeys import valkeys
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-_NOTICED_SECONDS = PERIOD_SECONDS + LOOK_TIMEOUT_SECONDS + 0.5
+_NOTICED_SECONDS = PERIOD_SECONDS + QUERY_TIMEOUT_SECONDS + 0.5
 
 _LOOPS = 60
 _STEP_SECONDS = 0.00004

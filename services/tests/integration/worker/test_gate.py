@@ -78,7 +78,7 @@ async def test_a_refusal_is_everybodys_and_one_at_a_time_asks_again(line_redis: 
     await first.refuse(refused)
     await second.poll()
     assert second.refused == str(refused)
-    look = await snapshots.look_at_line(line_redis, DEFAULT, snapshots.LineMemory())
+    look = await snapshots.read_line(line_redis, DEFAULT, snapshots.LineMemory())
     assert (look.refused, look.throttled) == (str(refused), True)
     assert await enter(second) == "probe"
     assert [await enter(one, 0.5) for one in (first, second)] == [None, None]

@@ -94,7 +94,7 @@ async def test_off_switch_a_sweep_that_asks_the_lease_alone_leaves_it_open(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leave_the_first_open(monkeypatch)
-    without_lists("recovery.look", monkeypatch)
+    without_lists("recovery.observe", monkeypatch)
     with pytest.raises(TimeoutError):
         await what_is_left_open_is_scored_again(bench, "perWrite")
 
@@ -201,7 +201,7 @@ class Worker:
 
     async def is_held(self, one: ApplicationId) -> bool:
         """Whether the sweep says so; a claim by another worker must agree."""
-        [seen] = await recovery.look(self.db, DEFAULT_PIPELINE, [one])
+        [seen] = await recovery.observe(self.db, DEFAULT_PIPELINE, [one])
         transaction = self.db.transaction()
         await transaction.start()
         robbed = await claims.claim_leased(self.db, [one], self.thief, lists=0)
@@ -301,10 +301,10 @@ async def test_of_hundreds_that_a_worker_holds_only_what_it_let_go_of_is_not_hel
     worker.in_work.update(ids)
     assert len(await claims.claim_leased(db, ids, worker.id, lists=worker.lists.made)) == 500
     await worker.renew(worker.lists.make())
-    assert all(seen.held for seen in await recovery.look(db, DEFAULT_PIPELINE, ids))
+    assert all(seen.held for seen in await recovery.observe(db, DEFAULT_PIPELINE, ids))
     gone = worker.in_work.pop()
     await worker.renew(worker.lists.make())
-    looked = await recovery.look(db, DEFAULT_PIPELINE, ids)
+    looked = await recovery.observe(db, DEFAULT_PIPELINE, ids)
     assert [seen.id for seen in looked if not seen.held] == [gone]
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from testkit.databases.valkeys import Valkey
 
-_LOOK_SECONDS = 1.0
+_POLL_INTERVAL_SECONDS = 1.0
 UP, OPERATOR = "looks-for-up", "looks-for-the-operator"
 
 
@@ -68,10 +68,10 @@ async def are_at(server: Valkey, within_seconds: float) -> None:
 
 async def _look_for_up(observer: UpsObserver) -> None:
     while True:
-        await observer.look()  # it never raises
+        await observer.observe()  # it never raises
         if DEFAULT_PIPELINE in observer.seen:
             await _write(observer.redis, UP)
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_INTERVAL_SECONDS)
 
 
 async def _look_for_the_operator(observer: OperatorsObserver) -> None:
@@ -83,7 +83,7 @@ async def _look_for_the_operator(observer: OperatorsObserver) -> None:
                 raise
         else:
             await _write(observer.redis, OPERATOR)
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_INTERVAL_SECONDS)
 
 
 async def _write(client: redis.Redis, who: str) -> None:

@@ -30,7 +30,7 @@ AT_ONCE = {
     "line._ask_depth": "XLEN",
     "heartbeats.beat": "HSET",
     "generation.memory": "EVAL INFO",
-    "connection_pool._look": "INFO",
+    "connection_pool._observe": "INFO",
 }
 """Step → the command by which it is met while Redis refuses everything, as
 `testkit.proxies.redis.RedisProxy.refused` counts it."""
@@ -109,7 +109,7 @@ ROWS = (
 
 _REPEAT = "shortlist.maintenance.context:LeaderContext.repeat"
 _OBSERVER = "shortlist.embedded.scaling.observer:Observer"
-_UP = "shortlist.embedded.supervision.supervisor:Supervisor.look"
+_UP = "shortlist.embedded.supervision.supervisor:Supervisor.tick"
 _TELL = "shortlist.worker.gate:Gate._share"
 _SUBSCRIPTION = "shortlist.storage.redis.events:Announcements.run"
 

@@ -139,7 +139,7 @@ EVERY_MODE = (
     Row(("pipelines.capacities", "applications.newest"), ALL, provoke=nothing),
     Row(
         (
-            "recovery.unfinished", "recovery.look", "recovery.newest", "recovery.pipelines",
+            "recovery.unfinished", "recovery.observe", "recovery.newest", "recovery.pipelines",
             "recovery.clock_milliseconds", "retries.next_due", "retries.counts", "workers.dead",
             "leases.renew", "server.clock",
         ),

@@ -35,7 +35,7 @@ SELECT count(*) FROM applications a
 WHERE a.pipeline = $1 AND NOT EXISTS (SELECT FROM results r WHERE r.application_id = a.id)
 """
 
-_LOOK_SECONDS = 0.25
+_POLL_INTERVAL_SECONDS = 0.25
 
 QUICK: Json = {
     "worker": {"concurrency": 4, "drainTimeoutSeconds": 30},
@@ -293,7 +293,7 @@ class Pipeline:
         async def look() -> None:
             while True:
                 assert await self.situation() == before
-                await asyncio.sleep(_LOOK_SECONDS)
+                await asyncio.sleep(_POLL_INTERVAL_SECONDS)
 
         looking = asyncio.create_task(look())
         try:

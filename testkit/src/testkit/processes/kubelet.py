@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from testkit.processes.stack import Service
 
-_LOOK_SECONDS = 0.05
+_POLL_INTERVAL_SECONDS = 0.05
 
 
 @asynccontextmanager
@@ -32,7 +32,7 @@ async def _keep(workers: list[Service], limit_bytes: int) -> None:
         for worker in workers:
             if resident_bytes(worker.process.pid) > limit_bytes:
                 worker.kill()
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_INTERVAL_SECONDS)
 
 
 def resident_bytes(pid: int) -> int:

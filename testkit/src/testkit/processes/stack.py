@@ -40,7 +40,7 @@ _OPERATOR = ["shortlist_operator"]
 PATCHES = pathlib.Path(__file__).parents[1] / "unguarded"
 """Where Python finds what switches a guard off in a process that starts."""
 
-_LOOK_SECONDS = 0.05
+_POLL_INTERVAL_SECONDS = 0.05
 _LOG_TAIL_CHARACTERS = 3_000
 
 _FIRST_PORT, _LAST_PORT, _BLOCK = 20_000, 32_000, 100
@@ -328,7 +328,7 @@ class Stack:
             for service in self.services:
                 if service.wanted and not service.alive:
                     _succeed(service)
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_INTERVAL_SECONDS)
 
 
 def _succeed(service: Service) -> None:

@@ -324,7 +324,7 @@ GUARDS["bounded_retries"] = _all(
 _CLAIMS_END = " AND clock_timestamp() + interval '6 s'"
 for _name, _step in (
     ("claim", "claims.claim"),
-    ("look", "recovery.look"),
+    ("observe", "recovery.observe"),
     ("dead_workers", "workers.dead"),
     ("forget_workers", "workers.forget"),
 ):
@@ -727,4 +727,4 @@ for _step in (
     "standing for leader", "renewing the lease",
 ):  # fmt: skip
     GUARDS[f"ends_with {_step}"] = _ends_with(_step)
-GUARDS["held_lists"] = _without("recovery.look", "t.lists < w.lists", "false")
+GUARDS["held_lists"] = _without("recovery.observe", "t.lists < w.lists", "false")

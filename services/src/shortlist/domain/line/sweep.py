@@ -218,7 +218,7 @@ class Memory:
         return application_id in self._entries
 
     def watch(self, ids: Iterable[ApplicationId]) -> None:
-        """Look at these each time, from now on until they are finished."""
+        """Watch these each time, from now on until they are finished."""
         for application_id in ids:
             if application_id not in self._entries:
                 self._watched.setdefault(application_id, _Watched())
@@ -263,19 +263,19 @@ class Memory:
 
     def decide(
         self,
-        looked_at: Iterable[ApplicationId],
+        observed: Iterable[ApplicationId],
         seen: Iterable[Seen],
         *,
         now: float,
         urgency: Urgency = NOT_URGENT,
         late: bool = False,
     ) -> Verdicts:
-        """Judge what was seen; an application that was looked at and not seen is finished.
+        """Judge what was seen; an application that was asked about and not seen is finished.
 
         ``late``: as in `judge`.
         """
         verdicts = Verdicts()
-        before = {i: self._watched.pop(i) for i in looked_at if i in self._watched}
+        before = {i: self._watched.pop(i) for i in observed if i in self._watched}
         for one in seen:
             if one.id in self._entries:  # it was published after the look began
                 continue

@@ -66,10 +66,10 @@ def estimate(samples: tuple[Sample, ...]) -> Arrivals:
     if not samples[1:]:  # a difference needs two
         return Arrivals(0.0, 0.0)
     windows = [_counted(samples, seconds) for seconds in WINDOWS_SECONDS]
-    look = windows[-1]
-    while (later := _since_change(look, windows)) is not None:
-        look = later  # a spike is two changes: look for another one after it
-    return Arrivals(look.rate, look.seconds, _growth(samples, look))
+    window = windows[-1]
+    while (later := _since_change(window, windows)) is not None:
+        window = later  # a spike is two changes: look for another one after it
+    return Arrivals(window.rate, window.seconds, _growth(samples, window))
 
 
 class _Window(NamedTuple):
@@ -93,11 +93,11 @@ def _counted(samples: tuple[Sample, ...], seconds: float) -> _Window:
     return _Window(last.total - first.total, last.at - first.at)
 
 
-def _since_change(look: _Window, windows: list[_Window]) -> _Window | None:
-    """Return the part of a look that begins at its clearest change; None when none is clear."""
+def _since_change(window: _Window, windows: list[_Window]) -> _Window | None:
+    """Return the part of a window that begins at its clearest change; None when none is clear."""
     clearest, found = CHANGE_SIGMAS, None
     for late in windows:
-        early = _Window(look.arrived - late.arrived, look.seconds - late.seconds)
+        early = _Window(window.arrived - late.arrived, window.seconds - late.seconds)
         if early.seconds > 0 and (sigmas := _sigmas_apart(early, late)) > clearest:
             clearest, found = sigmas, late
     return found

@@ -214,7 +214,7 @@ def decide(observation: Observation, pipeline: ScoringPipeline, memory: Memory) 
     if observation.line is None:
         decision = _without_metrics(observation, pipeline, memory, limit)
     else:
-        memory = _look(observation, observation.line, pipeline, memory)
+        memory = _observe(observation, observation.line, pipeline, memory)
         demand = _demand(observation, observation.line, pipeline, memory)
         decision = _for_demand(observation, pipeline, memory, demand, limit)
     return _as_mode_allows(observation, pipeline, decision)
@@ -253,7 +253,7 @@ def _for_demand(
 def _without_metrics(
     observation: Observation, pipeline: ScoringPipeline, memory: Memory, limit: _Limit
 ) -> Decision:
-    """Hold; after failureThreshold looks, have at least the fallback's replicas."""
+    """Hold; after failureThreshold failures, have at least the fallback's replicas."""
     failures = memory.failures + 1
     wanted, held = observation.replicas, "holding"
     if failures >= pipeline.fallback.failure_threshold:
@@ -281,7 +281,7 @@ def _as_mode_allows(
 # What was seen
 
 
-def _look(
+def _observe(
     observation: Observation, line: LineReading, pipeline: ScoringPipeline, memory: Memory
 ) -> Memory:
     """Take in one reading of the line and of the workers' counters."""

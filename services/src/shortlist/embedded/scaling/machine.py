@@ -53,7 +53,7 @@ class Machine:
         return max(FEWEST_CONNECTIONS, min(MOST_CONNECTIONS, affordable))
 
 
-def look(proc: Path = PROC, groups: Path = GROUPS) -> Machine:
+def read(proc: Path = PROC, groups: Path = GROUPS) -> Machine:
     """Read what there is now."""
     return Machine(
         cores=cores(proc, groups),

@@ -1,4 +1,4 @@
-"""Looks once a second: the line, the workers, the connections. Reads only; decides nothing."""
+"""Observes once a second: the line, the workers, the connections. Reads only; decides nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shortlist.storage.snapshots import ConnectionsSnapshot, LineSnapshot
     from shortlist.urls import DatabaseUrl, RedisUrl
 
-_LOOK_TIMEOUT_SECONDS = 2.0
+_QUERY_TIMEOUT_SECONDS = 2.0
 
 
 @dataclass
@@ -54,45 +54,45 @@ class Observer:
         self.lines: dict[PipelineName, LineSnapshot] = {}
         """What Redis said of each pipeline when last read."""
         self.seen: frozenset[PipelineName] = frozenset()
-        """Those that the last look could read: in a cluster some may be away."""
+        """Those that the last observation could read: in a cluster some may be away."""
         self.connections: ConnectionsSnapshot | None = None
         """What Postgres said when last read."""
         self.sees_connections = False
-        """Whether the last look could read Postgres."""
+        """Whether the last observation could read Postgres."""
         self.server = ""
         """Which run of Postgres the connection is to."""
 
-    async def look(self) -> View:
-        """One look at everything; never raises, never waits long."""
+    async def observe(self) -> View:
+        """Observe everything; never raises, never waits long."""
         problems: list[str] = []
         self.sees_connections, self.seen = False, frozenset()
         try:
-            async with asyncio.timeout(_LOOK_TIMEOUT_SECONDS):
-                self.connections = await snapshots.look_at_connections(await self.connection())
+            async with asyncio.timeout(_QUERY_TIMEOUT_SECONDS):
+                self.connections = await snapshots.read_connections(await self.connection())
             self.sees_connections = True
         except Exception as error:  # whatever it is, the screen says it
             problems.append(f"Postgres does not answer: {message_of(error)}")
             self._connection.terminate()
-        said = await asyncio.gather(*(self._look_at_line(name) for name in self._memories))
+        said = await asyncio.gather(*(self._observe_line(name) for name in self._memories))
         problems += dict.fromkeys(problem for problem in said if problem is not None)
         return View([self._view(name) for name in self._memories if name in self.seen], problems)
 
-    async def _look_at_line(self, name: PipelineName) -> str | None:
-        """Look at one line, whatever becomes of the others; what a person should know of it."""
+    async def _observe_line(self, name: PipelineName) -> str | None:
+        """Observe one line, whatever becomes of the others; return what a person should know."""
         try:
-            async with asyncio.timeout(_LOOK_TIMEOUT_SECONDS):
-                look = await snapshots.look_at_line(self.redis, name, self._memories[name].line)
+            async with asyncio.timeout(_QUERY_TIMEOUT_SECONDS):
+                snapshot = await snapshots.read_line(self.redis, name, self._memories[name].line)
         except Exception as error:  # whatever it is, the screen says it
             return f"Redis does not answer: {message_of(error)}"
-        self.lines[name] = look
+        self.lines[name] = snapshot
         self.seen |= {name}
-        return _refused(name, look.refused) if look.refused else None
+        return _refused(name, snapshot.refused) if snapshot.refused else None
 
     async def has_waiting(self, pipelines: Iterable[PipelineName]) -> bool:
         """Whether an application waits in one of these lines; not when Redis does not say."""
         try:
             depths = [await Line(self.redis, name).depth() for name in pipelines]
-        except Exception:  # the next look says what it is
+        except Exception:  # the next observation says what it is
             return False
         return any(depth.waiting for depth in depths)
 
@@ -113,28 +113,28 @@ class Observer:
         return 0 if self.connections is None else self.connections.open_by_worker.get(worker_id, 0)
 
     def _view(self, name: PipelineName) -> PipelineView:
-        look, memory, now = self.lines[name], self._memories[name], time.monotonic()
-        beats, live = look.beats, look.live
-        memory.accepted.observe(now, look.reading.submissions)
+        snapshot, memory, now = self.lines[name], self._memories[name], time.monotonic()
+        beats, live = snapshot.beats, snapshot.live
+        memory.accepted.observe(now, snapshot.reading.submissions)
         memory.finished.observe({beat.worker_id: beat.completed + beat.failed for beat in beats})
         memory.completed.observe(now, memory.finished.total)
         memory.latency.observe(now, {beat.worker_id: beat.latency_buckets for beat in beats})
         return PipelineView(
             name=name,
-            waiting=look.reading.waiting,
+            waiting=snapshot.reading.waiting,
             in_flight=sum(beat.in_flight for beat in live),
             accepted_rate=memory.accepted.per_second,
             completed_rate=memory.completed.per_second,
             workers=sum(not beat.draining for beat in live),
             draining=sum(beat.draining for beat in live),
-            granted=sum(_granted(look, beat) for beat in live),
+            granted=sum(_granted(snapshot, beat) for beat in live),
             open=sum(max(beat.open_connections, self.counted(beat.worker_id)) for beat in live),
             p99_seconds=memory.latency.quantile(0.99, LATENCY_BUCKETS),
         )
 
 
-def _granted(look: LineSnapshot, beat: Heartbeat) -> int:
-    grant = look.grants.get(beat.worker_id)
+def _granted(snapshot: LineSnapshot, beat: Heartbeat) -> int:
+    grant = snapshot.grants.get(beat.worker_id)
     return beat.grant if grant is None else grant.connections
 
 

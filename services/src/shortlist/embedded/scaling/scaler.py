@@ -52,11 +52,13 @@ class Scaler:
         observer: Observer,
         sizing: Sizing,
         groups: Mapping[PipelineName, WorkerGroup],
-        tell: Callable[[str], None],
+        report: Callable[[str], None],
     ) -> None:
-        """``tell`` gets a sentence for each change."""
+        """``report`` gets a sentence for each change."""
         self._sizing = sizing
-        self._pipelines = {name: _Pipeline(group, observer, tell) for name, group in groups.items()}
+        self._pipelines = {
+            name: _Pipeline(group, observer, report) for name, group in groups.items()
+        }
 
     @property
     def decisions(self) -> dict[PipelineName, Decision]:
@@ -85,14 +87,16 @@ class Scaler:
 
 
 class _Pipeline:
-    """One pipeline's workers, and what is remembered of it from look to look."""
+    """One pipeline's workers, and what is remembered of it between observations."""
 
-    def __init__(self, group: WorkerGroup, observer: Observer, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, group: WorkerGroup, observer: Observer, report: Callable[[str], None]
+    ) -> None:
         self._group = group
         self._spec = group.pipeline
         self._observer = observer
-        self._tell = tell
-        self._look: LineSnapshot | None = None
+        self._report = report
+        self._snapshot: LineSnapshot | None = None
         self._workers: dict[Child, Worker] = {}
         self._controller = PipelineController()
         self._starts = StartTimes()
@@ -132,7 +136,7 @@ class _Pipeline:
         """Update the workers' state; as last known while Redis cannot be read."""
         observer = self._observer
         known = observer.lines.get(self._spec.name)
-        self._look = known if self._spec.name in observer.seen else None
+        self._snapshot = known if self._spec.name in observer.seen else None
         beats = {} if known is None else _beats_of(self._group.children, known)
         self._workers = {
             child: heartbeats.as_worker(beat, observer.counted(beat.worker_id))
@@ -153,20 +157,20 @@ class _Pipeline:
             replicas=len(self._group.children),
             workers=tuple(self._workers.values()),
             starting_ages_seconds=tuple(now - child.started_at for child in self._starting()),
-            line=None if self._look is None else self._look.reading,
+            line=None if self._snapshot is None else self._snapshot.reading,
             budget=budget,
             start_p90_seconds=self._starts.p90_seconds() or START_SECONDS,
-            throttled=self._look is not None and self._look.throttled,
+            throttled=self._snapshot is not None and self._snapshot.throttled,
         )
         wanted_before = self._wanted
         decision = self._controller.decide(observation, self._spec)
         if decision.limited_by == "dryRun" and decision.wanted != wanted_before:
-            self._tell(f"{self._spec.name}: {decision.reason}.")
+            self._report(f"{self._spec.name}: {decision.reason}.")
         self._decided_at = now
 
     async def drain(self) -> None:
         """Keep the drain set as it should be, and end drained workers."""
-        if self.decision is None or self._look is None or self._spec.scaling.mode == "DryRun":
+        if self.decision is None or self._snapshot is None or self._spec.scaling.mode == "DryRun":
             return  # no worker is let go blindly; those that drain go on
         change = self._controller.drain(
             {
@@ -176,7 +180,7 @@ class _Pipeline:
             self.decision.replicas,
             self._spec,
             reporting={worker.id for worker in self._workers.values()},
-            standing=self._look.draining,
+            standing=self._snapshot.draining,
             now=time.monotonic(),
         )
         await self._publish(change)
@@ -188,7 +192,7 @@ class _Pipeline:
         if count > 0:
             before = len(self._group.children)
             self._group.start(count)
-            self._tell_size(before)
+            self._report_size(before)
         return count
 
     def _starting(self) -> list[Child]:
@@ -199,27 +203,29 @@ class _Pipeline:
             return
         await heartbeats.set_draining(self._observer.redis, self._spec.name, change.published)
         if change.drained:
-            self._tell(f"{self._spec.name}: draining {_workers(len(change.drained))}.")
+            self._report(f"{self._spec.name}: draining {_workers(len(change.drained))}.")
         if change.undrained:
-            self._tell(f"{self._spec.name}: no longer draining {_workers(len(change.undrained))}.")
+            self._report(
+                f"{self._spec.name}: no longer draining {_workers(len(change.undrained))}."
+            )
 
     def _let_go(self, children: Iterable[Child]) -> None:
         before = len(self._group.children)
         for child in children:
             self._group.stop(child)
         if len(self._group.children) < before:
-            self._tell_size(before)
+            self._report_size(before)
 
-    def _tell_size(self, before: int) -> None:
+    def _report_size(self, before: int) -> None:
         assert self.decision is not None
         now = _workers(len(self._group.children))
-        self._tell(f"{self._spec.name}: {before} → {now}: {self.decision.reason}.")
+        self._report(f"{self._spec.name}: {before} → {now}: {self.decision.reason}.")
 
 
-def _beats_of(children: Iterable[Child], look: LineSnapshot) -> dict[Child, Heartbeat]:
+def _beats_of(children: Iterable[Child], snapshot: LineSnapshot) -> dict[Child, Heartbeat]:
     """Find the heartbeat of each child that reports."""
     here = socket.gethostname()
-    beats = sorted(look.live, key=lambda beat: beat.at)  # the newest has the pid
+    beats = sorted(snapshot.live, key=lambda beat: beat.at)  # the newest has the pid
     by_pid = {beat.pid: beat for beat in beats if beat.host == here}
     return {child: by_pid[child.pid] for child in children if child.pid in by_pid}
 

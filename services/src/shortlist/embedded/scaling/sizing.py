@@ -1,7 +1,7 @@
 """Keeps the sum of all workers' connections within the budget, each second.
 
 The arithmetic is `shortlist.domain.sizing.grants`; here it meets what was observed. All pipelines
-share one Postgres, and so one allocation. Without a fresh look at both servers, the grants stay.
+share one Postgres, and so one allocation. Without a fresh reading of both servers, the grants stay.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shortlist.storage.redis.heartbeats import Heartbeat
     from shortlist.storage.snapshots import LineSnapshot
 
-_LOOK_AGAIN_SECONDS = 0.1
+_POLL_INTERVAL_SECONDS = 0.1
 
 
 class Sizing:
@@ -34,7 +34,7 @@ class Sizing:
     def __init__(
         self, observer: Observer, pipelines: Mapping[PipelineName, ScoringPipeline]
     ) -> None:
-        """``observer`` must have looked at Postgres once before `budget` is asked for."""
+        """``observer`` must have read Postgres once before `budget` is asked for."""
         self._observer = observer
         self._pipelines = pipelines
         self._admitted: dict[str, tuple[Child, int]] = {}
@@ -60,7 +60,7 @@ class Sizing:
         self._waiting[child.name] = first
         try:
             while self._held() + first > self.budget and not child.is_leaving:  # noqa: ASYNC110 (other processes' connections)
-                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+                await asyncio.sleep(_POLL_INTERVAL_SECONDS)
         finally:
             del self._waiting[child.name]
         self._admitted[child.name] = (child, first)
@@ -80,34 +80,34 @@ class Sizing:
             elsewhere=self._held_elsewhere(),
             expected=expected + waiting,
         )
-        await self._tell(allocation.publish)
+        await self._publish_grants(allocation.publish)
         return max(0, allocation.free - waiting)
 
-    async def _tell(self, publish: Mapping[str, Grant]) -> None:
+    async def _publish_grants(self, publish: Mapping[str, Grant]) -> None:
         redis = self._observer.redis
         for name in self._observer.seen:
-            look = self._observer.lines[name]
-            ours = {beat.worker_id for beat in look.beats} & publish.keys()
+            snapshot = self._observer.lines[name]
+            ours = {beat.worker_id for beat in snapshot.beats} & publish.keys()
             grants = {worker: publish[worker] for worker in ours}
             await heartbeats.publish_grants(redis, name, grants)
-            look.grants.update(grants)
-            for beat in look.beats:
-                if not self._is_here(beat, look):
+            snapshot.grants.update(grants)
+            for beat in snapshot.beats:
+                if not self._is_here(beat, snapshot):
                     await heartbeats.leave(redis, name, beat.worker_id)
 
     def _held(self) -> int:
         return self._held_elsewhere() + sum(holder.held for holder in self._holders())
 
     def _holders(self) -> Iterator[Holder]:
-        for name, look in self._observer.lines.items():
-            for beat in look.beats:
-                if self._is_here(beat, look):
+        for name, snapshot in self._observer.lines.items():
+            for beat in snapshot.beats:
+                if self._is_here(beat, snapshot):
                     yield holder_of(
                         heartbeats.as_worker(beat, self._observer.counted(beat.worker_id)),
                         self._pipelines[name],
                         reported=beat.grant,
                         epoch=beat.epoch,
-                        standing=look.grants.get(beat.worker_id),
+                        standing=snapshot.grants.get(beat.worker_id),
                     )
 
     def _held_elsewhere(self) -> int:
@@ -121,20 +121,20 @@ class Sizing:
     def _unreported(self) -> int:
         """Count what workers need that were let in and have not reported yet."""
         lines = self._observer.lines.values()
-        reported = {beat.pid for look in lines for beat in look.beats}
+        reported = {beat.pid for snapshot in lines for beat in snapshot.beats}
         return sum(
             first
             for child, first in self._admitted.values()
             if child.pid not in reported and not child.done
         )
 
-    def _is_here(self, beat: Heartbeat, look: LineSnapshot) -> bool:
+    def _is_here(self, beat: Heartbeat, snapshot: LineSnapshot) -> bool:
         """Whether a worker lives, or its connections do."""
         if self._observer.counted(beat.worker_id):
             return True
         if beat.host == socket.gethostname():
             return _is_alive(beat.pid)
-        return beat.worker_id not in look.stale
+        return beat.worker_id not in snapshot.stale
 
 
 def _is_alive(pid: int) -> bool:

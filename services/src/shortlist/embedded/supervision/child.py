@@ -102,15 +102,15 @@ class Child:
     def __init__(
         self,
         program: Program,
-        tell: Callable[[str], None] = print,
+        report: Callable[[str], None] = print,
         any_memory_kill: Callable[[], bool] = _none,
     ) -> None:
-        """Nothing runs before `start`. ``tell`` gets a sentence for each death.
+        """Nothing runs before `start`. ``report`` gets a sentence for each death.
 
         ``any_memory_kill``: whether the kernel has just ended a process for want of memory.
         """
         self.program = program
-        self._tell = tell
+        self._report = report
         self._any_memory_kill = any_memory_kill
         self.ready = asyncio.Event()
         """Set while it runs and is ready."""
@@ -163,7 +163,9 @@ class Child:
             async with asyncio.timeout(self.program.drain_seconds):
                 await self.finished()
                 return
-        self._tell(f"{self.name} took longer than {self.program.drain_seconds:g} s to end; killed")
+        self._report(
+            f"{self.name} took longer than {self.program.drain_seconds:g} s to end; killed"
+        )
         self._leave(signal.SIGKILL)
         await self.finished()
 
@@ -197,7 +199,7 @@ class Child:
             young_deaths = young_deaths + 1 if young else 1
             pause = pause_seconds(young_deaths)
             if self._was_ready:  # or else the caller that waits for its start says what is wrong
-                self._tell(f"{self.name} is started again{_in(pause)}: {self.problem}")
+                self._report(f"{self.name} is started again{_in(pause)}: {self.problem}")
             await wait_until_set(self._leaving, pause)
 
     async def _run_once(self) -> str:

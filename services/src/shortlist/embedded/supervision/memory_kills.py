@@ -22,10 +22,10 @@ class MemoryKills:
         self._count = count
         self._before = self._last = count()
 
-    def look(self) -> None:
+    def observe(self) -> None:
         """Read the count; the supervisor calls it each second. What is older than that is past."""
         self._before, self._last = self._last, self._count()
 
     def any_now(self) -> bool:
-        """Tell whether the kernel ended a process since the look before the last one."""
+        """Tell whether the kernel ended a process since the reading before the last one."""
         return self._count() > self._before

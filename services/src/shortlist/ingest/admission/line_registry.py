@@ -116,10 +116,10 @@ class LineRegistry:
 
     async def _learn(self, deadline: float) -> None:
         began_at = time.monotonic()
-        look = await self._database.run(pipelines.look, deadline)
-        self.ids.learn(look.clock.at(time.monotonic()), look.newest)
-        self._on_clock(look.clock)
-        for name, limit in look.capacities.items():
+        snapshot = await self._database.run(pipelines.read, deadline)
+        self.ids.learn(snapshot.clock.at(time.monotonic()), snapshot.newest)
+        self._on_clock(snapshot.clock)
+        for name, limit in snapshot.capacities.items():
             if name in self._capacities:
                 self._capacities[name].limit = limit
             else:

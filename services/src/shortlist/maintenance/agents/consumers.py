@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shortlist.maintenance.context import LeaderContext
     from shortlist.storage.redis.line import Line
 
-LOOK_SECONDS = 5.0
+POLL_INTERVAL_SECONDS = 5.0
 
 _GONE_SECONDS = 10.0
 """A reader asks each second, and is registered before it asks: this long unknown, it is gone."""

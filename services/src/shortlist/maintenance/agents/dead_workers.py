@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shortlist.maintenance.context import LeaderContext
     from shortlist.storage.redis.line import Line
 
-LOOK_SECONDS = 0.25
+POLL_INTERVAL_SECONDS = 0.25
 
 _CONFIRM_SECONDS = 0.1
 """A worker must look dead twice, so far apart: its connection may have just broken."""

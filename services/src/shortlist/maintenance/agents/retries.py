@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shortlist.maintenance.context import LeaderContext
     from shortlist.storage.redis.line import Line
 
-LOOK_SECONDS = 0.1
+POLL_INTERVAL_SECONDS = 0.1
 """At most so long until the next look: a retry may be scheduled that is due before all others."""
 
 _LATE_SECONDS = 60.0
@@ -37,21 +37,21 @@ class Retries:
         self._sweeps = sweeps
         self._apart = Apart("retries")
         self._behind = retries.EVER
-        self._looked_at_all = time.monotonic()
+        self._read_all_at = time.monotonic()
 
     async def turn(self) -> float:
         """Publish what is due; how many seconds to sleep."""
-        if time.monotonic() - self._looked_at_all > _LATE_SECONDS:
-            self._behind, self._looked_at_all = retries.EVER, time.monotonic()
+        if time.monotonic() - self._read_all_at > _LATE_SECONDS:
+            self._behind, self._read_all_at = retries.EVER, time.monotonic()
         async with self._desk.connection() as connection:
             now, seconds = await retries.next_due(connection, self._behind)
         if now < self._behind:  # Postgres's clock was set back
             self._behind = retries.EVER
             return 0.0
         if seconds is not None and seconds <= 0:
-            return 0.0 if await self._publish_due() else LOOK_SECONDS
+            return 0.0 if await self._publish_due() else POLL_INTERVAL_SECONDS
         self._behind = max(self._behind, now - dt.timedelta(seconds=_LATE_SECONDS))
-        return LOOK_SECONDS if seconds is None else min(LOOK_SECONDS, seconds)
+        return POLL_INTERVAL_SECONDS if seconds is None else min(POLL_INTERVAL_SECONDS, seconds)
 
     async def _publish_due(self) -> bool:
         """Publish a batch of each pipeline that has some; whether there may be more."""

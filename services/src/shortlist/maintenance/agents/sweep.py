@@ -48,8 +48,8 @@ SLICE = 10_000
 MOST_HELD = 20_000
 """Entries of one consumer that are read at most: many times what a worker may hold at once."""
 
-_LOOK = 2_000
-_READ = 2_000
+_SCAN_BATCH = 2_000
+_READ_BATCH = 2_000
 
 _SAVE_SECONDS = 10.0
 """How often marks are saved: what a new leader scans is that much longer."""
@@ -81,11 +81,11 @@ class Sweep:
         self._lock = asyncio.Lock()
 
     async def run(self, urgency: Urgency = NOT_URGENT) -> set[WorkerId]:
-        """Look once at all that may be lost; returns the workers that hold something."""
+        """Examine all that may be lost; return the workers that hold something."""
         async with self._lock:
             await self._inspect_the_line(everything=urgency.everything)
         holders: set[WorkerId] = set()
-        for ids in batches(sorted({*self.memory.watched(), *urgency.ids}), _LOOK):
+        for ids in batches(sorted({*self.memory.watched(), *urgency.ids}), _SCAN_BATCH):
             holders |= await self._examine(ids, urgency)
         return holders | await self._scan(urgency)
 
@@ -95,7 +95,7 @@ class Sweep:
         if not unknown:
             return 0
         async with self._desk.connection() as connection:
-            seen = await recovery.look(connection, self.pipeline, unknown)
+            seen = await recovery.observe(connection, self.pipeline, unknown)
         self.memory.watch(one.id for one in seen)
         return len(seen)
 
@@ -147,10 +147,10 @@ class Sweep:
 
     async def _entries(self, stream: str, start: Position) -> AsyncIterator[Waiting]:
         while True:
-            entries = await self.line.entries_from(stream, start, _READ)
+            entries = await self.line.entries_from(stream, start, _READ_BATCH)
             for entry in entries:
                 yield entry
-            if len(entries) < _READ:
+            if len(entries) < _READ_BATCH:
                 return
             start = _behind(entries[-1].position)
 
@@ -168,7 +168,7 @@ class Sweep:
                     claimed_above=EVERYTHING if urgency.everything else front.passed,
                     limit=SLICE,
                 )
-            for ids in batches(memory.unknown(found.unfinished), _LOOK):
+            for ids in batches(memory.unknown(found.unfinished), _SCAN_BATCH):
                 holders |= await self._examine(ids, urgency)
             if found.last is not None:
                 after = found.last
@@ -178,7 +178,7 @@ class Sweep:
         return holders
 
     async def _examine(self, ids: Sequence[ApplicationId], urgency: Urgency) -> set[WorkerId]:
-        """Look at some, act on what is lost; return the workers that hold any of them.
+        """Examine some, act on what is lost; return the workers that hold any of them.
 
         Between two of these a rescue may come in: it need not wait for a long scan.
         """
@@ -186,7 +186,7 @@ class Sweep:
         async with self._lock:
             late = self._desk.workers_may_be_late
             async with self._desk.connection() as connection:
-                seen = await recovery.look(connection, self.pipeline, ids)
+                seen = await recovery.observe(connection, self.pipeline, ids)
             self.suspects -= set(ids)
             self.suspects |= {one.id for one in seen if is_suspect(one.abandoned - one.held)}
             now = time.monotonic()
@@ -293,7 +293,7 @@ class Sweeps:
             await self._save_marks()
 
     async def _patrol(self) -> None:
-        """Look where everything should be finished, bit by bit, from the oldest to the marks.
+        """Patrol where everything should be finished, bit by bit, from the oldest to the marks.
 
         It finds what nothing else can: rows committed much later than newer ones, by a host whose
         clock is wrong or after a stall, and whatever a bug left behind.

@@ -99,12 +99,12 @@ def _watch(connection: Connection, url: DatabaseUrl) -> None:
     With answers of 0.3 s that is 4.75 s at most. Who still tries to connect to the old server when
     the new one starts has given up before that (``timeout_seconds`` of `connect`).
     """
-    watch = watch_of(url.get_secret_value(), partial(_look, url))
+    watch = watch_of(url.get_secret_value(), partial(_observe, url))
     watch.tend(connection, Connection.terminate)
     connection.add_termination_listener(watch.forget)
 
 
-async def _look(url: DatabaseUrl) -> Sight:
+async def _observe(url: DatabaseUrl) -> Sight:
     """See which server a new connection meets; it is no worker's, and open for milliseconds."""
     name = {"application_name": "shortlist-watch"}
     if url.pooler is None:

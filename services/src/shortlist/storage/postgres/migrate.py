@@ -49,17 +49,17 @@ def head_revision() -> str:
     return ScriptDirectory.from_config(_config()).get_current_head() or ""
 
 
-async def migrate_as_told(settings: MigrateSettings, revision: str = "head") -> tuple[str, str]:
+async def migrate_with_roles(settings: MigrateSettings, revision: str = "head") -> tuple[str, str]:
     """Upgrade as the owner; then make and grant the roles that are told beside it.
 
     The owner is made first, if an admin is told. Returns and raises what `migrate` does, and
     `asyncpg.InsufficientPrivilegeError` when the owner must not make a role that is missing;
     `SilentServerError` when Postgres stops answering.
     """
-    return await unless_silent(settings.owner_url, _migrate_as_told(settings, revision))
+    return await unless_silent(settings.owner_url, _migrate_with_roles(settings, revision))
 
 
-async def _migrate_as_told(settings: MigrateSettings, revision: str) -> tuple[str, str]:
+async def _migrate_with_roles(settings: MigrateSettings, revision: str) -> tuple[str, str]:
     others = settings.database_url, settings.reader_database_url
     if settings.admin_database_url and settings.owner_database_url:
         await roles.make_owner(settings.admin_database_url, settings.owner_database_url, others)

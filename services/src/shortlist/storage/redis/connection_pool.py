@@ -73,7 +73,7 @@ class _SentinelTls(_Marking, SentinelManagedSSLConnection):
 class _Leaving(ConnectionPool):
     """A pool that leaves all its connections when one of them turns out to be the wrong one."""
 
-    look_at_server: Callable[[], Awaitable[Sight]] | None = None
+    observe_server: Callable[[], Awaitable[Sight]] | None = None
     """Set to have the server watched (`storage.watch`)."""
     watched_as: str = ""
 
@@ -88,8 +88,8 @@ class _Leaving(ConnectionPool):
 
     def make_connection(self) -> Any:
         """Make a connection that is not yet connected."""
-        if self.look_at_server is not None:
-            watch_of(self.watched_as, self.look_at_server).tend(self, _Leaving.leave)
+        if self.observe_server is not None:
+            watch_of(self.watched_as, self.observe_server).tend(self, _Leaving.leave)
         return super().make_connection()  # type: ignore[no-untyped-call]
 
     async def ensure_connection(self, connection: Any) -> None:
@@ -106,8 +106,8 @@ class _Leaving(ConnectionPool):
 
     async def aclose(self) -> None:
         """Close all connections."""
-        if self.look_at_server is not None:
-            await watch_of(self.watched_as, self.look_at_server).end(self)
+        if self.observe_server is not None:
+            await watch_of(self.watched_as, self.observe_server).end(self)
         await super().aclose()
 
 
@@ -159,12 +159,12 @@ class SentinelPool(_Leaving, SentinelConnectionPool):
 def watched(client: Redis, url: str, connect_anew: Callable[[], Redis]) -> Redis:
     """Have the server of a client watched; ``connect_anew`` makes a client for one look."""
     pool: Any = client.connection_pool
-    pool.look_at_server = partial(_look, connect_anew)
+    pool.observe_server = partial(_observe, connect_anew)
     pool.watched_as = url
     return client
 
 
-async def _look(connect_anew: Callable[[], Redis]) -> Sight:
+async def _observe(connect_anew: Callable[[], Redis]) -> Sight:
     client = connect_anew()
     try:
         server, replication = await client.info("server"), await client.info("replication")

@@ -160,9 +160,9 @@ def test_what_the_kernel_did_a_while_ago_explains_no_death_of_now() -> None:
     counts = [0]
     kills = MemoryKills(lambda: counts[0])
     counts[0] = 1
-    kills.look()
+    kills.observe()
     assert kills.any_now()  # the death may be told after the look
-    kills.look()
+    kills.observe()
     assert not kills.any_now()
 
 

@@ -37,7 +37,7 @@ async def supervised(
     ):
         read = read_pipelines([], settings)
         pipelines = {
-            name: fitted(pipeline, workers, machine.look()) for name, pipeline in read.items()
+            name: fitted(pipeline, workers, machine.read()) for name, pipeline in read.items()
         }
         supervisor = Supervisor(data, settings, pipelines, told.append)
         wanted = {DEFAULT_PIPELINE: workers}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from shortlist.domain.line.application import DEFAULT_PIPELINE
 from shortlist.maintenance.agents.publish import BATCH
-from shortlist.maintenance.agents.retries import LOOK_SECONDS, Retries
+from shortlist.maintenance.agents.retries import POLL_INTERVAL_SECONDS, Retries
 from shortlist.storage import redis
 from shortlist.storage.postgres.queries import retries
 from testkit.waiting import until
@@ -34,7 +34,7 @@ async def test_it_sleeps_until_the_next_one_and_never_long(
     shop: Shop, desk: LeaderContext, sweeps: Sweeps
 ) -> None:
     agent = Retries(desk, sweeps)
-    assert await agent.turn() == LOOK_SECONDS
+    assert await agent.turn() == POLL_INTERVAL_SECONDS
     await shop.schedule(0.05, *await shop.accept(1))
     assert await agent.turn() <= 0.05
 
@@ -60,7 +60,7 @@ async def test_one_scheduled_long_ago_by_a_stalled_transaction_is_found(
     await shop.schedule(-300, *await shop.accept(1))
     await agent.turn()
     assert await shop.in_again() == []
-    agent._looked_at_all -= 61
+    agent._read_all_at -= 61
     await agent.turn()
     assert len(await shop.in_again()) == 1
 

@@ -117,7 +117,7 @@ async def test_what_is_held_is_left_alone_until_its_worker_is_gone(
     await workers.leave(shop.db, worker.id)
 
     async def until_free() -> None:
-        while any(s.held for s in await recovery.look(shop.db, DEFAULT_PIPELINE, ids)):
+        while any(s.held for s in await recovery.observe(shop.db, DEFAULT_PIPELINE, ids)):
             await asyncio.sleep(0.01)
 
     await asyncio.wait_for(until_free(), 30)
@@ -205,12 +205,12 @@ async def test_a_score_is_seen_beside_the_suspect_and_at_the_lines_head(
     ids = await shop.accept(1_600)
     one = ids[200]
     await abandoned(shop, one, "ccaa")
-    (before,) = await recovery.look(shop.db, DEFAULT_PIPELINE, [one])
+    (before,) = await recovery.observe(shop.db, DEFAULT_PIPELINE, [one])
     await shop.finish(ids[200 + places])
-    (after,) = await recovery.look(shop.db, DEFAULT_PIPELINE, [one])
+    (after,) = await recovery.observe(shop.db, DEFAULT_PIPELINE, [one])
     assert (before.others_end, after.others_end) == (False, places != 700)
     await shop.finish(ids[-1])
-    (at_last,) = await recovery.look(shop.db, DEFAULT_PIPELINE, [one])
+    (at_last,) = await recovery.observe(shop.db, DEFAULT_PIPELINE, [one])
     assert at_last.others_end
 
 
@@ -228,18 +228,18 @@ async def test_deaths_are_counted_anew_after_a_requeue_and_after_an_error(
     )
     await abandoned(shop, requeued, "a")
     await abandoned(shop, errored, "a")
-    seen = await recovery.look(shop.db, DEFAULT_PIPELINE, [requeued, errored])
+    seen = await recovery.observe(shop.db, DEFAULT_PIPELINE, [requeued, errored])
     assert [(one.abandoned, one.alone) for one in seen] == [(1, 1), (1, 1)]
 
 
 async def test_a_failure_is_not_written_over_a_claim(shop: Shop) -> None:
     (one,) = await shop.accept(1)
     worker = await shop.worker()
-    (seen,) = await recovery.look(shop.db, DEFAULT_PIPELINE, [one])
+    (seen,) = await recovery.observe(shop.db, DEFAULT_PIPELINE, [one])
     await worker.claim(one)
     assert not await recovery.fail(shop.db, seen, DEFAULT_PIPELINE, reason="r", actor="a")
     await worker.connections[1].close()
-    (seen,) = await recovery.look(shop.db, DEFAULT_PIPELINE, [one])
+    (seen,) = await recovery.observe(shop.db, DEFAULT_PIPELINE, [one])
     assert await recovery.fail(shop.db, seen, DEFAULT_PIPELINE, reason="r", actor="a")
     assert not await recovery.fail(shop.db, seen, DEFAULT_PIPELINE, reason="r", actor="a")
 

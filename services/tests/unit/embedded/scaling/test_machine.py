@@ -18,7 +18,7 @@ def test_connections_grow_with_the_memory_within_bounds(gib: float, connections:
 
 
 def test_this_machine_has_something_for_us() -> None:
-    found = machine.look()
+    found = machine.read()
     assert found.cores >= 1
     assert found.memory_bytes > 0
     assert found.workers_in_memory >= 1

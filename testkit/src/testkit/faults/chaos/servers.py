@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 STEPS = (
     "applications.accept", "applications.views", "claims.claim", "claims.complete",
-    "claims.end_attempt", "recovery.unfinished", "recovery.look", "workers.dead", "leases.renew",
+    "claims.end_attempt", "recovery.unfinished", "recovery.observe", "workers.dead", "leases.renew",
     "retries.take_due",
 )  # fmt: skip
 """Of `SQL`: what ingest, workers and maintenance do with Postgres."""

@@ -22,7 +22,7 @@ async def capacities(connection: Connection) -> dict[PipelineName, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class PipelinesSnapshot:
     """What ingest must know before it accepts anything."""
 
     capacities: dict[PipelineName, int]
@@ -31,11 +31,11 @@ class Look:
     """The newest application's id, if there is any."""
 
 
-async def look(connection: Connection) -> Look:
+async def read(connection: Connection) -> PipelinesSnapshot:
     """Read the pipelines' capacities, Postgres's clock, and the newest id."""
     known = await capacities(connection)
     newest = await SQL["applications.newest"].fetchval(connection)
-    return Look(known, await ServerClock.read(connection), newest)
+    return PipelinesSnapshot(known, await ServerClock.read(connection), newest)
 
 
 async def ensure(connection: Connection, name: PipelineName) -> None:

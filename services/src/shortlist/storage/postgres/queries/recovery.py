@@ -68,11 +68,11 @@ async def unfinished(
     return Slice(row["scanned"], row["last"], row["unfinished"])
 
 
-async def look(
+async def observe(
     connection: Connection, pipeline: PipelineName, ids: Sequence[ApplicationId]
 ) -> list[Seen]:
     """Read what is known of those of ``ids`` that are unfinished and of this pipeline."""
-    rows = await SQL["recovery.look"].fetch(
+    rows = await SQL["recovery.observe"].fetch(
         connection, pipeline=pipeline, ids=ids, convicted_after=CONVICTED_AFTER
     )
     return [

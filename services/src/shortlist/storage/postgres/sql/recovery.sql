@@ -23,7 +23,7 @@ SELECT (SELECT count(*) FROM scanned) AS scanned,
              AND (id <= :claimed_above OR EXISTS (SELECT FROM attempts t WHERE t.application_id = s.id OFFSET 0))
            ORDER BY id) AS unfinished
 
--- name: look(pipeline, ids, convicted_after)
+-- name: observe(pipeline, ids, convicted_after)
 -- Reads what is known of the unfinished of a pipeline among some applications, by id; the finished are left
 -- out. The sweep.
 -- `held`: a live worker may still write. `open`: the latest claim was neither finished nor ended.
