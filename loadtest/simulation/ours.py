@@ -11,7 +11,7 @@ from shortlist.domain.sizing.pipeline import (
     ConnectionsSpec,
     ScalingSpec,
     ScoringPipeline,
-    SimulatedScorer,
+    SimulatedScorerSpec,
     WorkerSpec,
 )
 
@@ -35,7 +35,7 @@ def pipeline_for(setup: Setup) -> ScoringPipeline:
             concurrency=setup.concurrency,
             drain_timeout_seconds=int(setup.drain_timeout_seconds),
         ),
-        scorer=SimulatedScorer(ASSUMED_SERVICE_SECONDS),
+        scorer=SimulatedScorerSpec(ASSUMED_SERVICE_SECONDS),
         scaling=ScalingSpec(max_replicas=setup.max_replicas),
         connections=ConnectionsSpec(overhead_per_worker=setup.overhead_per_worker),
     )
@@ -93,9 +93,9 @@ def _staying(cluster: Cluster) -> list[Worker]:
     return [worker for worker in cluster.workers if not worker.stopping]
 
 
-def _report(worker: Worker, now: float) -> fleet.Worker:
+def _report(worker: Worker, now: float) -> fleet.WorkerReport:
     worker.count_busy(now)
-    return fleet.Worker(
+    return fleet.WorkerReport(
         id=str(worker.number),
         ready=worker.ready,
         draining=worker.draining,
@@ -106,7 +106,7 @@ def _report(worker: Worker, now: float) -> fleet.Worker:
     )
 
 
-def _observe(cluster: Cluster, workers: Mapping[Worker, fleet.Worker]) -> scaling.Observation:
+def _observe(cluster: Cluster, workers: Mapping[Worker, fleet.WorkerReport]) -> scaling.Observation:
     starts = sorted(cluster.start_times_seconds)
     return scaling.Observation(
         now=cluster.now,

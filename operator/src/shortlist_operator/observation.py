@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from shortlist.domain.sizing.fleet import Worker
+from shortlist.domain.sizing.fleet import WorkerReport
 
 if TYPE_CHECKING:
     from shortlist.storage.snapshots import ConnectionsSnapshot, LineSnapshot
@@ -88,7 +88,7 @@ class Sight:
         return [pod for pod in self.pods if not pod.terminating]
 
     @property
-    def worker_by_pod(self) -> dict[str, Worker]:
+    def worker_by_pod(self) -> dict[str, WorkerReport]:
         """Pod's name → its worker, for all that stay; one that does not report is not ready.
 
         Whether it holds anything is not known, once it was ready: Redis may have lost what it told.
@@ -96,7 +96,7 @@ class Sight:
         reporting = {m.pod.name: m.worker for m in self.members if m.pod is not None}
         return {
             pod.name: reporting.get(pod.name)
-            or Worker(
+            or WorkerReport(
                 id=f"pod/{pod.name}",
                 ready=False,
                 in_flight=int(pod.ready_at is not None),

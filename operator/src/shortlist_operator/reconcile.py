@@ -217,7 +217,7 @@ class PipelineLoop:
 
     def _decide(
         self, pipeline: ScoringPipeline, sight: Sight, budget: int | None
-    ) -> scaling.Decision:
+    ) -> scaling.ScalingDecision:
         now = time.monotonic()
         first_seen = {pod.name: self._first_seen.get(pod.name, now) for pod in sight.staying}
         self._first_seen = first_seen
@@ -285,7 +285,7 @@ class PipelineLoop:
         return room.new_workers
 
     async def _plan_drain(
-        self, pipeline: ScoringPipeline, sight: Sight, decision: scaling.Decision
+        self, pipeline: ScoringPipeline, sight: Sight, decision: scaling.ScalingDecision
     ) -> set[str]:
         """Keep the drain set as it should be; names of pods that may be removed now."""
         if sight.line is None:

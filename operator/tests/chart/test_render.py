@@ -14,7 +14,7 @@ import pytest
 from typer.main import get_command
 
 from shortlist.cli.app import app
-from shortlist.domain.sizing.pipeline import SimulatedScorer, parse_pipeline
+from shortlist.domain.sizing.pipeline import SimulatedScorerSpec, parse_pipeline
 from shortlist.ingest.routes.listeners import public_groups
 from shortlist.runtime.probes import always_ok, probe_routes
 from shortlist.settings import PROCESSES as SETTINGS
@@ -296,7 +296,9 @@ def test_the_charts_workers_are_told_what_the_operator_would_tell_its_own(
     shared = {"DATABASE_URL", "REDIS_URL", "SHORTLIST_LOG_LEVEL"}
     assert ours.keys() - shared == theirs.keys()
     for name, value in theirs.items():
-        if isinstance(pipeline.scorer, SimulatedScorer) and name.startswith("SHORTLIST_SERVICE"):
+        if isinstance(pipeline.scorer, SimulatedScorerSpec) and name.startswith(
+            "SHORTLIST_SERVICE"
+        ):
             assert float(ours[name]) == float(value)
         else:
             assert ours[name] == value

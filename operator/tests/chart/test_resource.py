@@ -34,7 +34,7 @@ SAMPLES = {path.stem: path for path in sorted((ROOT / "k8s" / "samples").glob("*
 MINIMAL: dict[str, Any] = {"workerRef": {"name": "shortlist-worker"}}
 PARTS: dict[str, list[Any]] = {
     "worker": [domain.WorkerSpec],
-    "scorer": [domain.SimulatedScorer, domain.ClaudeScorer],
+    "scorer": [domain.SimulatedScorerSpec, domain.ClaudeScorerSpec],
     "line": [domain.LineSpec],
     "scaling": [domain.ScalingSpec],
     "connections": [domain.ConnectionsSpec],

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shortlist.domain.sizing.pipeline import SimulatedScorer
+from shortlist.domain.sizing.pipeline import SimulatedScorerSpec
 from shortlist.domain.sizing.worker_environment import worker_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shortlist.domain.sizing.pipeline import ClaudeScorer, ScoringPipeline
+    from shortlist.domain.sizing.pipeline import ClaudeScorerSpec, ScoringPipeline
     from shortlist_operator.kubernetes.kube import Json
 
 UID = 10001
@@ -142,10 +142,10 @@ def container_environment(pipeline: ScoringPipeline) -> list[Json]:
     return plain + _references(pipeline.scorer)
 
 
-def _references(scorer: SimulatedScorer | ClaudeScorer) -> list[Json]:
+def _references(scorer: SimulatedScorerSpec | ClaudeScorerSpec) -> list[Json]:
     """Return what a worker is told that stands in a Secret or a ConfigMap."""
     environment: list[Json] = []
-    if isinstance(scorer, SimulatedScorer):
+    if isinstance(scorer, SimulatedScorerSpec):
         return environment
     if scorer.rubric_ref is not None:
         place = {"name": scorer.rubric_ref.name, "key": scorer.rubric_ref.key or "rubric"}

@@ -14,7 +14,7 @@ from shortlist.storage.redis import heartbeats
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from shortlist.domain.sizing.fleet import Worker
+    from shortlist.domain.sizing.fleet import WorkerReport
     from shortlist.storage.redis.heartbeats import Heartbeat
     from shortlist.storage.snapshots import LineSnapshot
     from shortlist_operator.kubernetes.kube import Json
@@ -38,7 +38,7 @@ class Pod:
 class Member:
     """A worker and its pod; ``pod`` is None when the pod is gone and the worker still reports."""
 
-    worker: Worker
+    worker: WorkerReport
     beat: Heartbeat
     pod: Pod | None
 

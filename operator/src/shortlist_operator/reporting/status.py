@@ -10,7 +10,7 @@ from shortlist_operator.reporting.conditions import Situation, conditions, merge
 
 if TYPE_CHECKING:
     from shortlist.domain.sizing.pipeline import ScoringPipeline
-    from shortlist.domain.sizing.scaling import Decision
+    from shortlist.domain.sizing.scaling import ScalingDecision
     from shortlist_operator.kubernetes.kube import Json
     from shortlist_operator.observation import Sight
 
@@ -21,7 +21,7 @@ class Tick:
 
     pipeline: ScoringPipeline | None = None
     sight: Sight | None = None
-    decision: Decision | None = None
+    decision: ScalingDecision | None = None
     conflict: str | None = None
     target_missing: str | None = None
     invalid: str | None = None

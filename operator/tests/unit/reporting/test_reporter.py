@@ -8,7 +8,7 @@ import pytest
 
 from shortlist.domain.line.application import PipelineName
 from shortlist.domain.sizing.pipeline import ConnectionsSpec, ScoringPipeline
-from shortlist.domain.sizing.scaling import Decision, Demand, LineReading, Memory
+from shortlist.domain.sizing.scaling import Demand, LineReading, ScalingDecision, ScalingMemory
 from shortlist_operator.kubernetes.kube import KubeError
 from shortlist_operator.reporting import reporter as reporters
 from shortlist_operator.reporting.reporter import Reporter
@@ -32,8 +32,13 @@ DEMAND = Demand(
     waiting=7, in_flight=3, oldest_age_seconds=1.25, arrival_rate=2.5, forecast_rate=2.5,
     service_seconds=1.5, forecast_waiting=4.0, slots=9.0, horizon_seconds=8.0,
 )  # fmt: skip
-DECISION = Decision(
-    replicas=2, wanted=2, reason="2.5/s arriving", limited_by=None, demand=DEMAND, memory=Memory()
+DECISION = ScalingDecision(
+    replicas=2,
+    wanted=2,
+    reason="2.5/s arriving",
+    limited_by=None,
+    demand=DEMAND,
+    memory=ScalingMemory(),
 )
 
 

@@ -41,7 +41,7 @@ class LocalNames:
     def _is_ours(self, authority: bytes) -> bool:
         """Whether a ``Host`` is of this machine; whatever its port, which may be forwarded."""
         name = _name_of(authority.decode("latin-1"))
-        return name is not None and (name in self._more or is_loopback(name))
+        return name is not None and (name in self._more or is_loopback_name(name))
 
     def refusal(self, method: str, headers: dict[bytes, bytes]) -> str | None:
         """Return why a request is not for this listener; None when it is."""
@@ -56,7 +56,7 @@ class LocalNames:
         name = _site_of(headers.get(b"origin"))
         if name in self._more:
             return False
-        is_foreign = name is not None and not is_loopback(name)
+        is_foreign = name is not None and not is_loopback_name(name)
         return is_foreign or headers.get(b"sec-fetch-site") == b"cross-site"
 
 
@@ -90,7 +90,8 @@ async def _read_on(receive: Receive) -> None:
 def listens_on_loopback(listener: socket.socket) -> bool:
     """Whether only this machine can connect."""
     address = listener.getsockname()
-    return isinstance(address, tuple) and is_loopback(address[0])  # no browser opens a Unix socket
+    is_tcp = isinstance(address, tuple)  # no browser opens a Unix socket
+    return is_tcp and is_loopback_name(address[0])
 
 
 def _site_of(origin: bytes | None) -> str | None:
@@ -108,7 +109,7 @@ def _name_of(authority: str) -> str | None:
 
 
 @remembers_short(maxsize=256)
-def is_loopback(name: str) -> bool:
+def is_loopback_name(name: str) -> bool:
     """Whether a name or an address is this machine's own, whatever a resolver says."""
     if name == "localhost" or name.endswith(".localhost"):  # RFC 6761, 6.3
         return True

@@ -83,7 +83,7 @@ class FastPost:
         """Whether the Host is in order where it is looked at (`local.LocalOnly`)."""
         return (
             protocol.server is None
-            or not local.is_loopback(protocol.server[0])
+            or not local.is_loopback_name(protocol.server[0])
             or self._names.is_ours(headers.get(b"host", b""))
         )
 

@@ -158,7 +158,7 @@ async def serve_probes(readiness: Check, settings: CommonSettings) -> AsyncItera
     if listener is None:
         yield
         return
-    heartbeat = Heartbeat()
+    heartbeat = LoopHeartbeat()
     beating = asyncio.create_task(heartbeat.run(), name="heartbeat")
     here = asyncio.get_running_loop()
     ready = _Shared(_asked_in(here, readiness))
@@ -174,7 +174,7 @@ async def serve_probes(readiness: Check, settings: CommonSettings) -> AsyncItera
         await asyncio.wait([beating])
 
 
-class Heartbeat:
+class LoopHeartbeat:
     """When an event loop last went round, for those who ask from another thread."""
 
     def __init__(self) -> None:

@@ -98,7 +98,7 @@ async def test_a_loop_that_hangs_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
 
 async def test_off_switch_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "HANGING_SECONDS", BUSY_SECONDS / 2)
-    monkeypatch.setattr(probes.Heartbeat, "check", lambda _: always_ok())
+    monkeypatch.setattr(probes.LoopHeartbeat, "check", lambda _: always_ok())
     with pytest.raises(AssertionError):
         await a_loop_that_hangs_is_told()
 

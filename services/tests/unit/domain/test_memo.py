@@ -25,7 +25,7 @@ KEEPERS: dict[str, Callable[[str], Any]] = {
     "a network": lambda text: networks.network_of(text, 64),
     "a Host": lambda text: http1._is_host(text.encode()),
     "a name of ours": lambda text: NAMES.is_ours(text.encode()),
-    "a loopback name": local.is_loopback,
+    "a loopback name": local.is_loopback_name,
 }
 """All that remember by a text of a client's."""
 

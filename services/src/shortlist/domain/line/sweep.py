@@ -188,7 +188,7 @@ class Verdicts:
     poisoned: list[Seen] = field(default_factory=list)
 
 
-class Memory:
+class SweepMemory:
     """What a leader remembers of one pipeline between two looks.
 
     It only saves work and doubles: a new leader starts without it, from a mark.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
-    from shortlist.domain.sizing.fleet import Worker
+    from shortlist.domain.sizing.fleet import WorkerReport
     from shortlist.domain.sizing.pipeline import ScoringPipeline
 
 Place = TypeVar("Place")
@@ -49,9 +49,9 @@ class PipelineController:
 
     def __init__(self) -> None:
         """Begin with nothing seen."""
-        self.decision: scaling.Decision | None = None
+        self.decision: scaling.ScalingDecision | None = None
         """What was decided last; None before the first time."""
-        self._memory = scaling.Memory()
+        self._memory = scaling.ScalingMemory()
         self._draining: drain.Draining | None = None
 
     def connections_wanted(self, pipeline: ScoringPipeline, replicas: int) -> int:
@@ -73,7 +73,7 @@ class PipelineController:
 
     def decide(
         self, observation: scaling.Observation, pipeline: ScoringPipeline
-    ) -> scaling.Decision:
+    ) -> scaling.ScalingDecision:
         """Decide how many workers there shall be: see `scaling.decide`."""
         self.decision = scaling.decide(observation, pipeline, self._memory)
         self._memory = self.decision.memory
@@ -81,7 +81,7 @@ class PipelineController:
 
     def drain(
         self,
-        workers: Mapping[Place, Worker],
+        workers: Mapping[Place, WorkerReport],
         replicas: int,
         pipeline: ScoringPipeline,
         *,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from shortlist.domain.sizing.fleet import Worker
+    from shortlist.domain.sizing.fleet import WorkerReport
 
 Draining = Mapping[str, float]
 """Victim → since when it drains, in seconds."""
@@ -29,7 +29,7 @@ class Plan:
 
 
 def plan(
-    workers: Sequence[Worker],
+    workers: Sequence[WorkerReport],
     replicas: int,
     draining: Draining,
     *,
@@ -57,7 +57,7 @@ def plan(
     return Plan(since, removable)
 
 
-def _rank(worker: Worker, draining: Draining) -> tuple[bool, bool, int, float, str]:
+def _rank(worker: WorkerReport, draining: Draining) -> tuple[bool, bool, int, float, str]:
     """Not ready first, as a ReplicaSet does whatever we say; idle; fewest in flight; youngest.
 
     Which is youngest is judged by their hosts' clocks: of those that are alike any may go. Those
@@ -72,6 +72,6 @@ def _rank(worker: Worker, draining: Draining) -> tuple[bool, bool, int, float, s
     )
 
 
-def _is_settled(worker: Worker) -> bool:
+def _is_settled(worker: WorkerReport) -> bool:
     """Nothing in flight, and nothing can come: it must have said itself that it stopped pulling."""
     return worker.in_flight == 0 and not worker.pulls

@@ -23,7 +23,7 @@ _LONGEST_START_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
+class WorkerReport:
     """One worker that reports. Counters only grow while it lives; times are in seconds."""
 
     id: str

@@ -25,7 +25,7 @@ from shortlist.domain.sizing.connections import connections_wanted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from shortlist.domain.sizing.fleet import Worker
+    from shortlist.domain.sizing.fleet import WorkerReport
     from shortlist.domain.sizing.pipeline import ScoringPipeline
 
 
@@ -79,7 +79,7 @@ class Holder:
 
 
 def holder_of(
-    worker: Worker,
+    worker: WorkerReport,
     pipeline: ScoringPipeline,
     *,
     reported: int,

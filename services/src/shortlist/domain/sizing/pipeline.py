@@ -70,7 +70,7 @@ class WorkerSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class SimulatedScorer:
+class SimulatedScorerSpec:
     """Waits and gives a score; lognormal with this mean and sd ÷ mean, constant when that is 0."""
 
     service_seconds: Seconds = 1.5
@@ -78,7 +78,7 @@ class SimulatedScorer:
 
 
 @dataclass(frozen=True, slots=True)
-class ClaudeScorer:
+class ClaudeScorerSpec:
     """Asks a model. Unset limits are learned from the model's answers."""
 
     model: Text | None = None
@@ -88,7 +88,7 @@ class ClaudeScorer:
     tokens_per_minute: AtLeast1 | None = None
 
 
-SCORERS: Mapping[ScorerKind, type] = {"simulated": SimulatedScorer, "claude": ClaudeScorer}
+SCORERS: Mapping[ScorerKind, type] = {"simulated": SimulatedScorerSpec, "claude": ClaudeScorerSpec}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class ScoringPipeline:
     name: PipelineName = DEFAULT_PIPELINE
     worker_ref: Reference | None = None
     worker: WorkerSpec = field(default_factory=WorkerSpec)
-    scorer: SimulatedScorer | ClaudeScorer = field(default_factory=SimulatedScorer)
+    scorer: SimulatedScorerSpec | ClaudeScorerSpec = field(default_factory=SimulatedScorerSpec)
     line: LineSpec = field(default_factory=LineSpec)
     scaling: ScalingSpec = field(default_factory=ScalingSpec)
     connections: ConnectionsSpec = field(default_factory=ConnectionsSpec)
@@ -200,7 +200,7 @@ _Name = Annotated[str, Meta(pattern=PIPELINE_NAME_PATTERN)]
 def _scorer(reader: Reader, found: Any) -> Any:
     """Its fields are those of its kind."""
     if not isinstance(found, Mapping):
-        return reader.read(SimulatedScorer, {} if found is None else found, "spec.scorer")
+        return reader.read(SimulatedScorerSpec, {} if found is None else found, "spec.scorer")
     kind = reader.value(ScorerKind, found.get("kind") or "simulated", "spec.scorer.kind")
     return kind and reader.read(SCORERS[kind], found, "spec.scorer", beside=frozenset({"kind"}))
 

@@ -2,8 +2,8 @@
 
 Read `decide` first; ``docs/autoscaling.md`` has it in words and formulas, ``docs/decisions``
 (0012) why it is so. `shortlist up` and the Kubernetes operator call it every ``intervalSeconds``,
-by `controller`, and carry `Memory` from call to call. A caller that was killed starts with an empty
-one: replicas are then held until enough has been seen again.
+by `controller`, and carry `ScalingMemory` from call to call. A caller that was killed starts with
+an empty one: replicas are then held until enough has been seen again.
 
 It must never: scale in while the line cannot be read, while paused or while ``pauseScaleIn``; take
 what looks like a lull for one while Postgres cannot be read, when ingest refuses; let workers
@@ -17,12 +17,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from shortlist.domain.sizing import arrivals
-from shortlist.domain.sizing.pipeline import SimulatedScorer
+from shortlist.domain.sizing.pipeline import SimulatedScorerSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shortlist.domain.sizing.fleet import Worker
+    from shortlist.domain.sizing.fleet import WorkerReport
     from shortlist.domain.sizing.pipeline import ScoringPipeline
 
 _TWO_DIGITS = 10
@@ -95,7 +95,7 @@ class Observation:
     """Seconds on any clock that only goes forward."""
     replicas: int
     """What is set now: starting, ready and draining workers; not those on their way out."""
-    workers: tuple[Worker, ...] = ()
+    workers: tuple[WorkerReport, ...] = ()
     """Those that report, ready or not; as last known while Redis cannot be read."""
     starting_ages_seconds: tuple[float, ...] = ()
     """How long ago each worker was asked for that is not ready yet."""
@@ -139,7 +139,7 @@ class Work(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class ScalingMemory:
     """What a decision leaves for the next one. Empty at the start; losing it costs caution."""
 
     arrivals: tuple[arrivals.Sample, ...] = ()
@@ -185,7 +185,7 @@ class Demand:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class ScalingDecision:
     """What to do, and why."""
 
     replicas: int
@@ -197,11 +197,13 @@ class Decision:
     limited_by: LimitedBy | None
     demand: Demand | None
     """None while the line cannot be read."""
-    memory: Memory
+    memory: ScalingMemory
     """For the next call."""
 
 
-def decide(observation: Observation, pipeline: ScoringPipeline, memory: Memory) -> Decision:
+def decide(
+    observation: Observation, pipeline: ScoringPipeline, memory: ScalingMemory
+) -> ScalingDecision:
     """Decide how many workers there should be.
 
     Estimate the demand; what it needs now, and what it will need when a worker that is asked for
@@ -223,10 +225,10 @@ def decide(observation: Observation, pipeline: ScoringPipeline, memory: Memory) 
 def _for_demand(
     observation: Observation,
     pipeline: ScoringPipeline,
-    memory: Memory,
+    memory: ScalingMemory,
     demand: Demand,
     limit: _Limit,
-) -> Decision:
+) -> ScalingDecision:
     offered = demand.arrival_rate * demand.service_seconds
     rate_needs = _workers_for(_staffed(offered, pipeline), pipeline)
     forecast_needs = _workers_for(demand.slots, pipeline)
@@ -247,12 +249,12 @@ def _for_demand(
     elif asked < pipeline.scaling.min_replicas == wanted:
         limited_by = "minReplicas"
     reason = _reason(observation, pipeline, memory, demand, wanted)
-    return Decision(wanted, wanted, reason, limited_by, demand, memory)
+    return ScalingDecision(wanted, wanted, reason, limited_by, demand, memory)
 
 
 def _without_metrics(
-    observation: Observation, pipeline: ScoringPipeline, memory: Memory, limit: _Limit
-) -> Decision:
+    observation: Observation, pipeline: ScoringPipeline, memory: ScalingMemory, limit: _Limit
+) -> ScalingDecision:
     """Hold; after failureThreshold failures, have at least the fallback's replicas."""
     failures = memory.failures + 1
     wanted, held = observation.replicas, "holding"
@@ -260,12 +262,14 @@ def _without_metrics(
         wanted = max(wanted, min(pipeline.fallback.replicas, limit.replicas))
         held = f"at least {pipeline.fallback.replicas}"
     reason = f"the line cannot be read ({failures} in a row): {held}"
-    return Decision(wanted, wanted, reason, "metrics", None, replace(memory, failures=failures))
+    return ScalingDecision(
+        wanted, wanted, reason, "metrics", None, replace(memory, failures=failures)
+    )
 
 
 def _as_mode_allows(
-    observation: Observation, pipeline: ScoringPipeline, decision: Decision
-) -> Decision:
+    observation: Observation, pipeline: ScoringPipeline, decision: ScalingDecision
+) -> ScalingDecision:
     current, scaling = observation.replicas, pipeline.scaling
     if scaling.mode == "Paused":
         return replace(decision, replicas=current, limited_by="paused", reason="paused")
@@ -282,8 +286,8 @@ def _as_mode_allows(
 
 
 def _observe(
-    observation: Observation, line: LineReading, pipeline: ScoringPipeline, memory: Memory
-) -> Memory:
+    observation: Observation, line: LineReading, pipeline: ScoringPipeline, memory: ScalingMemory
+) -> ScalingMemory:
     """Take in one reading of the line and of the workers' counters."""
     now = observation.now
     was_lost = memory.failures >= pipeline.fallback.failure_threshold
@@ -304,7 +308,9 @@ def _observe(
     )
 
 
-def _count_work(observation: Observation, pipeline: ScoringPipeline, memory: Memory) -> Memory:
+def _count_work(
+    observation: Observation, pipeline: ScoringPipeline, memory: ScalingMemory
+) -> ScalingMemory:
     """Add what the workers did since the last look to the weighted sums."""
     is_first = not memory.arrivals
     counters = {w.id: Work(w.busy_seconds, w.ended) for w in observation.workers}
@@ -329,7 +335,7 @@ def _count_work(observation: Observation, pipeline: ScoringPipeline, memory: Mem
 
 
 def _prior_service_seconds(pipeline: ScoringPipeline) -> float:
-    if isinstance(pipeline.scorer, SimulatedScorer):
+    if isinstance(pipeline.scorer, SimulatedScorerSpec):
         return pipeline.scorer.service_seconds
     return PRIOR_SERVICE_SECONDS
 
@@ -338,7 +344,7 @@ def _prior_service_seconds(pipeline: ScoringPipeline) -> float:
 
 
 def _demand(
-    observation: Observation, line: LineReading, pipeline: ScoringPipeline, memory: Memory
+    observation: Observation, line: LineReading, pipeline: ScoringPipeline, memory: ScalingMemory
 ) -> Demand:
     """Little's law for now, and for when a worker that is asked for now is ready."""
     horizon = observation.start_p90_seconds or DEFAULT_START_SECONDS
@@ -389,8 +395,8 @@ def _workers_for(slots: float, pipeline: ScoringPipeline) -> int:
 
 
 def _regret(
-    observation: Observation, pipeline: ScoringPipeline, memory: Memory, need: int
-) -> Memory:
+    observation: Observation, pipeline: ScoringPipeline, memory: ScalingMemory, need: int
+) -> ScalingMemory:
     """Keep workers longer after letting some go that were soon needed again (see REGRET_…)."""
     now, window = observation.now, pipeline.scaling.down_window_seconds
     hold, regret_at = max(memory.hold_seconds, window), memory.regret_at
@@ -410,11 +416,11 @@ def _regret(
 def _remember_needs(
     now: float,
     pipeline: ScoringPipeline,
-    memory: Memory,
+    memory: ScalingMemory,
     needed: int,
     forecast: int,
     demand: Demand,
-) -> Memory:
+) -> ScalingMemory:
     """Remember needs; a forecast for as long as a worker takes to start, or a backlog to drain."""
     oldest = now - REGRET_FACTOR * pipeline.scaling.down_window_seconds
     soon = max(demand.horizon_seconds, pipeline.scaling.drain_target_seconds)
@@ -430,7 +436,7 @@ def _with_need(needs: tuple[Need, ...], need: Need, oldest: float) -> tuple[Need
     return (*(n for n in needs if n.at > oldest and n.replicas > need.replicas), need)
 
 
-def _kept(now: float, memory: Memory) -> int:
+def _kept(now: float, memory: ScalingMemory) -> int:
     """Return the most that was needed of late."""
     rate_needs = _most_since(memory.needs, now - memory.hold_seconds)
     return max(rate_needs, _most_since(memory.forecasts, -math.inf))
@@ -448,7 +454,7 @@ class _Limit(NamedTuple):
     by: LimitedBy
 
 
-def _limit(observation: Observation, pipeline: ScoringPipeline, memory: Memory) -> _Limit:
+def _limit(observation: Observation, pipeline: ScoringPipeline, memory: ScalingMemory) -> _Limit:
     """Return the most workers that may be, and what says so."""
     limits = [
         _Limit(pipeline.scaling.max_replicas, "maxReplicas"),
@@ -466,7 +472,9 @@ def _replicas(limit: _Limit) -> int:
     return limit.replicas
 
 
-def _workers_connected(observation: Observation, pipeline: ScoringPipeline, memory: Memory) -> int:
+def _workers_connected(
+    observation: Observation, pipeline: ScoringPipeline, memory: ScalingMemory
+) -> int:
     """⌊B/(c+k)⌋. One worker may do with less: k + 1 connections let it score one at a time."""
     if memory.budget is None:
         return observation.replicas  # never seen: start none
@@ -489,7 +497,7 @@ def _connections_for_claims(observation: Observation, pipeline: ScoringPipeline)
 def _reason(
     observation: Observation,
     pipeline: ScoringPipeline,
-    memory: Memory,
+    memory: ScalingMemory,
     demand: Demand,
     wanted: int,
 ) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from shortlist.domain.sizing.pipeline import ClaudeScorer, SimulatedScorer
+from shortlist.domain.sizing.pipeline import ClaudeScorerSpec, SimulatedScorerSpec
 
 if TYPE_CHECKING:
     from shortlist.domain.sizing.pipeline import ScoringPipeline
@@ -28,14 +28,14 @@ def worker_environment(pipeline: ScoringPipeline) -> dict[str, str]:
     return {name: str(value) for name, value in values.items() if value is not None}
 
 
-def _of_scorer(scorer: SimulatedScorer | ClaudeScorer) -> dict[str, str | float | None]:
-    if isinstance(scorer, SimulatedScorer):
+def _of_scorer(scorer: SimulatedScorerSpec | ClaudeScorerSpec) -> dict[str, str | float | None]:
+    if isinstance(scorer, SimulatedScorerSpec):
         return {
             "SHORTLIST_SCORER": "simulated",
             "SHORTLIST_SERVICE_SECONDS": scorer.service_seconds,
             "SHORTLIST_SERVICE_CV": scorer.service_cv,
         }
-    if isinstance(scorer, ClaudeScorer):
+    if isinstance(scorer, ClaudeScorerSpec):
         return {
             "SHORTLIST_SCORER": "claude",
             "SHORTLIST_MODEL": scorer.model,

@@ -12,12 +12,12 @@ from shortlist.domain.line.application import DEFAULT_PIPELINE, PipelineName
 from shortlist.domain.sizing.connections import PER_JOB_WANTS_SESSIONS
 from shortlist.domain.sizing.pipeline import (
     KIND,
-    ClaudeScorer,
+    ClaudeScorerSpec,
     ConnectionsSpec,
     InvalidPipelineError,
     ScalingSpec,
     ScoringPipeline,
-    SimulatedScorer,
+    SimulatedScorerSpec,
     WorkerSpec,
     parse_pipeline,
 )
@@ -107,13 +107,13 @@ def workers_at_start(pipeline: ScoringPipeline) -> int:
 def pipeline_of_settings(settings: Settings) -> ScoringPipeline:
     """Make the default pipeline when no file describes it. One worker always stays."""
     scorer = (
-        ClaudeScorer(
+        ClaudeScorerSpec(
             model=settings.model,
             requests_per_minute=settings.requests_per_minute,
             tokens_per_minute=settings.tokens_per_minute,
         )
         if settings.scorer == "claude"
-        else SimulatedScorer(settings.service_seconds, settings.service_cv)
+        else SimulatedScorerSpec(settings.service_seconds, settings.service_cv)
     )
     given = settings.model_fields_set
     is_pooled = settings.database_url.pooler is not None
@@ -167,7 +167,7 @@ def _refuse_claude_without_what_a_cluster_has(
     pipeline: ScoringPipeline, settings: Settings
 ) -> None:
     """Refuse what the environment lacks: there are no Secrets and ConfigMaps here."""
-    if not isinstance(pipeline.scorer, ClaudeScorer):
+    if not isinstance(pipeline.scorer, ClaudeScorerSpec):
         return
     if settings.anthropic_api_key is None and not _in_template(pipeline, "ANTHROPIC_API_KEY"):
         raise BadPipelineFileError(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from shortlist.domain.sizing import scaling
 from shortlist.domain.sizing.controller import PipelineController
-from shortlist.domain.sizing.fleet import StartTimes, Worker
+from shortlist.domain.sizing.fleet import StartTimes, WorkerReport
 from shortlist.runtime.machine import cores
 from shortlist.storage.redis import heartbeats
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from shortlist.domain.line.application import PipelineName
     from shortlist.domain.sizing.controller import DrainChange
-    from shortlist.domain.sizing.scaling import Decision
+    from shortlist.domain.sizing.scaling import ScalingDecision
     from shortlist.embedded.scaling.observer import Observer
     from shortlist.embedded.scaling.sizing import Sizing
     from shortlist.embedded.supervision.child import Child
@@ -61,7 +61,7 @@ class Scaler:
         }
 
     @property
-    def decisions(self) -> dict[PipelineName, Decision]:
+    def decisions(self) -> dict[PipelineName, ScalingDecision]:
         """What was decided last."""
         found = {name: pipeline.decision for name, pipeline in self._pipelines.items()}
         return {name: decision for name, decision in found.items() if decision is not None}
@@ -97,14 +97,14 @@ class _Pipeline:
         self._observer = observer
         self._report = report
         self._snapshot: LineSnapshot | None = None
-        self._workers: dict[Child, Worker] = {}
+        self._workers: dict[Child, WorkerReport] = {}
         self._controller = PipelineController()
         self._starts = StartTimes()
         self._decided_at = -math.inf
         self.first = group.pipeline.connections.first_grant
 
     @property
-    def decision(self) -> Decision | None:
+    def decision(self) -> ScalingDecision | None:
         """What was decided last."""
         return self._controller.decision
 
@@ -230,8 +230,8 @@ def _beats_of(children: Iterable[Child], snapshot: LineSnapshot) -> dict[Child, 
     return {child: by_pid[child.pid] for child in children if child.pid in by_pid}
 
 
-def _not_ready(child: Child) -> Worker:
-    return Worker(id=f"process/{child.name}", ready=False, started_at=child.started_at)
+def _not_ready(child: Child) -> WorkerReport:
+    return WorkerReport(id=f"process/{child.name}", ready=False, started_at=child.started_at)
 
 
 def _workers(count: int) -> str:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from shortlist.domain.line.application import PipelineName
     from shortlist.domain.sizing.pipeline import ScoringPipeline
-    from shortlist.domain.sizing.scaling import Decision
+    from shortlist.domain.sizing.scaling import ScalingDecision
     from shortlist.embedded.scaling.observer import Observer
     from shortlist.embedded.scaling.scaler import Scaler
     from shortlist.embedded.scaling.sizing import Sizing
@@ -109,7 +109,7 @@ class Supervisor:
         return {c: task for group in self.groups.values() for c, task in group.stopping.items()}
 
     @property
-    def decisions(self) -> dict[PipelineName, Decision]:
+    def decisions(self) -> dict[PipelineName, ScalingDecision]:
         """What the scaling policy decided last."""
         return self._scaler.decisions if self._scaler is not None else {}
 

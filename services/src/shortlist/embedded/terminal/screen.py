@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shortlist.domain.line.application import PipelineName
-    from shortlist.domain.sizing.scaling import Decision
+    from shortlist.domain.sizing.scaling import ScalingDecision
     from shortlist.embedded.terminal.view import PipelineView
 
 Phase = Literal["starting", "running", "draining"]
@@ -41,7 +41,7 @@ class State:
     uptime_seconds: float
     view: View = field(default_factory=View)
     workers_wanted: dict[str, int] = field(default_factory=dict)
-    decisions: Mapping[PipelineName, Decision] = field(default_factory=dict)
+    decisions: Mapping[PipelineName, ScalingDecision] = field(default_factory=dict)
     """What the scaling policy decided last."""
     budget: int = 0
     children: dict[str, str] = field(default_factory=dict)
@@ -143,7 +143,7 @@ def scaling(state: State) -> list[str]:
     return [f"{name}: {_why(decision)}" for name, decision in state.decisions.items()]
 
 
-def _why(decision: Decision) -> str:
+def _why(decision: ScalingDecision) -> str:
     if decision.limited_by in (None, "dryRun", "paused", "pauseScaleIn", "metrics"):
         return decision.reason  # which says so
     return f"{decision.reason}, limited by {decision.limited_by}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from shortlist.domain.line.suspicion import is_suspect, why_convicted
-from shortlist.domain.line.sweep import EVERYTHING, NOT_URGENT, NOTHING, Front, Memory, Urgency
+from shortlist.domain.line.sweep import EVERYTHING, NOT_URGENT, NOTHING, Front, SweepMemory, Urgency
 from shortlist.maintenance.agents.publish import batches, publish
 from shortlist.maintenance.apart import Apart
 from shortlist.storage.postgres.queries import recovery
@@ -69,7 +69,7 @@ class Sweep:
         """``mark``: where a former leader's sweep had come to."""
         self.pipeline = pipeline
         self.line = desk.line(pipeline)
-        self.memory = Memory(mark)
+        self.memory = SweepMemory(mark)
         self.republished = 0
         """How many applications this leader has put back, ever."""
         self.suspects: set[ApplicationId] = set()
@@ -101,7 +101,7 @@ class Sweep:
 
     def start_anew(self) -> None:
         """Forget where entries stand: Redis has forgotten them too."""
-        self.memory = Memory(self.memory.mark())
+        self.memory = SweepMemory(self.memory.mark())
         self._again_read_to = (0, 0)
 
     async def _inspect_the_line(self, *, everything: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from shortlist.domain.line.application import ConnectionMode  # noqa: TC001 (decoding reads it)
-from shortlist.domain.sizing.fleet import Worker
+from shortlist.domain.sizing.fleet import WorkerReport
 from shortlist.domain.sizing.grants import Grant as Grant  # noqa: PLC0414 (part of what is told here)
 from shortlist.storage.redis import keys
 
@@ -120,9 +120,9 @@ class Pulse:
         ]
 
 
-def as_worker(beat: Heartbeat, counted: int) -> Worker:
+def as_worker(beat: Heartbeat, counted: int) -> WorkerReport:
     """Who reports, as the scaling policy sees it; ``counted``: its connections, by Postgres."""
-    return Worker(
+    return WorkerReport(
         id=beat.worker_id,
         ready=beat.ready_at > 0,
         draining=beat.draining,

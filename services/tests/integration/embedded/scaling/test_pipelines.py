@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist.domain.sizing.pipeline import ClaudeScorer, SimulatedScorer
+from shortlist.domain.sizing.pipeline import ClaudeScorerSpec, SimulatedScorerSpec
 from shortlist.embedded.scaling.pipelines import BadPipelineFileError, read_pipelines
 from shortlist.embedded.supervision.processes import process_environment
 from shortlist.settings import Settings, load
@@ -72,7 +72,7 @@ def test_claude_without_a_key_is_told_before_anything_starts(
     with pytest.raises(BadPipelineFileError, match="set ANTHROPIC_API_KEY"):
         read_pipelines([path], load(Settings, {}))
     monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
-    assert read_pipelines([path], load(Settings, {}))["a"].scorer == ClaudeScorer()  # type: ignore[index]
+    assert read_pipelines([path], load(Settings, {}))["a"].scorer == ClaudeScorerSpec()  # type: ignore[index]
 
 
 def test_a_rubric_in_a_config_map_is_told_before_anything_starts(
@@ -101,11 +101,11 @@ def test_without_a_file_the_settings_describe_the_default_pipeline() -> None:
     settings = Settings(concurrency=4, service_seconds=0.2, connection_mode="perWrite")
     (pipeline,) = read_pipelines([], settings).values()
     assert pipeline.worker.concurrency == 4
-    assert pipeline.scorer == SimulatedScorer(0.2, 0.0)
+    assert pipeline.scorer == SimulatedScorerSpec(0.2, 0.0)
     assert pipeline.connections.mode == "perWrite"
     settings = Settings(scorer="claude", anthropic_api_key="k", requests_per_minute=50)
     (pipeline,) = read_pipelines([], settings).values()
-    assert pipeline.scorer == ClaudeScorer(settings.model, requests_per_minute=50)
+    assert pipeline.scorer == ClaudeScorerSpec(settings.model, requests_per_minute=50)
 
 
 def test_a_pipeline_becomes_its_workers_settings(tmp_path: Path) -> None:

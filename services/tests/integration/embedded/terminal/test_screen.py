@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from shortlist.domain.line.application import DEFAULT_PIPELINE
-from shortlist.domain.sizing.scaling import Decision, Memory
+from shortlist.domain.sizing.scaling import ScalingDecision, ScalingMemory
 from shortlist.embedded.terminal.panel import render
 from shortlist.embedded.terminal.screen import Painter, Screen, State, status_line
 from shortlist.embedded.terminal.view import PipelineView, View
@@ -26,7 +26,9 @@ STATE = State(
     ),
     workers_wanted={"default": 3},
     decisions={
-        DEFAULT_PIPELINE: Decision(3, 3, "41/s arriving", "maxReplicas", None, Memory()),
+        DEFAULT_PIPELINE: ScalingDecision(
+            3, 3, "41/s arriving", "maxReplicas", None, ScalingMemory()
+        ),
     },
     budget=177,
     children={"postgres": "", "ingest": "it was ended by SIGKILL"},

@@ -17,10 +17,10 @@ from shortlist.domain.line.sweep import (
     SLACK_SECONDS,
     Front,
     Judgement,
-    Memory,
     Position,
     Seen,
     Stream,
+    SweepMemory,
     Urgency,
     Waiting,
     judge,
@@ -162,7 +162,7 @@ def test_what_was_put_back_says_nothing_about_newcomers() -> None:
 
 
 def test_what_is_published_and_waits_is_not_judged() -> None:
-    memory = Memory()
+    memory = SweepMemory()
     memory.front = Front(made_at(100))
     memory.watch([made_at(1)])
     memory.published("line", [((5, 0), made_at(1))])
@@ -176,7 +176,7 @@ def test_what_is_published_and_waits_is_not_judged() -> None:
 
 
 def test_what_was_just_put_back_is_on_its_way_and_has_a_grace_again() -> None:
-    memory, urgency = Memory(), Urgency(everything=True)
+    memory, urgency = SweepMemory(), Urgency(everything=True)
     one = seen(attempt=1)
     memory.watch([one.id])
     for now, lost in [(0.0, True), (0.5, False), (0.9, False), (1.0, True)]:
@@ -188,7 +188,7 @@ def test_what_was_just_put_back_is_on_its_way_and_has_a_grace_again() -> None:
 
 def test_workers_that_die_one_after_the_other_are_each_urgent() -> None:
     first, second = WorkerId(uuid4()), WorkerId(uuid4())
-    memory = Memory()
+    memory = SweepMemory()
     one = seen(attempt=1, worker_id=first, open=True)
     memory.put_back([one], 0.0)
     again = replace(one, attempt=2, worker_id=second)  # the entry that was put back was taken
@@ -197,7 +197,7 @@ def test_workers_that_die_one_after_the_other_are_each_urgent() -> None:
 
 
 def test_what_was_delivered_to_a_dead_worker_is_urgent_though_it_was_just_put_back() -> None:
-    memory = Memory()
+    memory = SweepMemory()
     one = seen(attempt=1)
     memory.put_back([one], 0.0)
     urgency = Urgency(ids=[one.id])
@@ -205,7 +205,7 @@ def test_what_was_delivered_to_a_dead_worker_is_urgent_though_it_was_just_put_ba
 
 
 def test_what_could_not_be_put_back_is_lost_again_at_the_next_look() -> None:
-    memory = Memory()
+    memory = SweepMemory()
     one = seen(attempt=1)
     memory.watch([one.id])
     for now, lost in [(0.0, False), (1.0, True), (1.1, True)]:
@@ -213,7 +213,7 @@ def test_what_could_not_be_put_back_is_lost_again_at_the_next_look() -> None:
 
 
 def test_the_mark_is_below_everything_that_is_unfinished() -> None:
-    memory = Memory()
+    memory = SweepMemory()
     memory.scanned(made_at(100))
     assert made_at(80) < memory.mark() < made_at(100)
     memory.published("again", [((5, 0), made_at(2)), ((6, 0), made_at(3))])
@@ -264,7 +264,7 @@ class World(RuleBasedStateMachine):
         self.workers: dict[WorkerId, Worker] = {}
         self.known: set[WorkerId] = set()
         self.dead: set[WorkerId] = set()
-        self.memory = Memory()
+        self.memory = SweepMemory()
         self.again_read: set[Position] = set()
         self.line_is_known = True
         self.mark = NOTHING
@@ -349,7 +349,7 @@ class World(RuleBasedStateMachine):
 
     @rule()
     def change_leader(self) -> None:
-        self.memory, self.again_read = Memory(self.mark), set()
+        self.memory, self.again_read = SweepMemory(self.mark), set()
         self.line_is_known = False
 
     @rule(accepted_since=st.booleans())
@@ -360,7 +360,7 @@ class World(RuleBasedStateMachine):
         self.given_to_dead = {}
         if accepted_since:
             self.accept(0.01, published=True)
-        self.memory, self.again_read = Memory(self.memory.mark()), set()
+        self.memory, self.again_read = SweepMemory(self.memory.mark()), set()
         self.look(Urgency(everything=True))
         lost = {i for i, r in self.rows.items() if not r.finished and r.retry_due is None}
         assert lost == {i for i in lost if self.held(i)} | self.in_line() & lost

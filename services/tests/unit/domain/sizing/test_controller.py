@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shortlist.domain.sizing.controller import DrainChange, PipelineController
-from shortlist.domain.sizing.fleet import Worker
+from shortlist.domain.sizing.fleet import WorkerReport
 from shortlist.domain.sizing.pipeline import (
     ConnectionsSpec,
     ScalingSpec,
@@ -28,7 +28,7 @@ PIPELINE = ScoringPipeline(
 
 def drain(
     controller: PipelineController,
-    workers: Sequence[Worker],
+    workers: Sequence[WorkerReport],
     replicas: int,
     *,
     standing: AbstractSet[str] = NOBODY,
@@ -47,7 +47,7 @@ def drain(
 
 
 def seen(line: LineReading | None, *, replicas: int = 1, now: float = 0.0) -> Observation:
-    workers = tuple(Worker(str(number)) for number in range(replicas))
+    workers = tuple(WorkerReport(str(number)) for number in range(replicas))
     return Observation(now=now, replicas=replicas, workers=workers, line=line, budget=1000)
 
 
@@ -72,18 +72,18 @@ def test_what_was_decided_is_remembered() -> None:
 
 
 def test_victims_are_told_before_any_of_them_may_go() -> None:
-    controller, workers = PipelineController(), [Worker("a"), Worker("b", in_flight=1)]
+    controller, workers = PipelineController(), [WorkerReport("a"), WorkerReport("b", in_flight=1)]
     change = drain(controller, workers, 1)
     assert (change.changed, change.published, change.drained) == (True, ONLY_A, ONLY_A)
     assert change.removable == ()
-    stopped = [Worker("a", draining=True), workers[1]]
+    stopped = [WorkerReport("a", draining=True), workers[1]]
     change = drain(controller, stopped, 1, standing={"a"}, now=NOW + 1)
     assert (change.changed, change.drained, change.undrained) == (False, NOBODY, NOBODY)
     assert change.removable == ("pod-a",)
 
 
 def test_a_victim_that_does_not_get_empty_goes_when_its_time_is_over() -> None:
-    controller, workers = PipelineController(), [Worker("a", in_flight=3, draining=True)]
+    controller, workers = PipelineController(), [WorkerReport("a", in_flight=3, draining=True)]
     assert drain(controller, workers, 0, standing={"a"}).removable == ()
     assert drain(controller, workers, 0, standing={"a"}, now=NOW + 59).removable == ()
     assert drain(controller, workers, 0, standing={"a"}, now=NOW + 60).removable == ("pod-a",)
@@ -91,7 +91,7 @@ def test_a_victim_that_does_not_get_empty_goes_when_its_time_is_over() -> None:
 
 def test_when_demand_returns_victims_go_on() -> None:
     controller = PipelineController()
-    workers = [Worker("a", draining=True), Worker("b", in_flight=1)]
+    workers = [WorkerReport("a", draining=True), WorkerReport("b", in_flight=1)]
     drain(controller, workers, 1)
     change = drain(controller, workers, 2, standing={"a"})
     assert (change.changed, change.published, change.undrained) == (True, NOBODY, ONLY_A)
@@ -99,17 +99,17 @@ def test_when_demand_returns_victims_go_on() -> None:
 
 def test_the_drain_set_of_a_former_controller_is_adopted() -> None:
     """Without it the worker with fewer in flight would be drained as well."""
-    workers = [Worker("a", in_flight=5, draining=True), Worker("b", in_flight=2)]
+    workers = [WorkerReport("a", in_flight=5, draining=True), WorkerReport("b", in_flight=2)]
     change = drain(PipelineController(), workers, 1, standing={"a"})
     assert (change.changed, change.published) == (False, ONLY_A)
 
 
 def test_a_worker_that_never_reported_drains_without_being_published() -> None:
-    workers = [Worker("starting", ready=False), Worker("b")]
+    workers = [WorkerReport("starting", ready=False), WorkerReport("b")]
     change = drain(PipelineController(), workers, 1, silent={"starting"})
     assert (change.changed, change.removable) == (False, ("pod-starting",))
 
 
 def test_workers_that_are_gone_leave_the_drain_set() -> None:
-    change = drain(PipelineController(), [Worker("b")], 1, standing={"gone"})
+    change = drain(PipelineController(), [WorkerReport("b")], 1, standing={"gone"})
     assert (change.changed, change.published, change.undrained) == (True, NOBODY, NOBODY)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from shortlist.domain.sizing.fleet import Worker
+from shortlist.domain.sizing.fleet import WorkerReport
 from shortlist.domain.sizing.grants import (
     Allocation,
     Grant,
@@ -97,17 +97,17 @@ def test_pipelines_share_a_budget_by_what_they_want_and_may_count_on_what_is_lef
 
 
 def test_a_worker_that_drains_or_leaves_wants_what_it_holds() -> None:
-    def wanted(worker: Worker, pipeline: ScoringPipeline, *, leaving: bool = False) -> int:
+    def wanted(worker: WorkerReport, pipeline: ScoringPipeline, *, leaving: bool = False) -> int:
         return holder_of(
             worker, pipeline, reported=11, epoch=1, standing=None, leaving=leaving
         ).wanted
 
     per_job = ScoringPipeline()
-    assert wanted(Worker("a", in_flight=4), per_job) == 11
-    assert wanted(Worker("a", in_flight=4, draining=True), per_job) == 5
-    assert wanted(Worker("a", in_flight=4), per_job, leaving=True) == 5
+    assert wanted(WorkerReport("a", in_flight=4), per_job) == 11
+    assert wanted(WorkerReport("a", in_flight=4, draining=True), per_job) == 5
+    assert wanted(WorkerReport("a", in_flight=4), per_job, leaving=True) == 5
     per_write = ScoringPipeline(connections=ConnectionsSpec(mode="perWrite"))
-    assert wanted(Worker("a", in_flight=4, draining=True), per_write) == 2
+    assert wanted(WorkerReport("a", in_flight=4, draining=True), per_write) == 2
 
 
 def test_without_postgres_everything_stays_as_it_is() -> None:

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from shortlist.domain.sizing.pipeline import (
-    ClaudeScorer,
+    ClaudeScorerSpec,
     ConnectionsSpec,
     InvalidPipelineError,
     KeyReference,
     Reference,
     ScalingSpec,
     ScoringPipeline,
-    SimulatedScorer,
+    SimulatedScorerSpec,
     WorkerSpec,
     parse_pipeline,
 )
@@ -41,7 +41,7 @@ def test_the_documented_defaults_hold_for_a_document_that_says_nothing() -> None
     assert pipeline == ScoringPipeline(worker_ref=Reference("shortlist-worker"))
     assert pipeline.worker.concurrency == 10
     assert pipeline.scaling.beta == 1.0
-    assert pipeline.scorer == SimulatedScorer(1.5, 0.0)
+    assert pipeline.scorer == SimulatedScorerSpec(1.5, 0.0)
 
 
 def test_every_documented_field_is_read() -> None:
@@ -65,7 +65,7 @@ def test_every_documented_field_is_read() -> None:
             fallback={"failureThreshold": 1, "replicas": 0},
         )
     )  # fmt: skip
-    assert pipeline.scorer == ClaudeScorer(
+    assert pipeline.scorer == ClaudeScorerSpec(
         "m", KeyReference("r"), KeyReference("s", "k"), 50, 40_000
     )
     assert (pipeline.worker.concurrency, pipeline.worker.drain_timeout_seconds) == (5, 30)

@@ -11,22 +11,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from shortlist.domain.sizing.fleet import Worker
+from shortlist.domain.sizing.fleet import WorkerReport
 from shortlist.domain.sizing.pipeline import (
-    ClaudeScorer,
+    ClaudeScorerSpec,
     ConnectionsSpec,
     FallbackSpec,
     ScalingSpec,
     ScoringPipeline,
-    SimulatedScorer,
+    SimulatedScorerSpec,
     WorkerSpec,
 )
 from shortlist.domain.sizing.scaling import (
     PRIOR_SERVICE_SECONDS,
-    Decision,
     LineReading,
-    Memory,
     Observation,
+    ScalingDecision,
+    ScalingMemory,
     decide,
 )
 
@@ -56,12 +56,12 @@ class World:
     start_seconds: float = 8.0
     service_seconds: float = 1.5
     throttled: bool = False
-    memory: Memory = field(default_factory=Memory)
+    memory: ScalingMemory = field(default_factory=ScalingMemory)
     work: float = 0.0
 
     def observation(self) -> Observation:
         workers = tuple(
-            Worker(
+            WorkerReport(
                 id=f"w{number}",
                 in_flight=self.in_flight if number == 0 else 0,
                 busy_seconds=self.work if number == 0 else 0.0,
@@ -80,7 +80,7 @@ class World:
             throttled=self.throttled,
         )
 
-    def second(self, arriving: int = 0) -> Decision:
+    def second(self, arriving: int = 0) -> ScalingDecision:
         """A second passes; so many arrive, and as many are done."""
         self.now += 1
         self.submissions += arriving
@@ -89,7 +89,7 @@ class World:
         self.memory, self.replicas = decision.memory, decision.replicas
         return decision
 
-    def seconds(self, arriving: Iterable[int]) -> Decision:
+    def seconds(self, arriving: Iterable[int]) -> ScalingDecision:
         decision = None
         for count in arriving:
             decision = self.second(count)
@@ -221,8 +221,8 @@ def test_per_write_counts_the_connections_that_the_claims_really_need() -> None:
     shared = replace(DEFAULT, connections=ConnectionsSpec(mode="perWrite"))
     assert World(pipeline=shared, waiting=5000, budget=40).second().replicas == 20
     observation = World(pipeline=shared, waiting=5000, budget=40, replicas=1).observation()
-    busy = replace(observation, workers=(Worker("w0", open_connections=4),))
-    assert decide(busy, shared, Memory()).replicas == 10  # ⌊40 ÷ (3 + 1)⌋
+    busy = replace(observation, workers=(WorkerReport("w0", open_connections=4),))
+    assert decide(busy, shared, ScalingMemory()).replicas == 10  # ⌊40 ÷ (3 + 1)⌋
 
 
 def test_max_in_flight_is_never_exceeded() -> None:
@@ -311,9 +311,9 @@ def test_a_line_that_lost_its_memory_gives_no_wrong_rate() -> None:
 def test_a_killed_scaler_holds_and_then_goes_on() -> None:
     world = World()
     world.seconds([60] * 60)
-    world.memory = Memory()
+    world.memory = ScalingMemory()
     assert [world.second(60).replicas for _ in range(100)] == [10] * 100
-    world.memory = Memory()
+    world.memory = ScalingMemory()
     assert [world.second(4).replicas for _ in range(45)] == [10] * 45
     assert world.seconds([4] * 3).replicas == 1
 
@@ -370,19 +370,19 @@ def test_a_model_that_turned_slow_is_noticed_while_its_first_answers_are_still_a
 
 
 def test_a_claude_scorer_starts_from_a_guess() -> None:
-    claude = replace(DEFAULT, scorer=ClaudeScorer())
+    claude = replace(DEFAULT, scorer=ClaudeScorerSpec())
     decision = World(pipeline=claude, waiting=10).second()
     assert decision.demand is not None
     assert decision.demand.service_seconds == PRIOR_SERVICE_SECONDS
 
 
 def test_a_scorer_that_takes_no_time_divides_by_nothing() -> None:
-    instant = replace(DEFAULT, scorer=SimulatedScorer(0.0))
+    instant = replace(DEFAULT, scorer=SimulatedScorerSpec(0.0))
     assert World(pipeline=instant, waiting=100).second(100).replicas == 1
 
 
 def test_slow_scores_get_no_more_slots_than_there_are_applications() -> None:
-    slow = replace(DEFAULT, scorer=SimulatedScorer(60.0))
+    slow = replace(DEFAULT, scorer=SimulatedScorerSpec(60.0))
     assert World(pipeline=slow, waiting=25).second().replicas == 3
 
 
@@ -390,8 +390,8 @@ def test_a_backlog_that_should_be_gone_by_now_is_believed_more_than_any_forecast
     seen = World(replicas=2, waiting=100).observation()
     fresh = replace(seen, line=LineReading(0, 100, 5.0))
     old = replace(seen, line=LineReading(0, 100, 13.0))  # 8 s to start, 4 s to drain
-    assert decide(fresh, DEFAULT, Memory()).replicas == 2
-    assert decide(old, DEFAULT, Memory()).replicas == 4
+    assert decide(fresh, DEFAULT, ScalingMemory()).replicas == 2
+    assert decide(old, DEFAULT, ScalingMemory()).replicas == 4
 
 
 def test_workers_that_start_already_count_for_what_they_will_do() -> None:
@@ -399,8 +399,8 @@ def test_workers_that_start_already_count_for_what_they_will_do() -> None:
     observation = replace(world.observation(), workers=())
     fresh = replace(observation, starting_ages_seconds=(0.0,) * 5)
     nearly = replace(observation, starting_ages_seconds=(7.0,) * 5)
-    assert decide(fresh, DEFAULT, Memory()).wanted == 5
-    there = decide(nearly, DEFAULT, Memory()).demand
+    assert decide(fresh, DEFAULT, ScalingMemory()).wanted == 5
+    there = decide(nearly, DEFAULT, ScalingMemory()).demand
     assert there is not None
     assert there.forecast_waiting == 0
 
@@ -428,7 +428,9 @@ def test_spikes_each_minute_are_waited_for_after_the_first_regret() -> None:
 pipelines = st.builds(
     ScoringPipeline,
     worker=st.builds(WorkerSpec, concurrency=st.integers(1, 50)),
-    scorer=st.one_of(st.builds(SimulatedScorer, st.floats(0, 100)), st.builds(ClaudeScorer)),
+    scorer=st.one_of(
+        st.builds(SimulatedScorerSpec, st.floats(0, 100)), st.builds(ClaudeScorerSpec)
+    ),
     scaling=st.builds(
         ScalingSpec,
         min_replicas=st.integers(0, 3),
@@ -450,7 +452,7 @@ pipelines = st.builds(
 )
 workers = st.lists(
     st.builds(
-        Worker,
+        WorkerReport,
         id=st.sampled_from([f"w{number}" for number in range(50)]),
         ready=st.booleans(),
         draining=st.booleans(),
@@ -494,7 +496,7 @@ def histories(draw: st.DrawFn) -> list[Observation]:
 def test_whatever_is_seen_the_decision_keeps_the_rules(
     spec: ScoringPipeline, history: list[Observation]
 ) -> None:
-    memory = Memory()
+    memory = ScalingMemory()
     for seen in history:
         decision = decide(seen, spec, memory)
         assert decide(seen, spec, memory) == decision  # nothing but the arguments matters
@@ -510,7 +512,9 @@ def test_whatever_is_seen_the_decision_keeps_the_rules(
             assert_within_the_limits(decision, seen, spec)
 
 
-def assert_within_the_limits(decision: Decision, seen: Observation, spec: ScoringPipeline) -> None:
+def assert_within_the_limits(
+    decision: ScalingDecision, seen: Observation, spec: ScoringPipeline
+) -> None:
     assert decision.replicas <= spec.scaling.max_replicas
     if spec.connections.max_in_flight is not None:
         in_flight = decision.replicas * spec.worker.concurrency
@@ -527,7 +531,7 @@ def assert_within_the_limits(decision: Decision, seen: Observation, spec: Scorin
 def test_a_longer_line_never_gets_fewer_workers(
     spec: ScoringPipeline, history: list[Observation], more: int
 ) -> None:
-    memory = Memory()
+    memory = ScalingMemory()
     for seen in history:
         decision = decide(seen, spec, memory)
         if seen.line is not None:
@@ -542,7 +546,7 @@ def test_while_anything_waits_there_is_a_worker_unless_a_limit_says_no(
     spec: ScoringPipeline, history: list[Observation]
 ) -> None:
     spec = replace(spec, scaling=replace(spec.scaling, mode="Auto", idle_seconds=60.0))
-    memory = Memory()
+    memory = ScalingMemory()
     for seen in history:
         decision = decide(seen, spec, memory)
         if seen.line is not None and seen.line.waiting > 0 and decision.replicas == 0:
@@ -578,7 +582,7 @@ class ScalingMachine(RuleBasedStateMachine):
     @rule()
     def kill(self) -> None:
         """The controller that starts then holds what it finds, for a window."""
-        self.world.memory = Memory()
+        self.world.memory = ScalingMemory()
         self.killed_at, self.found = self.world.now, self.world.replicas
 
     @rule(waiting=st.sampled_from([0, 1, 50, 1000]))

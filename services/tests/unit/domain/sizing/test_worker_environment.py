@@ -2,17 +2,17 @@ from __future__ import annotations
 
 from shortlist.domain.line.application import PipelineName
 from shortlist.domain.sizing.pipeline import (
-    ClaudeScorer,
+    ClaudeScorerSpec,
     ConnectionsSpec,
     KeyReference,
     ScoringPipeline,
-    SimulatedScorer,
+    SimulatedScorerSpec,
     WorkerSpec,
 )
 from shortlist.domain.sizing.worker_environment import worker_environment
 from shortlist.settings import Settings
 
-CLAUDE = ClaudeScorer(
+CLAUDE = ClaudeScorerSpec(
     model="m",
     rubric_ref=KeyReference("rubrics"),
     secret_ref=KeyReference("anthropic"),
@@ -25,7 +25,7 @@ def test_a_worker_is_told_what_its_pipeline_says() -> None:
     pipeline = ScoringPipeline(
         name=PipelineName("cv"),
         worker=WorkerSpec(concurrency=7, drain_timeout_seconds=90),
-        scorer=SimulatedScorer(0.5, 0.25),
+        scorer=SimulatedScorerSpec(0.5, 0.25),
         connections=ConnectionsSpec(mode="perWrite", overhead_per_worker=2),
     )
     assert worker_environment(pipeline) == {
@@ -50,7 +50,7 @@ def test_of_claude_it_is_told_what_is_set_and_nothing_that_is_referred_to() -> N
     }
     assert told["SHORTLIST_MODEL"] == "m"
     assert not {"SHORTLIST_RUBRIC", "ANTHROPIC_API_KEY"} & told.keys()
-    assert "SHORTLIST_MODEL" not in worker_environment(ScoringPipeline(scorer=ClaudeScorer()))
+    assert "SHORTLIST_MODEL" not in worker_environment(ScoringPipeline(scorer=ClaudeScorerSpec()))
 
 
 def test_each_variable_is_a_setting_of_a_worker() -> None:
