@@ -86,7 +86,7 @@ class Operator:
         """Before all pipelines are known, none is sized: they share a budget."""
 
     async def run(self, stopping: Stopping) -> None:
-        """Until told to stop; then the Lease is given up; replicas and grants stay as they are."""
+        """Wait until told to stop; then give up the Lease; replicas and grants stay as they are."""
         app = probes.probe_app(readiness=self._readiness, liveness=self._liveness)
         async with probes.serve_only_probes(app, self._settings):
             background: list[asyncio.Task[None]] = [
@@ -179,7 +179,7 @@ class Operator:
                 del self._loops[name]
 
     async def _readiness(self) -> probes.Health:
-        """Whether the API server lets it see the pipelines; one without the Lease is ready, too."""
+        """Tell if the API server lets it see the pipelines; one without the Lease is ready, too."""
         return probes.Health(ok=self._is_listed, detail={"acting": self._lease.held})
 
     async def _liveness(self) -> probes.Health:

@@ -24,7 +24,7 @@ class RolloutStrategy:
 
     @classmethod
     def of(cls, deployment: Json) -> RolloutStrategy:
-        """As a Deployment has it, with Kubernetes' own defaults."""
+        """Read it as a Deployment has it, with Kubernetes' own defaults."""
         strategy = deployment["spec"].get("strategy", {})
         rolling = strategy.get("rollingUpdate", {})
         return cls(
@@ -47,7 +47,7 @@ class RolloutStrategy:
 
 
 def _percent(value: int | str, replicas: int) -> int:
-    """Hundredths of a pod."""
+    """Return hundredths of a pod."""
     return value * 100 if isinstance(value, int) else replicas * int(value.rstrip("%"))
 
 
@@ -107,7 +107,7 @@ class Sight:
 
 
 def is_rolling(deployment: Json) -> bool:
-    """Whether old pods of a Deployment are being replaced; not when that is paused, or stuck."""
+    """Tell if old pods of a Deployment are being replaced; not when that is paused, or stuck."""
     status, spec = deployment.get("status", {}), deployment["spec"]
     if spec.get("paused") or _is_stuck(status):
         return False

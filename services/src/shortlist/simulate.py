@@ -201,7 +201,7 @@ class _Client:
     async def _call(
         self, method: str, path: str, latencies: Latencies, body: dict[str, str] | None = None
     ) -> httpx2.Response | None:
-        """One request, measured and counted; None when no answer came."""
+        """Make one request, measured and counted; None when no answer came."""
         call = f"{method} /{path.split('/')[1]}"
         started = time.monotonic()
         try:

@@ -77,7 +77,7 @@ class Kube:
         return await self._get_or_none(_pipelines(namespace, name))
 
     async def pipelines(self, namespace: str) -> list[Json]:
-        """Every ScoringPipeline of a namespace."""
+        """List every ScoringPipeline of a namespace."""
         return cast("list[Json]", (await self._call("GET", _pipelines(namespace)))["items"])
 
     async def patch_pipeline_status(self, namespace: str, name: str, status: Json) -> None:
@@ -232,7 +232,7 @@ def now_text() -> str:
 
 
 def _message(text: bytes) -> str:
-    """Of a Status object; where the server does not know a path, it is plain text."""
+    """Read the message of a Status object; where the server does not know a path, a plain text."""
     try:
         return str(json.loads(text)["message"])
     except (ValueError, KeyError, TypeError):

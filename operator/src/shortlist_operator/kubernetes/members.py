@@ -75,7 +75,7 @@ def is_over(pod: Json) -> bool:
 def members(
     snapshot: LineSnapshot, pods: Iterable[Pod], open_by_worker: Mapping[str, int]
 ) -> list[Member]:
-    """Every worker that reports, with its pod.
+    """List every worker that reports, with its pod.
 
     And those that fell silent, while anything of them is left: they may hold all that they were
     granted, and are no more than not ready.

@@ -78,7 +78,7 @@ class OwnDeployment:
 
 
 def may_size(deployment: Json, pipeline: ScoringPipeline) -> bool:
-    """Whether it is what workerRef means, or what we made: another's of that name is left alone."""
+    """Tell if it is what workerRef means, or what we made: another's of that name is left alone."""
     labels = deployment["metadata"].get("labels", {})
     return (
         pipeline.worker_ref is not None or desired.worker_labels(pipeline).items() <= labels.items()

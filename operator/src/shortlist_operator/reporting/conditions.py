@@ -67,7 +67,7 @@ class Situation:
 
 
 def conditions(situation: Situation) -> list[Condition]:
-    """All of them, always, in one order."""
+    """List all of them, always, in one order."""
     return [
         _ready(situation),
         _active(situation),
@@ -80,7 +80,7 @@ def conditions(situation: Situation) -> list[Condition]:
 
 
 def merged(new: Iterable[Condition], old: list[Json], *, now: str, generation: int) -> list[Json]:
-    """As the API wants them; ``lastTransitionTime`` moves only when the status does."""
+    """Format them for the API; ``lastTransitionTime`` moves only when the status does."""
     before = {condition.get("type"): condition for condition in old}
     result = []
     for condition in new:

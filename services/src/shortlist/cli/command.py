@@ -42,7 +42,7 @@ def read_settings(
 
 
 def given(**flags: Any) -> dict[str, Any]:
-    """Those of the flags that were given."""
+    """Return those of the flags that were given."""
     return {name: value for name, value in flags.items() if value is not None}
 
 
@@ -76,7 +76,7 @@ async def wait_for_supervisor(settings: CommonSettings) -> None:
 
 
 async def _refusal_of_redis(settings: CommonSettings) -> str | None:
-    """Why the Redis that answers cannot serve; None too when none is used, or none answers."""
+    """Return why the Redis that answers cannot serve; None too when none is used or answers."""
     url = getattr(settings, "redis_url", None)
     if not url:
         return None

@@ -93,7 +93,7 @@ def shortened(text: str, limit: int) -> str:
 
 
 def span(seconds: float) -> str:
-    """How long ago, in the largest unit that fits: ``0 s``, ``59 s``, ``3 min``, ``2 h``."""
+    """Return how long ago, in the largest unit that fits: ``0 s``, ``59 s``, ``3 min``, ``2 h``."""
     whole = max(0, int(seconds))  # another machine's clock may be ahead
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", _MINUTE)):
         if whole >= size:
@@ -102,6 +102,6 @@ def span(seconds: float) -> str:
 
 
 def span_exactly(delta: dt.timedelta) -> str:
-    """How long something took: hundredths of a second below a minute."""
+    """Return how long something took: hundredths of a second below a minute."""
     seconds = delta.total_seconds()
     return f"{max(0.0, seconds):.2f} s" if seconds < _MINUTE else span(seconds)

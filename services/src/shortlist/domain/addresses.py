@@ -6,12 +6,12 @@ import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address (not a name) is reached from this machine alone."""
+    """Tell whether an address (not a name) is reached from this machine alone."""
     return _parsed(host).is_loopback
 
 
 def is_unspecified(host: str) -> bool:
-    """Whether what listens on this address listens on every address of this machine."""
+    """Tell whether what listens on this address listens on every address of this machine."""
     return _parsed(host).is_unspecified
 
 

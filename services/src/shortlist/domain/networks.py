@@ -73,11 +73,11 @@ class Proxies:
     """How many proxies in front append to X-Forwarded-For, whatever their addresses."""
 
     def include(self, address: str) -> bool:
-        """Whether an address is one of our proxies'."""
+        """Tell whether an address is one of our proxies'."""
         return bool(self.networks) and self._include(address)
 
     def may_speak_for_others(self, peer: str) -> bool:
-        """Whether what a peer says of the client behind it counts."""
+        """Tell whether what a peer says of the client behind it counts."""
         return self.hops > 0 or self.include(peer)
 
     def client(self, peer: str, forwarded: str) -> str:

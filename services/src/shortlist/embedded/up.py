@@ -157,7 +157,7 @@ class Up:
         return await self._end()
 
     async def _unless_stopped(self, starting: asyncio.Task[None]) -> bool:
-        """Whether it started before a signal stopped it; raises why it could not."""
+        """Tell whether it started before a signal stopped it; raises why it could not."""
         stopped = asyncio.create_task(self._stopping.drain.wait())
         await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
@@ -239,7 +239,7 @@ class Up:
 
 
 def _servers_of_others(settings: Settings) -> list[str]:
-    """Which servers are used that are not its own, and what named them."""
+    """Return which servers are used that are not its own, and what named them."""
     database, redis = settings.database_url, settings.redis_url
     pooled = ", through a pooler" if database.pooler else ""
     return [

@@ -218,13 +218,13 @@ class ConnectionTable:
         )
 
     def _has_place(self) -> bool:
-        """Whether there is a place, after the longest idle has made one."""
+        """Tell whether there is a place, after the longest idle has made one."""
         if self.open <= self.limits.connections and not self.budget.is_full:
             return True
         return self._give_up_one(self.leaving, self._longest_idle, self.unread, self.slow)
 
     def _has_place_in(self, network: Network, address: str | None) -> bool:
-        """Whether its network has a place, after that network's longest idle has made one."""
+        """Tell whether its network has a place, after that network's longest idle has made one."""
         most = self.limits.per_network or max(1, self.limits.connections // 2)
         if network.open <= most or self._is_exempt(address):
             return True

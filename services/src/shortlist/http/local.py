@@ -39,7 +39,7 @@ class LocalNames:
         self.is_ours = remembers_short(maxsize=256)(self._is_ours)
 
     def _is_ours(self, authority: bytes) -> bool:
-        """Whether a ``Host`` is of this machine; whatever its port, which may be forwarded."""
+        """Tell whether a ``Host`` is of this machine; whatever its port, which may be forwarded."""
         name = _name_of(authority.decode("latin-1"))
         return name is not None and (name in self._more or is_loopback_name(name))
 
@@ -88,7 +88,7 @@ async def _read_on(receive: Receive) -> None:
 
 
 def listens_on_loopback(listener: socket.socket) -> bool:
-    """Whether only this machine can connect."""
+    """Tell whether only this machine can connect."""
     address = listener.getsockname()
     is_tcp = isinstance(address, tuple)  # no browser opens a Unix socket
     return is_tcp and is_loopback_name(address[0])
@@ -110,7 +110,7 @@ def _name_of(authority: str) -> str | None:
 
 @remembers_short(maxsize=256)
 def is_loopback_name(name: str) -> bool:
-    """Whether a name or an address is this machine's own, whatever a resolver says."""
+    """Tell whether a name or an address is this machine's own, whatever a resolver says."""
     if name == "localhost" or name.endswith(".localhost"):  # RFC 6761, 6.3
         return True
     try:

@@ -58,7 +58,7 @@ class FastPath(Protocol):
     """Answers plain requests without the app."""
 
     def is_plain(self, protocol: HttpToolsProtocol) -> bool:
-        """Whether the request whose head has just arrived may take the fast path."""
+        """Tell whether the request whose head has just arrived may take the fast path."""
 
     def take(self, protocol: HttpToolsProtocol, raw: bytearray) -> RequestResponseCycle | None:
         """Take a plain request with its whole body; None: it goes the ordinary way."""

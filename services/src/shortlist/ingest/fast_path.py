@@ -65,7 +65,7 @@ class FastPost:
         self._decoder = msgspec.json.Decoder(schemas.ApplicationBody)
 
     def is_plain(self, protocol: HttpToolsProtocol) -> bool:
-        """Whether the request whose head has just arrived may take the fast path."""
+        """Tell whether the request whose head has just arrived may take the fast path."""
         if protocol.url != _URL or protocol.parser.get_method() != b"POST":
             return False
         headers = dict(protocol.headers)
@@ -80,7 +80,7 @@ class FastPost:
         )
 
     def _is_for_us(self, protocol: HttpToolsProtocol, headers: dict[bytes, bytes]) -> bool:
-        """Whether the Host is in order where it is looked at (`local.LocalOnly`)."""
+        """Tell whether the Host is in order where it is looked at (`local.LocalOnly`)."""
         return (
             protocol.server is None
             or not local.is_loopback_name(protocol.server[0])

@@ -69,7 +69,7 @@ class LeaderContext:
         self._turns: dict[str, float] = {}
 
     def line(self, pipeline: PipelineName) -> Line:
-        """One pipeline's line."""
+        """Return one pipeline's line."""
         return Line(self.redis, pipeline)
 
     @property

@@ -147,6 +147,6 @@ class Maintenance:
         )
 
     async def _liveness(self) -> probes.Health:
-        """Not alive once the loop stopped turning; a dead server is no reason to die."""
+        """Report it dead once the loop stopped turning; a dead server is no reason to die."""
         silent_seconds = time.monotonic() - self.candidate.last_turn
         return probes.Health(ok=silent_seconds < _STALE_SECONDS)

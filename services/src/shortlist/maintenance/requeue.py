@@ -105,7 +105,7 @@ def _parsed(ids: Sequence[str]) -> list[ApplicationId]:
 
 
 def _actor() -> str:
-    """Who ran the command, for the audit log."""
+    """Return who ran the command, for the audit log."""
     try:
         return clean(f"requeue:{getpass.getuser()}")
     except (OSError, KeyError):  # a container's user without a name

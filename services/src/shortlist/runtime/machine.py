@@ -44,14 +44,14 @@ def memory_left_bytes(proc: Path = PROC, groups: Path = GROUPS) -> int:
 
 
 def cores(proc: Path = PROC, groups: Path = GROUPS) -> int:
-    """Cores that we may use: by affinity, and by the quota of time; a part of one counts whole."""
+    """Count cores that we may use: by affinity and by quota of time; a part of one counts whole."""
     allowed = len(os.sched_getaffinity(0))
     quotas = [math.ceil(quota) for quota in _cpu_quotas(proc, groups)]
     return max(1, min([allowed, *quotas]))
 
 
 def memory_kills(proc: Path = PROC, groups: Path = GROUPS) -> int:
-    """How many processes the kernel has ended for want of memory, in our group and since it is.
+    """Count processes that the kernel has ended for want of memory, in our group and since it is.
 
     Where no group counts them, on the whole machine.
     """
@@ -70,7 +70,7 @@ def _memory_available(proc: Path) -> int:
 
 
 def _memory_limits(proc: Path, groups: Path) -> Iterator[tuple[int, int]]:
-    """Of each group that limits us its limit and what it uses; pages that it can drop are free."""
+    """Yield each limiting group's limit and what it uses; pages that it can drop are free."""
     for group in _groups_of_ours(proc, groups, "memory"):
         for limit_file, used_file, droppable in _MEMORY_FILES:
             limit = _number(group / limit_file)

@@ -19,7 +19,7 @@ class Waiters:
         self._futures: deque[asyncio.Future[None]] = deque()
 
     def __len__(self) -> int:
-        """How many wait."""
+        """Return how many wait."""
         return len(self._futures)
 
     async def wait(self, pass_on: Callable[[], None]) -> None:

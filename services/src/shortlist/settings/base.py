@@ -213,7 +213,7 @@ def variable(name: str, kind: type[CommonSettings]) -> str:
 
 
 def _problem(kind: type[CommonSettings], error: Any, flags: Mapping[str, Any]) -> str:
-    """One bad value in words, without the value."""
+    """Describe one bad value in words, without the value."""
     message = error["msg"].removeprefix("Value error, ")
     place = str(error["loc"][0]) if error["loc"] else ""
     if not place:

@@ -54,7 +54,7 @@ SECTIONS: dict[type[CommonSettings], str] = {
 def load(
     flags: dict[str, Any], needed: Collection[tuple[str, ...]] = (), process: str = "up"
 ) -> CommonSettings:
-    """One process's settings, from the environment and ``flags``; see `shortlist.settings.load`."""
+    """Read one process's settings, of environment and ``flags``; see `shortlist.settings.load`."""
     return load_as(PROCESSES[process], flags, needed)
 
 
@@ -65,7 +65,7 @@ def _shown_fields(kind: type[CommonSettings]) -> dict[str, FieldInfo]:
 
 
 def source(settings: CommonSettings, name: str, flags: frozenset[str] = frozenset()) -> Source:
-    """Where a field's value came from."""
+    """Return where a field's value came from."""
     if name in flags:
         return "flag"
     return "environment" if name in settings.model_fields_set else "default"

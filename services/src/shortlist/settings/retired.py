@@ -18,5 +18,5 @@ RETIRED = {
 
 
 def retired() -> dict[str, str]:
-    """Those of them that are set, and what became of each."""
+    """Return those of them that are set, and what became of each."""
     return {name: why for name, why in RETIRED.items() if name in os.environ}

@@ -121,7 +121,7 @@ class OutcomeError(ShortlistError):
 
 
 def fault_of(error: BaseException) -> Fault:
-    """Whose trouble an error is, however it reached us: driver, client, server or network."""
+    """Decide whose trouble an error is, however it came: driver, client, server or network."""
     if isinstance(error, asyncpg.PostgresError):
         return _of_postgres(error)
     if isinstance(error, redis.exceptions.RedisError | redis.exceptions.RedisClusterException):
@@ -145,41 +145,41 @@ def describe(error: BaseException) -> str:
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether a server does not work for us now: its own trouble, or one that everyone meets."""
+    """Tell if a server does not work for us now: its own trouble, or one that everyone meets."""
     return fault_of(error) in {Fault.SERVER, Fault.EVERYONE}
 
 
 def is_answer(error: BaseException) -> bool:
-    """Whether a server answered, with an error: the connection itself is well."""
+    """Tell whether a server answered, with an error: the connection itself is well."""
     if isinstance(error, asyncpg.PostgresError):
         return not isinstance(error, asyncpg.PostgresConnectionError)
     return isinstance(error, redis.exceptions.ResponseError)
 
 
 def has_state(error: BaseException, *states: str) -> bool:
-    """Whether Postgres refused with one of these SQLSTATEs."""
+    """Tell whether Postgres refused with one of these SQLSTATEs."""
     return isinstance(error, asyncpg.PostgresError) and error.sqlstate in states
 
 
 def is_missing(error: BaseException) -> bool:
-    """Whether Redis says that a stream or its group is not there: it lost its memory, or is new."""
+    """Tell if Redis says that a stream or its group is missing: it lost its memory, or is new."""
     return isinstance(error, redis.exceptions.ResponseError) and str(error).startswith(
         ("NOGROUP", "no such key", "ERR no such key", "UNBLOCKED")
     )
 
 
 def lacks_script(error: BaseException) -> bool:
-    """Whether Redis says that it does not have a script: it ran nothing, and takes its text."""
+    """Tell if Redis says that it does not have a script: it ran nothing, and takes its text."""
     return isinstance(error, redis.exceptions.NoScriptError)
 
 
 def may_be_of_one(error: BaseException) -> bool:
-    """Whether the error of a batch may be the trouble of one of its items: try them apart."""
+    """Tell whether the error of a batch may be the trouble of one of its items: try them apart."""
     return fault_of(error) in {Fault.ITEM, Fault.BUG}
 
 
 def breaks_connection(error: BaseException) -> bool:
-    """Whether the connection on which it happened must not be used again.
+    """Tell whether the connection on which it happened must not be used again.
 
     Any error but the item's own: a server that refuses may be the wrong one by now (demoted,
     restored, behind a name that points elsewhere), and only a new connection finds that out.

@@ -70,7 +70,7 @@ async def _listen(url: DatabaseUrl | str) -> None:
 
 
 async def _answers(url: DatabaseUrl | str) -> bool:
-    """Whether a new connection is answered; a refusal is an answer, too."""
+    """Tell whether a new connection is answered; a refusal is an answer, too."""
     try:
         connection = await postgres.connect(
             url,

@@ -124,7 +124,7 @@ def _withhold(
 
 
 def _first_line(message: str) -> str:
-    """Postgres puts the failing row in the lines after the first, and pydantic the input."""
+    """Keep the first line: Postgres puts the failing row behind it, and pydantic the input."""
     return message.partition("\n")[0][:_MESSAGE_LIMIT_CHARACTERS]
 
 

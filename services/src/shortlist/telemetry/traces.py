@@ -69,7 +69,7 @@ def _stop_tracing(provider: TracerProvider) -> None:
 
 
 def is_tracing() -> bool:
-    """Whether this process records spans."""
+    """Tell whether this process records spans."""
     return _Tracing.tracer is not None
 
 
@@ -155,7 +155,7 @@ def score_span(scorer: str) -> contextlib.AbstractContextManager[trace.Span]:
 
 
 def chat_span(model: str) -> contextlib.AbstractContextManager[trace.Span]:
-    """One request to a language model, by the gen_ai conventions; neither prompt nor reply."""
+    """Open a span for one request to a model, by the gen_ai conventions; no prompt, no reply."""
     return _child(
         f"chat {model}",
         SpanKind.CLIENT,

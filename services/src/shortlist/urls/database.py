@@ -176,7 +176,7 @@ class DatabaseUrl(ServerUrl):
         _refuse_the_rest(query)
 
     def _session(self, query: dict[str, str]) -> str | None:
-        """Of several hosts the one that takes writes, unless the URL wants another."""
+        """Choose, of several hosts, the one that takes writes, unless the URL wants another."""
         wanted = query.pop("target_session_attrs", None)
         if wanted is None:
             return "read-write" if len(self._hosts) > 1 and self.pooler is None else None
@@ -203,12 +203,12 @@ def _hosts(parts: Parts, query: dict[str, str]) -> tuple[Host, ...]:
 
 
 def _directories(given: str) -> tuple[Host, ...]:
-    """Directories of Unix sockets, or names: what follows ``host=`` has no ports."""
+    """Read directories of Unix sockets, or names: what follows ``host=`` has no ports."""
     return tuple(hosts_of(quote(one, safe=""))[0] for one in given.split(",") if one)
 
 
 def _places(hosts: tuple[Host, ...]) -> dict[str, Any]:
-    """Hosts and ports; without any, ``PGHOST`` and ``PGPORT`` keep libpq's meaning."""
+    """Split hosts and ports; without any, ``PGHOST`` and ``PGPORT`` keep libpq's meaning."""
     if not hosts:
         return {}
     ports = [host.port for host in hosts]
@@ -256,7 +256,7 @@ def _ssl_mode(query: dict[str, str]) -> str | None:
 
 
 def _has_roots(passed: Mapping[str, str]) -> bool:
-    """Whether something says which certificates are trusted, as libpq looks for it."""
+    """Tell whether something says which certificates are trusted, as libpq looks for it."""
     if passed.get("sslrootcert") or os.environ.get("PGSSLROOTCERT"):
         return True
     return (Path("~").expanduser() / ".postgresql" / "root.crt").is_file()

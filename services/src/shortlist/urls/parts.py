@@ -55,7 +55,7 @@ class Host:
     port: int | None
 
     def __str__(self) -> str:
-        """As it stands in a URL."""
+        """Write it as it stands in a URL."""
         name = f"[{self.name}]" if ":" in self.name else quote(self.name, safe="")
         return name if self.port is None else f"{name}:{self.port}"
 

@@ -126,7 +126,7 @@ class Attempts:
         log.info("claim_lost", application=str(held.claim.application_id))
 
     async def _attempt(self, held: HeldClaim, call: ScorerCall) -> bool:
-        """Whether the attempt was released."""
+        """Tell whether the attempt was released."""
         try:
             await failpoint("worker.after_claim")
             self._outbox.announce(held.claim.application_id, "scoring")

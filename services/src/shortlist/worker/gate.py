@@ -122,7 +122,7 @@ class Gate:
         await self._share(refusal.refuse(self._redis, self._pipeline, refused))
 
     async def _may_ask(self, refused: Refusal) -> bool:
-        """Whether this worker is the one that asks again, now."""
+        """Tell whether this worker is the one that asks again, now."""
         if self._is_asking or time.monotonic() < self._ask_again_at:
             return False
         self._is_asking = True  # before anything is awaited: another task may ask as well

@@ -98,7 +98,7 @@ class Runner:
         return [delivery.application_id for delivery in self._tasks.values()]
 
     def is_known(self, delivery: Delivery) -> bool:
-        """Whether this very delivery is being worked on."""
+        """Tell whether this very delivery is being worked on."""
         return delivery in self._tasks.values()
 
     def start(self, delivery: Delivery) -> None:

@@ -337,7 +337,7 @@ def _still_to_come(draft: Draft, rules: Rules) -> dt.datetime | None:
 
 
 def _is_unfinished(draft: Draft, act: Act, answer: Answer) -> bool:
-    """Whether an act was done in part, because all of it would hold the lock for too long."""
+    """Tell whether an act was done in part, because all of it would hold the lock for too long."""
     if isinstance(answer, Refused):
         return False
     if isinstance(act, ChangeRules):

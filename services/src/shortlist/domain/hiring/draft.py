@@ -150,7 +150,7 @@ class Draft:
         return None
 
     def is_live(self, placement_id: PlacementId | None) -> bool:
-        """Whether a placement that was live under the lock still is."""
+        """Tell whether a placement that was live under the lock still is."""
         if placement_id is None:
             return False
         changed = self.placements.get(placement_id)
@@ -237,12 +237,12 @@ class Draft:
         return self._waiting[self._line[0][1]]
 
     def _is_stale(self, key: LineKey, placement_id: PlacementId) -> bool:
-        """Whether a placement has left the place in line that this draft knew."""
+        """Tell whether a placement has left the place in line that this draft knew."""
         waiting = self._waiting.get(placement_id)
         return waiting is None or waiting.key != key
 
     def _may_be_behind_others(self, key: LineKey) -> bool:
-        """Whether applicants that storage did not read may stand in front of a key."""
+        """Tell whether applicants that storage did not read may stand in front of a key."""
         return not self._is_whole and (self._last_known is None or key > self._last_known)
 
     def promote(

@@ -173,7 +173,7 @@ def _time(text: str | None) -> dt.datetime | None:
 
 
 def takes_applications(state: State, rules: Rules, now: dt.datetime) -> bool:
-    """Whether an opening takes applications at a time."""
+    """Tell whether an opening takes applications at a time."""
     match state:
         case "open":
             return rules.closes_at is None or now < rules.closes_at
@@ -184,5 +184,5 @@ def takes_applications(state: State, rules: Rules, now: dt.datetime) -> bool:
 
 
 def fills(state: State, rules: Rules, now: dt.datetime) -> bool:
-    """Whether free places are filled at a time: not before ``fillFrom``, not once ended."""
+    """Tell whether free places are filled at a time: not before ``fillFrom``, not once ended."""
     return state != "ended" and (rules.fill_from is None or now >= rules.fill_from)

@@ -95,7 +95,7 @@ so that one odd row does not use up the time that ids can tell."""
 
 
 def milliseconds_of(application_id: UUID) -> int:
-    """When an id was made, in milliseconds since 1970: the first 48 bits of a UUIDv7 (RFC 9562)."""
+    """Return when an id was made, in milliseconds since 1970: a UUIDv7's first 48 bits."""
     return application_id.int >> 80
 
 

@@ -84,12 +84,12 @@ def decide_retry(
 
 
 def asks_for_others(kind: FailureKind, errors: int, policy: RetryPolicy) -> bool:
-    """Whether `decide_retry` must be told of other applications."""
+    """Tell whether `decide_retry` must be told of other applications."""
     return kind == "bug" and errors >= policy.max_attempts
 
 
 def bug_backoff_seconds(failures: int, chance: float) -> float:
-    """Seconds to wait after the n-th bug: uniform between half of the ceiling and the ceiling.
+    """Draw seconds to wait after the n-th bug: uniform from half of the ceiling to the ceiling.
 
     "Equal jitter" of the same source: with full jitter a crowd could use up its attempts at once.
     """
@@ -99,7 +99,7 @@ def bug_backoff_seconds(failures: int, chance: float) -> float:
 
 
 def full_jitter(failures: int, chance: float, policy: RetryPolicy) -> float:
-    """Seconds to wait after the n-th failure: uniform in [0, min(ceiling, base * 2^n))."""
+    """Draw seconds to wait after the n-th failure: uniform in [0, min(ceiling, base * 2^n))."""
     exponent = min(failures, 32)  # 2^32 half seconds are longer than any ceiling
     ceiling: float = min(policy.ceiling_seconds, policy.base_seconds * 2**exponent)
     return chance * ceiling

@@ -74,17 +74,17 @@ class Suspect:
 
 
 def is_suspect(abandoned: int) -> bool:
-    """Whether it must be scored in a process of its own, abandoned so often."""
+    """Tell whether it must be scored in a process of its own, abandoned so often."""
     return abandoned >= SUSPECT_AFTER
 
 
 def must_be_alone(suspect: Suspect) -> bool:
-    """Whether a process of its own was not enough: its worker must hold nothing else."""
+    """Tell whether a process of its own was not enough: its worker must hold nothing else."""
     return suspect.abandoned >= ALONE_AFTER
 
 
 def is_convicted(*, abandoned: int, alone: int, others_end: bool) -> bool:
-    """Whether it fails.
+    """Tell whether it fails.
 
     Args:
         abandoned: attempts that were left open, in all.
@@ -96,7 +96,7 @@ def is_convicted(*, abandoned: int, alone: int, others_end: bool) -> bool:
 
 
 def is_proved(suspect: Suspect) -> bool:
-    """Whether the worker that asks has lived long enough to be given a suspect.
+    """Tell whether the worker that asks has lived long enough to be given a suspect.
 
     Not needed by what never was alone: one death alone convicts nothing, and innocent ones must not
     wait behind the poisonous one. A negative age is a clock that was set back: it says nothing, and

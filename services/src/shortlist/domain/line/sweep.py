@@ -100,7 +100,7 @@ class Urgency:
     dead: Collection[WorkerId] = ()
 
     def covers(self, seen: Seen) -> bool:
-        """Whether this one need not be suspected first."""
+        """Tell whether this one need not be suspected first."""
         orphaned = seen.let_go or (seen.open and (not seen.known or seen.worker_id in self.dead))
         return self.everything or orphaned or seen.id in self.ids
 
@@ -126,7 +126,7 @@ class Front:
         return Front(self.id, empty=False)  # what was put back says nothing about newcomers
 
     def has_passed(self, application_id: ApplicationId) -> bool:
-        """Whether a newcomer should have been delivered to a worker by now."""
+        """Tell whether a newcomer should have been delivered to a worker by now."""
         return application_id < self.passed
 
     @property
@@ -214,7 +214,7 @@ class SweepMemory:
         return min(self.low_water, UUID(int=unfinished.int - 1))
 
     def waits(self, application_id: ApplicationId) -> bool:
-        """Whether an entry of it is known to wait."""
+        """Tell whether an entry of it is known to wait."""
         return application_id in self._entries
 
     def watch(self, ids: Iterable[ApplicationId]) -> None:
@@ -258,7 +258,7 @@ class SweepMemory:
         return sorted(self._watched)
 
     def unknown(self, ids: Iterable[ApplicationId]) -> list[ApplicationId]:
-        """Those that are neither watched nor known to wait."""
+        """Return those that are neither watched nor known to wait."""
         return [i for i in ids if i not in self._watched and i not in self._entries]
 
     def decide(

@@ -104,19 +104,19 @@ def _since_change(window: _Window, windows: list[_Window]) -> _Window | None:
 
 
 def _sigmas_apart(one: _Window, other: _Window) -> float:
-    """How improbable one common rate is: √(2 · log-likelihood ratio) is nearly normal (Wilks)."""
+    """Tell how improbable one common rate is: √(2 · log-likelihood ratio), near normal (Wilks)."""
     both = _Window(one.arrived + other.arrived, one.seconds + other.seconds)
     ratio = _log_likelihood(one) + _log_likelihood(other) - _log_likelihood(both)
     return math.sqrt(2 * max(0.0, ratio))
 
 
 def _log_likelihood(window: _Window) -> float:
-    """Of the count, at its own rate, but for terms that every split shares."""
+    """Compute it of the count, at its own rate, but for terms that every split shares."""
     return window.arrived * math.log(window.rate) if window.arrived else 0.0
 
 
 def _growth(samples: tuple[Sample, ...], whole: _Window) -> float:
-    """How fast the rate grew from a window's first half to its second, if that was no chance."""
+    """Tell how fast the rate grew from a window's first half to its second, unless by chance."""
     if whole.seconds < SHORTEST_TREND_SECONDS - _SLACK_SECONDS:
         return 0.0
     late = _counted(samples, whole.seconds / 2)

@@ -15,7 +15,7 @@ PER_JOB_WANTS_SESSIONS = (
 
 
 def slots_for(grant: int, *, overhead: int, concurrency: int, mode: ConnectionMode) -> int:
-    """Applications that a grant allows to be scored at once.
+    """Count applications that a grant allows to be scored at once.
 
     ``perJob``: one connection each, after ``overhead`` for the worker itself (invariant I1 of
     ``docs/autoscaling.md``). ``perWrite``: all of them share what is left,
@@ -30,7 +30,7 @@ def slots_for(grant: int, *, overhead: int, concurrency: int, mode: ConnectionMo
 
 
 def claims_for(slots: int, *, overhead: int, mode: ConnectionMode) -> int:
-    """Applications that may be claimed at once, so that ``slots`` of them are scored at any time.
+    """Count applications to claim at once, so that ``slots`` of them are scored at any time.
 
     While one is written, the next is claimed already, and its score starts without a round trip.
     A fifth more than the slots: what waits here, claimed, waits about that share of a score. In

@@ -58,7 +58,7 @@ def plan(
 
 
 def _rank(worker: WorkerReport, draining: Draining) -> tuple[bool, bool, int, float, str]:
-    """Not ready first, as a ReplicaSet does whatever we say; idle; fewest in flight; youngest.
+    """Rank not ready first, as a ReplicaSet does whatever we say; idle; fewest in flight; youngest.
 
     Which is youngest is judged by their hosts' clocks: of those that are alike any may go. Those
     that drain already come before all that are ready, so that no worker is drained in vain.
@@ -73,5 +73,5 @@ def _rank(worker: WorkerReport, draining: Draining) -> tuple[bool, bool, int, fl
 
 
 def _is_settled(worker: WorkerReport) -> bool:
-    """Nothing in flight, and nothing can come: it must have said itself that it stopped pulling."""
+    """Tell if nothing is in flight, or can come: it has said itself that it stopped pulling."""
     return worker.in_flight == 0 and not worker.pulls

@@ -156,7 +156,7 @@ class ScoringPipeline:
     fallback: FallbackSpec = field(default_factory=FallbackSpec)
 
     def allowed_workers(self, needed: int) -> int:
-        """As many as are needed, within minReplicas, maxReplicas and maxInFlight."""
+        """Return as many as are needed, within minReplicas, maxReplicas and maxInFlight."""
         allowed = min(max(needed, self.scaling.min_replicas), self.scaling.max_replicas)
         if self.connections.max_in_flight is None:
             return allowed
@@ -198,7 +198,7 @@ _Name = Annotated[str, Meta(pattern=PIPELINE_NAME_PATTERN)]
 
 
 def _scorer(reader: Reader, found: Any) -> Any:
-    """Its fields are those of its kind."""
+    """Read the fields of its kind."""
     if not isinstance(found, Mapping):
         return reader.read(SimulatedScorerSpec, {} if found is None else found, "spec.scorer")
     kind = reader.value(ScorerKind, found.get("kind") or "simulated", "spec.scorer.kind")

@@ -89,7 +89,7 @@ class Observer:
         return _refused(name, snapshot.refused) if snapshot.refused else None
 
     async def has_waiting(self, pipelines: Iterable[PipelineName]) -> bool:
-        """Whether an application waits in one of these lines; not when Redis does not say."""
+        """Tell whether an application waits in one of these lines; not when Redis does not say."""
         try:
             depths = [await Line(self.redis, name).depth() for name in pipelines]
         except Exception:  # the next observation says what it is

@@ -48,7 +48,7 @@ class BadPipelineFileError(ShortlistError, ValueError):
 def read_pipelines(
     files: Iterable[Path], settings: Settings
 ) -> dict[PipelineName, ScoringPipeline]:
-    """All pipelines of some files, and ``default``, which always exists. Blocks."""
+    """Read all pipelines of some files, and ``default``, which always exists. Blocks."""
     found: dict[PipelineName, ScoringPipeline] = {}
     for path in files:
         for pipeline in _of_file(path):
@@ -66,7 +66,7 @@ def read_pipelines(
 def fitted(
     pipeline: ScoringPipeline, workers: int | None, machine: Machine, *, pipelines: int = 1
 ) -> ScoringPipeline:
-    """For this machine: a bounded number of workers; with ``workers``, always that many.
+    """Fit it to this machine: a bounded number of workers; with ``workers``, always that many.
 
     ``pipelines`` share the memory. It bounds every number, those that were asked for too: what the
     system ends to have memory again scores nothing.

@@ -129,7 +129,7 @@ class Sizing:
         )
 
     def _is_here(self, beat: Heartbeat, snapshot: LineSnapshot) -> bool:
-        """Whether a worker lives, or its connections do."""
+        """Tell whether a worker lives, or its connections do."""
         if self._observer.counted(beat.worker_id):
             return True
         if beat.host == socket.gethostname():

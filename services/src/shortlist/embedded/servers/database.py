@@ -23,7 +23,7 @@ async def make_owner(around: Surroundings) -> None:
 
 
 async def is_as_needed(connection: Connection, urls: Sequence[DatabaseUrl]) -> bool:
-    """Whether our processes can work here: the roles of ``urls`` exist, and the schema will do.
+    """Tell if our processes can work here: the roles of ``urls`` exist, and the schema will do.
 
     One that is newer than we are will do.
     """

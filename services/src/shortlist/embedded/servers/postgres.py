@@ -80,7 +80,7 @@ class EmbeddedPostgres:
         return self._url(ADMIN, self.password)
 
     def role_url(self, role: Literal["owner", "service", "reader"]) -> str:
-        """How one of the roles connects that are no superusers, once it is made.
+        """Return how one of the roles connects that are no superusers, once it is made.
 
         Its password follows from the admin's, and not the other way round: nothing more to keep.
         """
@@ -198,7 +198,7 @@ class EmbeddedPostgres:
             stale.unlink(missing_ok=True)
 
     def is_ready(self) -> bool:
-        """Whether it says that it accepts connections. One small read."""
+        """Tell whether it says that it accepts connections. One small read."""
         try:
             lines = (self.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         except OSError:
@@ -229,7 +229,7 @@ class EmbeddedPostgres:
         made.touch()
 
     def why_not(self) -> str:
-        """Why it does not start or stopped, from its log, in a sentence."""
+        """Return why it does not start or stopped, from its log, in a sentence."""
         assert self.log is not None
         return programs.explain("Postgres", self.log)
 

@@ -65,7 +65,7 @@ def as_ordinary_user(command: list[str], owner: int | None = None) -> list[str]:
 
 
 def file_owner(data: Path) -> int:
-    """Whose Postgres's files are, or will be: what is there keeps its owner."""
+    """Return whose Postgres's files are, or will be: what is there keeps its owner."""
     me = os.geteuid()
     if me != 0:
         return me
@@ -76,7 +76,7 @@ def file_owner(data: Path) -> int:
 
 @cache
 def has_namespaces() -> bool:
-    """Whether the system lets root make user namespaces; many containers do not."""
+    """Tell whether the system lets root make user namespaces; many containers do not."""
     probe = [*_tether(), "--in-namespace", "--", sys.executable, "-I", "-S", "-c", ""]
     return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
@@ -102,7 +102,7 @@ def refuse_unreachable(owner: int, *paths: str) -> None:
 
 
 def runs_on(pid: int, directory: Path) -> bool:
-    """Whether a process lives that was told to work on ``directory``."""
+    """Tell whether a process lives that was told to work on ``directory``."""
     with suppress(OSError):
         arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         return os.fsencode(directory) in arguments
@@ -188,7 +188,7 @@ def stop(process: subprocess.Popen[bytes] | None, how: signal.Signals) -> None:
 
 
 def explain(server: str, log: Path) -> str:
-    """Why a server does not run, from the end of its log."""
+    """Return why a server does not run, from the end of its log."""
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

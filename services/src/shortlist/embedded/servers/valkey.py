@@ -72,7 +72,7 @@ class EmbeddedRedis:
         self.socket.unlink(missing_ok=True)
 
     def is_ready(self) -> bool:
-        """Whether it answers, its data loaded. Waits `_PING_SECONDS` at most."""
+        """Tell whether it answers, its data loaded. Waits `_PING_SECONDS` at most."""
         if not self.socket.exists():
             return False
         with socket.socket(socket.AF_UNIX) as client, suppress(OSError):
@@ -83,7 +83,7 @@ class EmbeddedRedis:
         return False
 
     def why_not(self) -> str:
-        """Why it does not start or stopped, from its log, in a sentence."""
+        """Return why it does not start or stopped, from its log, in a sentence."""
         assert self.log is not None
         return programs.explain("Redis", self.log)
 

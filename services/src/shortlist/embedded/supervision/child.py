@@ -40,7 +40,7 @@ _MOST_SILENCES_AT_START = 30
 
 
 def pause_seconds(young_deaths: int) -> float:
-    """How long to wait after so many young deaths in a row: not at all, then doubling."""
+    """Return how long to wait after so many young deaths in a row: not at all, then doubling."""
     if young_deaths <= 1:
         return 0.0
     doublings = min(young_deaths - 2, 16)
@@ -270,7 +270,7 @@ class Child:
 
 
 def _explain_by_log(ending: str, log: Path) -> str:
-    """How it ended, its last output, and where to read more."""
+    """Return how it ended, its last output, and where to read more."""
     last = last_line(log)
     return f"{ending}; see {log}" if not last else f"{ending}: {last} (see {log})"
 

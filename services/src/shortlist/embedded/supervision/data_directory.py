@@ -112,7 +112,7 @@ def read_environment(root: Path) -> dict[str, str]:
 
 
 def has_postgres(root: Path) -> bool:
-    """Whether a ``shortlist up`` keeps a Postgres of its own there."""
+    """Tell whether a ``shortlist up`` keeps a Postgres of its own there."""
     return (root / "postgres" / "data").is_dir()
 
 
@@ -147,7 +147,7 @@ def holders(path: Path) -> list[int]:
 
 
 def _has_open(process: Path, path: Path) -> bool:
-    """Whether a process of /proc has a file open. It, or the descriptor, may go while we look."""
+    """Tell if a process of /proc has a file open. It, or the descriptor, may go meanwhile."""
     try:
         descriptors = list((process / "fd").iterdir())
     except OSError:

@@ -51,7 +51,7 @@ class Listeners:
 
 @contextmanager
 def listening(settings: Settings) -> Iterator[Listeners]:
-    """All of them, for the length of the block; raises `StartError` with what to do about it."""
+    """Open all of them for the length of the block; raises `StartError` with what to do."""
     with ExitStack() as stack:
         public = stack.enter_context(listen(settings.host, settings.port, "--"))
         port = settings.metrics_port or 0
@@ -64,7 +64,7 @@ def listening(settings: Settings) -> Iterator[Listeners]:
 
 
 def listen(host: str, port: int, prefix: str) -> socket.socket:
-    """One socket; raises `StartError` with what to do about it.
+    """Open one socket; raises `StartError` with what to do about it.
 
     ``prefix``: what the names of the settings of its host and port begin with, ``--`` for options.
     """

@@ -52,7 +52,7 @@ class Surroundings:
     """As the superuser that makes the owner; empty: the owner is there. No process is told."""
 
     def program(self, name: str, *arguments: str, **more: Any) -> Program:
-        """One of our own processes: ``shortlist ARGUMENTS``."""
+        """Describe one of our own processes: ``shortlist ARGUMENTS``."""
         environment = self._environment() | dict(more.pop("environment", {}))
         sockets: tuple[int, ...] = more.pop("sockets", ())
         return Program(
@@ -112,7 +112,7 @@ class Surroundings:
 
 
 def postgres_program(server: EmbeddedPostgres, data: DataDirectory) -> Program:
-    """Postgres from its wheel. SIGINT is its clean stop, SIGQUIT its quick one."""
+    """Describe Postgres from its wheel. SIGINT is its clean stop, SIGQUIT its quick one."""
 
     def prepare() -> None:
         server.initialise()
@@ -135,7 +135,7 @@ def postgres_program(server: EmbeddedPostgres, data: DataDirectory) -> Program:
 
 
 def redis_program(server: EmbeddedRedis, data: DataDirectory) -> Program:
-    """Valkey from its wheel. What it was told is in the kernel's hands, so killing it is safe."""
+    """Describe Valkey from its wheel. Killing it is safe: what it was told is in the kernel."""
     return Program(
         name="redis",
         command=server.command,
@@ -168,7 +168,7 @@ def ingest_program(
     dashboard: socket.socket,
     migrated: StartPipe,
 ) -> Program:
-    """Ingest. Its listeners are the supervisor's, so that they are never closed in between.
+    """Describe ingest. Its listeners are the supervisor's, so they are never closed in between.
 
     Whether it is well is asked where no crowd of clients stands in the way.
     It is started before the schema is there, waits for ``migrated``, and is asked nothing before.
@@ -239,7 +239,7 @@ def worker_program(
     number: int,
     admit: Callable[[], Awaitable[None]],
 ) -> Program:
-    """One worker of a pipeline; ``admit`` waits until there are connections for it."""
+    """Describe one worker of a pipeline; ``admit`` waits until there are connections for it."""
     return around.program(
         f"worker-{pipeline.name}-{number}",
         "worker",

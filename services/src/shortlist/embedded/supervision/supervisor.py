@@ -119,7 +119,7 @@ class Supervisor:
         return self._sizing.budget if self._sizing is not None else 0
 
     def workers_wanted(self, name: PipelineName) -> int:
-        """How many workers a pipeline is to have."""
+        """Return how many workers a pipeline is to have."""
         decision = self.decisions.get(name)
         return len(self.groups[name].children) if decision is None else decision.replicas
 
@@ -175,7 +175,7 @@ class Supervisor:
         return view
 
     async def has_work_at_zero(self) -> bool:
-        """Whether work waits while scaled to zero: then look again at once."""
+        """Tell whether work waits while scaled to zero: then look again at once."""
         assert self._observer is not None
         assert self._scaler is not None
         scaled_to_zero = self._scaler.scaled_to_zero
@@ -331,7 +331,7 @@ class Supervisor:
         )
 
     async def _refuse_absent_servers(self) -> None:
-        """Servers that were given by URL must answer; ours do by now."""
+        """Refuse to start with servers given by URL that do not answer; ours do by now."""
         assert self._observer is not None
         view = await self._observer.observe()
         if view.problems:

@@ -139,7 +139,7 @@ def status_line(state: State) -> str:
 
 
 def scaling(state: State) -> list[str]:
-    """Why there are so many workers, for each pipeline."""
+    """Return why there are so many workers, for each pipeline."""
     return [f"{name}: {_why(decision)}" for name, decision in state.decisions.items()]
 
 
@@ -150,13 +150,13 @@ def _why(decision: ScalingDecision) -> str:
 
 
 def workers(pipeline: PipelineView, state: State) -> str:
-    """Those that take from the line, of how many there shall be, and those on their way out."""
+    """Format how many take from the line, of how many there shall be, and how many leave."""
     draining = f" +{pipeline.draining} draining" if pipeline.draining else ""
     return f"{pipeline.workers}/{state.workers_wanted.get(pipeline.name, 0)}{draining}"
 
 
 def progress(state: State) -> str:
-    """How far a drain is."""
+    """Return how far a drain is."""
     return (
         f"draining: {state.view.in_flight} in flight, {len(state.children)} processes left to end"
     )

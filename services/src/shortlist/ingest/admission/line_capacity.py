@@ -142,5 +142,5 @@ class LineCapacity:
         self._trusted_at = now + _SWEPT_SECONDS
 
     def trusts(self, now: float) -> bool:
-        """Whether Redis's depth counts all that is accepted."""
+        """Tell whether Redis's depth counts all that is accepted."""
         return now >= self._trusted_at

@@ -62,7 +62,7 @@ class DashboardProxy:
 
 
 def _may_be_a_page(call: Call) -> bool:
-    """Whether the dashboard may be asked.
+    """Tell whether the dashboard may be asked.
 
     ``/a/../metrics`` would reach it as ``/metrics``, its own: it means the same here.
     """

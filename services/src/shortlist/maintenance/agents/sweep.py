@@ -254,7 +254,7 @@ class Sweeps:
         self._patrol_seconds = 0.0
 
     def __iter__(self) -> Iterator[Sweep]:
-        """Those of the pipelines that are known."""
+        """Yield those of the pipelines that are known."""
         return iter(list(self._sweeps.values()))
 
     async def of(self, pipeline: PipelineName) -> Sweep | None:
@@ -277,7 +277,7 @@ class Sweeps:
         await self._apart.each(new, lambda sweep: sweep.line.ensure_group())
 
     async def turn(self, restore_if_lost: Callable[[Sweep], Awaitable[None]]) -> None:
-        """One turn of the agent: sweep, walk a slice of the patrol, save marks now and then.
+        """Do one turn of the agent: sweep, walk a slice of the patrol, save marks now and then.
 
         ``restore_if_lost`` sees to it that Redis has not lost a pipeline's memory, before its sweep
         relies on that.

@@ -145,7 +145,7 @@ async def _open(url: DatabaseUrl, **more: Any) -> Any:
 
 
 def pooler_clients(connection: Connection) -> int | None:
-    """How many clients the pooler of a connection lets in; None when there is no pooler."""
+    """Return how many clients the pooler of a connection lets in; None when there is no pooler."""
     # Not `isinstance`: asyncpg's classes say yes to any connection.
     clients: int | None = getattr(connection, "client_connections", None)
     return clients
@@ -169,7 +169,7 @@ class ServerClock:
         return cls(server, time.monotonic())
 
     def was_set_since(self, earlier: ServerClock) -> bool:
-        """Whether the server's clock was set, or another server answers, since an earlier look."""
+        """Tell if the server's clock was set, or another server answers, since an earlier look."""
         jump = self.server - earlier.at(self.monotonic)
         return abs(jump.total_seconds()) > _JUMP_SECONDS
 
@@ -203,7 +203,7 @@ async def refuse_read_only(connection: Connection) -> None:
 
 
 async def server_run(connection: Connection) -> str:
-    """Which run of which server this is; another one after a restart, a failover or a restore."""
+    """Name the run of the server; another one after a restart, a failover or a restore."""
     return str(await SQL["server.run"].fetchval(connection))
 
 

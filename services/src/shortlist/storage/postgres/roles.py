@@ -60,7 +60,7 @@ def login_of(url: DatabaseUrl) -> Login | None:
 
 
 async def exist(connection: Connection, users: Sequence[str]) -> bool:
-    """Whether all of these roles are there."""
+    """Tell whether all of these roles are there."""
     found = await SQL["roles.count_existing"].fetchval(connection, names=users)
     return bool(found == len({*users}))
 

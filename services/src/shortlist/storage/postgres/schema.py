@@ -32,5 +32,5 @@ async def revision(connection: Connection) -> str:
 
 
 def suffices(found: str) -> bool:
-    """Whether this code can work with a schema: during a rollout it may be newer than the code."""
+    """Tell if this code can work with a schema: in a rollout it may be newer than the code."""
     return _REVISION.fullmatch(found) is not None and found >= NEEDED

@@ -84,7 +84,7 @@ async def new_subscription(client: Redis) -> PubSub:
 
 
 async def takes_writes(client: Redis) -> bool:
-    """Whether the server can be written to now; a replica, or a full one, answers a PING too.
+    """Tell whether the server can be written to now; a replica, or a full one, answers a PING too.
 
     Of a cluster all primaries must answer: each has some of the pipelines.
     """

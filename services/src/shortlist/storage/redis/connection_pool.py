@@ -112,7 +112,7 @@ class _Leaving(ConnectionPool):
 
 
 def is_left(connection: Any) -> bool:
-    """Whether a connection that is lent for long must be given up now."""
+    """Tell whether a connection that is lent for long must be given up now."""
     return bool(connection.should_reconnect())
 
 

@@ -13,7 +13,7 @@ OLDEST = (6, 2)
 
 
 async def refusal(url: RedisUrl) -> str | None:
-    """Why what answers at ``REDIS_URL`` cannot serve, and what to write; None when it can.
+    """Return why what answers at ``REDIS_URL`` cannot serve, and what to write; None when it can.
 
     One that is away is none of this, nor one that is a replica just now: that is waited for.
     """
@@ -28,7 +28,7 @@ async def refusal(url: RedisUrl) -> str | None:
 
 
 def why_unfit(info: dict[str, Any], *, clustered: bool) -> str | None:
-    """Why a server cannot serve, by its ``INFO``; ``clustered``: as one of a cluster."""
+    """Return why a server cannot serve, by its ``INFO``; ``clustered``: as one of a cluster."""
     version = str(info.get("redis_version", "6.2"))
     if info.get("redis_mode", info.get("server_mode")) == "sentinel":
         return "it is a Sentinel; write redis+sentinel://host:26379/service/0"

@@ -29,7 +29,7 @@ _RESTORING = "restoring"
 
 
 async def memory(redis: Redis, pipeline: PipelineName) -> Memory:
-    """Whether Redis still has everything of a pipeline that was put into it."""
+    """Tell whether Redis still has everything of a pipeline that was put into it."""
     value, run = await SCRIPTS["read_epoch"].run(redis, [keys.epoch(pipeline)])
     if not value or value.startswith(_RESTORING):
         return "gone"

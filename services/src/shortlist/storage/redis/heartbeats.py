@@ -90,7 +90,7 @@ async def all_beats(redis: Redis, pipeline: PipelineName) -> list[Heartbeat]:
 
 
 async def mentioned(redis: Redis, pipeline: PipelineName) -> set[str]:
-    """Every worker of which a heartbeat, a grant or an order to drain is kept."""
+    """Read every worker of which a heartbeat, a grant or an order to drain is kept."""
     async with redis.pipeline(transaction=False) as pipe:
         pipe.hkeys(keys.beats(pipeline))
         pipe.hkeys(keys.grants(pipeline))
@@ -110,7 +110,7 @@ class Pulse:
         self._seen: dict[str, tuple[float, float]] = {}
 
     def live(self, beats: Collection[Heartbeat], now: float) -> list[Heartbeat]:
-        """Those that are not stale at ``now`` (monotonic seconds); ``beats`` are all there are."""
+        """List those not stale at ``now`` (monotonic seconds); ``beats`` are all there are."""
         before, self._seen = self._seen, {}
         for beat in beats:
             at, since = before.get(beat.worker_id, (None, now))
@@ -121,7 +121,7 @@ class Pulse:
 
 
 def as_worker(beat: Heartbeat, counted: int) -> WorkerReport:
-    """Who reports, as the scaling policy sees it; ``counted``: its connections, by Postgres."""
+    """List who reports, as the scaling policy sees it; ``counted``: connections, by Postgres."""
     return WorkerReport(
         id=beat.worker_id,
         ready=beat.ready_at > 0,
@@ -142,7 +142,7 @@ async def publish_grants(redis: Redis, pipeline: PipelineName, grants: dict[str,
 
 
 async def all_grants(redis: Redis, pipeline: PipelineName) -> dict[str, Grant]:
-    """Every grant that stands."""
+    """Read every grant that stands."""
     raw = await cast("Awaitable[dict[str, Any]]", redis.hgetall(keys.grants(pipeline)))
     return {worker: msgspec.json.decode(text, type=Grant) for worker, text in raw.items()}
 

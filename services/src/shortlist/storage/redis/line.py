@@ -163,7 +163,7 @@ class Line:
             await pipe.execute()
 
     async def depth(self) -> Depth:
-        """How many wait and how many are delivered, both streams together."""
+        """Return how many wait and how many are delivered, both streams together."""
         async with self._redis.pipeline(transaction=False) as pipe:
             self._ask_depth(pipe)
             return _depth(await pipe.execute(raise_on_error=False))
@@ -187,11 +187,11 @@ class Line:
         return next(iter(await self._range(stream, start, 1)), None)
 
     async def entries_from(self, stream: str, position: Position, count: int) -> list[Waiting]:
-        """Entries at and behind a position, delivered or not, at most ``count``."""
+        """Read entries at and behind a position, delivered or not, at most ``count``."""
         return await self._range(stream, "{}-{}".format(*position), count)
 
     async def consumers(self, stream: str) -> list[Consumer]:
-        """Workers that ever read a stream and were not dropped."""
+        """List workers that ever read a stream and were not dropped."""
         try:
             infos = await self._redis.xinfo_consumers(stream, keys.GROUP)
         except Exception as error:
@@ -208,7 +208,7 @@ class Line:
         idle_seconds: float = 0,
         count: int = 1000,
     ) -> list[tuple[str, ApplicationId | None]]:
-        """Entries delivered and not acknowledged, oldest first, at most ``count``.
+        """Read entries delivered and not acknowledged, oldest first, at most ``count``.
 
         Each with its application; None where the entry itself is gone.
         """

@@ -46,7 +46,7 @@ async def pause(redis: Redis, pipeline: PipelineName, seconds: float) -> None:
 
 
 async def paused_for(redis: Redis, pipeline: PipelineName) -> float:
-    """Seconds until scores may start; 0 when they may now."""
+    """Return seconds until scores may start; 0 when they may now."""
     milliseconds = int(await redis.pttl(keys.limiter(pipeline)))
     return milliseconds / 1000 if 0 < milliseconds <= _LONGEST_PAUSE_MILLISECONDS else 0.0
 
@@ -85,11 +85,11 @@ class RateLimits:
             self._tokens = _Limit(keys.tokens(pipeline), 60 / tokens_per_minute, BURST_SECONDS)
 
     def __bool__(self) -> bool:
-        """Whether anything is limited."""
+        """Tell whether anything is limited."""
         return self._requests is not None or self._tokens is not None
 
     async def reserve(self, longest_seconds: float) -> float:
-        """Seconds until the caller may make one request.
+        """Return seconds until the caller may make one request.
 
         Reserved only when they are no more than ``longest_seconds``.
         """

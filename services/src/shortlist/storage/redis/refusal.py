@@ -45,7 +45,7 @@ async def refuse(redis: Redis, pipeline: PipelineName, refusal: Refusal) -> None
 async def may_ask(
     redis: Redis, pipeline: PipelineName, worker_id: WorkerId, ask_again_seconds: float
 ) -> bool:
-    """Whether this worker is the one to ask again."""
+    """Tell whether this worker is the one to ask again."""
     bounds = str(_milliseconds(ask_again_seconds)), str(_milliseconds(LONGEST_PAUSE_SECONDS))
     may = await SCRIPTS["may_ask"].run(redis, [keys.probe(pipeline)], str(worker_id), *bounds)
     return bool(may)
@@ -57,7 +57,7 @@ async def did_not_ask(redis: Redis, pipeline: PipelineName) -> None:
 
 
 async def lift(redis: Redis, pipeline: PipelineName) -> None:
-    """Nothing is refused any more."""
+    """Lift the refusal: nothing is refused any more."""
     await redis.delete(keys.refusal(pipeline), keys.probe(pipeline))
 
 

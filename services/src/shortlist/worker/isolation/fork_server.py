@@ -105,7 +105,7 @@ class ForkServer:
             os.kill(process, signal.SIGKILL)
 
     def _turn(self) -> bool:
-        """Whether to go on."""
+        """Tell whether to go on."""
         ready = [number for number, _ in self._poll.poll(_IDLE_SECONDS * 1000)]
         if self._woken.fileno() in ready:
             self._woken.recv(4096)

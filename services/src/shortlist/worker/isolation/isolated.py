@@ -156,7 +156,7 @@ class IsolatedScorer:
 
 
 def _is_left(control: socket.socket) -> bool:
-    """Whether the fork server has ended: it does when it was idle."""
+    """Tell whether the fork server has ended: it does when it was idle."""
     try:
         return not control.recv(1, socket.MSG_PEEK)
     except BlockingIOError:

@@ -34,7 +34,7 @@ class Solitude:
         return self._state.alone
 
     def may_begin(self, *, others: int) -> bool:
-        """Whether a suspect may have this worker now, which works on so many ``others``."""
+        """Tell whether a suspect may have this worker now, which works on so many ``others``."""
         rested = not others or time.monotonic() >= self._rest_until
         return rested and not self.is_reserved
 

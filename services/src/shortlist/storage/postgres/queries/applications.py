@@ -117,7 +117,7 @@ async def _insert(
 
 
 async def _was_committed(connection: Connection, ids: Sequence[UUID], error: Exception) -> bool:
-    """Whether it was refused because an earlier try was committed after all, all of it."""
+    """Tell whether it was refused because an earlier try was committed after all, all of it."""
     if not has_state(error, _UNIQUE_VIOLATION):
         return False
     there = await SQL["applications.count_existing"].fetchval(connection, ids=ids)
@@ -147,7 +147,7 @@ async def _insert_keyed(
 
 
 async def _owners(connection: Connection, lost: Sequence[NewApplication]) -> dict[UUID, Any]:
-    """Who owns the keys of applications that were not inserted, by the ids of these."""
+    """Return who owns the keys of applications that were not inserted, by the ids of these."""
     if not lost:
         return {}
     rows = await SQL["applications.idempotency_owners"].fetch(
@@ -178,7 +178,7 @@ def _outcome(
 async def unfinished_count(
     connection: Connection, pipeline: PipelineName, *, before: UUID, limit: int
 ) -> int:
-    """How many with an id below ``before`` have no result; counts no further than ``limit``."""
+    """Count those with an id below ``before`` and no result; no further than ``limit``."""
     counted = SQL["applications.unfinished_count"].fetchval(
         connection, pipeline=pipeline, before=before, limit=limit
     )

@@ -129,7 +129,7 @@ async def reclaim(connection: Connection, claim: Claim, worker_id: WorkerId) -> 
 
 
 async def owns(connection: Connection, claim: Claim, worker_id: WorkerId) -> bool:
-    """Whether this worker's claim is still the latest, and nothing was written yet."""
+    """Tell whether this worker's claim is still the latest, and nothing was written yet."""
     owned = SQL["claims.owns"].fetchval(
         connection,
         application_id=claim.application_id,
@@ -189,7 +189,7 @@ async def fail(
 
 
 async def ended(connection: Connection, application_id: ApplicationId, outcome: str) -> int:
-    """How many attempts of an application ended with this outcome, since it was last requeued."""
+    """Count attempts of an application that ended so, since it was last requeued."""
     counted = SQL["claims.ended"].fetchval(
         connection, application_id=application_id, outcome=outcome
     )
@@ -199,7 +199,7 @@ async def ended(connection: Connection, application_id: ApplicationId, outcome: 
 async def others_scored(
     connection: Connection, application_id: ApplicationId, pipeline: PipelineName
 ) -> bool:
-    """Whether another application was scored since this one's last attempt that errored began."""
+    """Tell if another application was scored since this one's last attempt that errored began."""
     scored = SQL["claims.others_scored"].fetchval(
         connection, application_id=application_id, pipeline=pipeline
     )

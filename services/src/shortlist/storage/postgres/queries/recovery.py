@@ -57,7 +57,7 @@ class Pipeline:
 async def unfinished(
     connection: Connection, *, after: UUID, up_to: UUID, claimed_above: UUID, limit: int
 ) -> Slice:
-    """Which of the first ``limit`` applications above ``after`` are unfinished.
+    """Return which of the first ``limit`` applications above ``after`` are unfinished.
 
     Of those above ``claimed_above``, only the ones that were claimed at least once.
     """
@@ -97,7 +97,7 @@ async def observe(
 async def not_unfinished(
     connection: Connection, ids: Sequence[ApplicationId]
 ) -> set[ApplicationId]:
-    """Which of these are finished, or gone altogether."""
+    """Return which of these are finished, or gone altogether."""
     return {row["id"] for row in await SQL["recovery.not_unfinished"].fetch(connection, ids=ids)}
 
 
@@ -110,13 +110,13 @@ async def newest(connection: Connection) -> UUID:
 
 
 async def first_odd(connection: Connection) -> UUID:
-    """Ids from here on are of no time that any clock of ours has shown."""
+    """Return the id from which on ids are of no time that any clock of ours has shown."""
     milliseconds = await SQL["recovery.clock_milliseconds"].fetchval(connection)
     return lowest_id_at(milliseconds + MOST_AHEAD_MILLISECONDS)
 
 
 async def pipelines(connection: Connection) -> list[Pipeline]:
-    """Every pipeline that anything was ever accepted for."""
+    """List every pipeline that anything was ever accepted for."""
     rows = await SQL["recovery.pipelines"].fetch(connection)
     return [Pipeline(PipelineName(row["name"]), row["swept_to"]) for row in rows]
 

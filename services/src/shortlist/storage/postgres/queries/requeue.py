@@ -33,7 +33,7 @@ async def failed(
     after: UUID,
     limit: int,
 ) -> list[ApplicationId]:
-    """Ids above ``after`` of applications that have failed, in order."""
+    """List ids above ``after`` of applications that have failed, in order."""
     rows = await SQL["retries.failed"].fetch(
         connection, pipeline=pipeline, reason_contains=reason_contains, after=after, limit=limit
     )

@@ -30,7 +30,7 @@ async def witness_time(connection: Connection, passed_seconds: float) -> tuple[d
 
 
 async def oldest(connection: Connection, after: UUID, below: UUID, limit: int) -> list[UUID]:
-    """Ids between two, in order."""
+    """List ids between two, in order."""
     rows = await SQL["retention.oldest"].fetch(connection, after=after, below=below, limit=limit)
     return [row["id"] for row in rows]
 

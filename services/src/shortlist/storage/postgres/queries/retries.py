@@ -26,7 +26,7 @@ async def next_due(connection: Connection, behind: dt.datetime) -> tuple[dt.date
 
 
 async def pipelines_due(connection: Connection, behind: dt.datetime) -> list[PipelineName]:
-    """Pipelines that have retries behind ``behind`` that are due."""
+    """List pipelines that have retries behind ``behind`` that are due."""
     rows = await SQL["retries.pipelines_due"].fetch(connection, after=behind)
     return [PipelineName(row["name"]) for row in rows]
 
@@ -42,6 +42,6 @@ async def take_due(
 
 
 async def counts(connection: Connection) -> dict[PipelineName, int]:
-    """How many wait, by pipeline."""
+    """Return how many wait, by pipeline."""
     rows = await SQL["retries.counts"].fetch(connection)
     return {PipelineName(row["pipeline"]): row["count"] for row in rows}

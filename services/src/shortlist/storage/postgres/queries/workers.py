@@ -87,13 +87,13 @@ async def leave(connection: Connection, worker_id: WorkerId) -> None:
 
 
 async def registered(connection: Connection, pipeline: PipelineName) -> set[WorkerId]:
-    """Workers that enrolled and neither left nor were forgotten."""
+    """Read workers that enrolled and neither left nor were forgotten."""
     rows = await SQL["workers.registered"].fetch(connection, pipeline=pipeline)
     return {row["id"] for row in rows}
 
 
 async def dead(connection: Connection) -> dict[WorkerId, PipelineName]:
-    """Workers that are registered and show no sign of life."""
+    """Read workers that are registered and show no sign of life."""
     return {row["id"]: row["pipeline"] for row in await SQL["workers.dead"].fetch(connection)}
 
 
