@@ -14,19 +14,21 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 import redis as sync_redis
-import structlog
 from hypothesis import HealthCheck, settings
 
 from shortlist.embedded.servers.postgres import EmbeddedPostgres
 from shortlist.embedded.servers.valkey import EmbeddedRedis
 from shortlist.storage import postgres, redis
 from testkit.databases.urls import migrated
+from testkit.logs import configure_logging
 from testkit.processes import reaper
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 _numbers = itertools.count(1)
+
+configure_logging()
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -64,7 +66,7 @@ def logging_is_put_back() -> Iterator[None]:
     yield
     root.handlers = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
+    configure_logging()
 
 
 @pytest.fixture

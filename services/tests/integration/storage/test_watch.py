@@ -81,7 +81,7 @@ def test_a_client_that_is_closed_in_the_middle_of_a_look_leaves_no_socket_open(
     try:
         for number in range(_LOOPS):
             asyncio.run(_used_for(f"redis://127.0.0.1:{server.port}/0", number * _STEP_SECONDS))
-            gc.collect()  # pytest fails the test that left a socket open
+        gc.collect()  # pytest fails the test that left a socket open
     finally:
         server.stop()
 
