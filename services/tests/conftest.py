@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 _numbers = itertools.count(1)
 
-configure_logging()
-
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")

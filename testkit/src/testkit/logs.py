@@ -1,4 +1,4 @@
-"""How the tests' own process logs, whatever it runs of ours."""
+"""How the tests' own process logs, whatever it runs of ours: a plugin of pytest."""
 
 from __future__ import annotations
 
@@ -20,3 +20,8 @@ def configure_logging() -> None:
             ),
         ]
     )
+
+
+def pytest_configure() -> None:
+    """Do so before the first test."""
+    configure_logging()

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 AnySettings = TypeVar("AnySettings", bound=CommonSettings)
 
+_TIDY_UP_SECONDS = 10.0
+"""What a process opened is closed within time-outs of a second or two each, however busy it is."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -135,4 +138,4 @@ async def finishes(work: Coroutine[Any, Any, None], stopping: Stopping) -> bool:
         _log.warning("stopped_at_once")
         return False
     finally:
-        await tasks.end([working, hurry])
+        await tasks.end([working, hurry], again_seconds=_TIDY_UP_SECONDS)

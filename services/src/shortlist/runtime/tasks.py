@@ -39,8 +39,10 @@ class Tasks:
         await asyncio.gather(*self._running, return_exceptions=True)
 
 
-async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+async def end(tasks: Iterable[asyncio.Task[Any]], *, again_seconds: float = _AGAIN_SECONDS) -> None:
     """Cancel tasks, and again, until all of them have ended; their errors are not raised.
+
+    ``again_seconds``: between the times. A task that takes longer to tidy up is interrupted in it.
 
     Once is not always enough: until Python 3.12 `asyncio.wait_for` may swallow a cancellation that
     arrives together with its result (CPython issue 86296). A loop that catches time-outs then goes
@@ -50,7 +52,7 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     while pending:
         for task in pending:
             task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=_AGAIN_SECONDS)
+        _, pending = await asyncio.wait(pending, timeout=again_seconds)
 
 
 async def wait_until_set(event: asyncio.Event, timeout_seconds: float | None) -> bool:

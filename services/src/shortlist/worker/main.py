@@ -205,6 +205,7 @@ class Worker:
             await self._drain(background[-1])
         finally:
             await tasks.end(background)
+            await self._runner.end()  # there is something only when it is to end at once
             await self._membership.leave()
 
     async def _drain(self, pulling: asyncio.Task[None]) -> None:

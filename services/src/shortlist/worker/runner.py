@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from shortlist.domain.line.suspicion import POSTPONED_SECONDS, is_proved, must_be_alone
+from shortlist.runtime import tasks
 from shortlist.runtime.failpoints import failpoint
 from shortlist.storage.redis.line import Entry
 from shortlist.storage.trouble import Trouble
@@ -124,6 +125,10 @@ class Runner:
         if self._tasks:
             await asyncio.wait(self._tasks)
         return len(interrupted)
+
+    async def end(self) -> None:
+        """Cancel what is under way: while there are connections, on which claims are let go of."""
+        await tasks.end(self._tasks)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         delivery = self._tasks.pop(task)

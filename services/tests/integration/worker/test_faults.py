@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from shortlist.domain.line.application import PipelineName, Verdict, WorkerId
 from shortlist.storage import postgres
@@ -84,6 +85,34 @@ async def test_without_resuming_a_broken_connection_would_cost_the_score(
 ) -> None:
     with without("resume"), pytest.raises(TimeoutError):
         await asyncio.wait_for(scored_after_every_backend_was_terminated(bench, "perJob"), 3)
+
+
+async def test_a_worker_that_stops_at_once_lets_go_of_its_claims_while_it_has_connections(
+    bench: Bench, caplog: pytest.LogCaptureFixture, mode: str
+) -> None:
+    ids = await bench.submit(3)
+    scorer = Scripted(asyncio.Event())
+    with capture_logs() as logs:
+        async with bench.worker(scorer, connection_mode=mode) as running:
+            await scorer.until_running(3)
+            running.stopping.ask()
+            running.stopping.ask()
+            await asyncio.wait({running.task})
+            assert running.worker._runner.deliveries == 0
+    said = [entry["event"] for entry in logs if entry["log_level"] in ("warning", "error")]
+    assert (said, caplog.messages) == (["stopped_at_once"], [])
+    assert all([await postgres.try_lock(bench.db, one) for one in ids])
+
+
+async def test_a_claim_that_cannot_be_taken_again_is_lost(bench: Bench) -> None:
+    [one] = await bench.submit()
+    scorer = Scripted(asyncio.Event())
+    async with bench.worker(scorer, connection_mode="perJob") as running:
+        await scorer.until_running(1)
+        await running.worker._pool.close()  # as a bug would
+        await terminate_backends(bench)
+        await until("the score stops", lambda: scorer.running == 0)
+    assert (await bench.view(one)).status != "scored"
 
 
 async def test_a_claim_taken_by_somebody_else_stops_the_score_and_writes_nothing(

@@ -25,6 +25,7 @@ from shortlist.maintenance.main import Maintenance
 from shortlist.runtime.process import Stopping
 from shortlist.storage.postgres.queries import applications, claims, recovery, workers
 from shortlist.storage.postgres.statements import SQL
+from shortlist.storage.redis import generation
 from shortlist.worker.attempts import Attempts
 from shortlist.worker.claims.lists import HeldLists
 from shortlist.worker.runner import Runner
@@ -45,10 +46,18 @@ PROMISE_SECONDS = 5.0
 
 @asynccontextmanager
 async def maintained(bench: Bench) -> AsyncIterator[None]:
-    """With a leader that sweeps as it does by default."""
+    """With a leader that sweeps as it does by default, and knows that Redis has all it had.
+
+    A Redis that it does not know yet is given everything again: what is unfinished by then, too.
+    """
+
+    async def redis_is_known() -> bool:
+        return await generation.memory(bench.redis, DEFAULT_PIPELINE) == "whole"
+
     stopping = Stopping()
     maintenance = asyncio.create_task(Maintenance(bench.settings()).run(stopping))
     try:
+        await until(redis_is_known, what="the leader has looked at Redis")
         yield
     finally:
         stopping.ask()

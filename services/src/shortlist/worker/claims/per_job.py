@@ -119,7 +119,7 @@ class PerJobClaim(HeldClaim):
         self._resuming = None
         if task.cancelled():
             return
-        self._lost = not task.result()
+        self._lost = task.exception() is not None or not task.result()  # a closed pool's, for one
         if self._lost:
             self._on_loss()
 
