@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, cast
 import kopf
 import structlog
 
-from shortlist.runtime import exit_codes, probes, process
+from shortlist.runtime import exit_codes, probes, process, tasks
 from shortlist.settings import DATABASE, REDIS, BadSettingsError, load
 from shortlist.storage import redis
 from shortlist_operator import metrics
@@ -98,9 +98,9 @@ class Operator:
             everything: set[asyncio.Task[Any]] = {told, *background}
             done, _ = await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
             stopping.drain.set()
-            for task in [*background[:2], *self._tasks.values()]:
-                task.cancel()
-            await asyncio.gather(*background, *self._tasks.values(), return_exceptions=True)
+            loops = [*background[:2], *self._tasks.values()]
+            await tasks.end(loops)
+            await asyncio.gather(*background, *loops, return_exceptions=True)
             with contextlib.suppress(KubeError):
                 await self._lease.give_up()
             for task in done - {told}:

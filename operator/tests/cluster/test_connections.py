@@ -130,7 +130,7 @@ async def test_connections_never_exceed_budget(cluster: Cluster, pipelines: Pipe
         async with pipeline.load(4):
             await pipeline.until_replicas(2)  # 2 × (4 + 1); a third would not fit
             await pipeline.until_granted(5, 2)
-            assert (await pipeline.status())["decision"]["limitedBy"] == "connections"
+            await pipeline.until_limited_by("connections")
             old = names(await pipeline.pods())
             await pipeline.roll()
 

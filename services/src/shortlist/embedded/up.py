@@ -30,7 +30,7 @@ from shortlist.embedded.supervision import data_directory, listening, logs
 from shortlist.embedded.supervision.supervisor import StartError, Supervisor
 from shortlist.embedded.terminal.screen import Painter, Phase, PlainPainter, Screen, State
 from shortlist.ingest.tuning import OWN_FILES
-from shortlist.runtime import exit_codes
+from shortlist.runtime import exit_codes, tasks
 from shortlist.runtime.process import Stopping
 from shortlist.runtime.tasks import wait_until_set
 
@@ -164,7 +164,7 @@ class Up:
         if starting.done():
             starting.result()
             return True
-        starting.cancel()
+        await tasks.end([starting])
         await asyncio.gather(starting, return_exceptions=True)
         return False
 

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import structlog
 
+from shortlist.runtime import tasks
 from shortlist.runtime.tasks import wait_until_set
 from shortlist.storage import postgres
 from shortlist.storage.faults import breaks_connection
@@ -50,6 +51,9 @@ lease of 3 s) `hears_postgres` is wrong for 2.75 s at most."""
 
 _SILENCE_SECONDS = 0.5
 """An answer that comes so late was kept back by a Postgres that stopped, or by this process."""
+
+_TIDY_UP_SECONDS = 5.0
+"""The agents of a term end, and its gauges are taken back, within a second or two."""
 
 log = structlog.get_logger(__name__)
 
@@ -149,8 +153,7 @@ class Candidate:
         finally:
             self.leadership = None
             metrics.LEADING.set(0)
-            for part in parts:
-                part.cancel()
+            await tasks.end(parts, again_seconds=_TIDY_UP_SECONDS)
             ends = await asyncio.gather(*parts, return_exceptions=True)
         log.info("not_leading", term=leadership.lease.term)
         for end in ends:

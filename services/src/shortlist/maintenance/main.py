@@ -19,7 +19,7 @@ from shortlist.maintenance.agents import (
 )
 from shortlist.maintenance.agents.redis_loss import RedisLoss
 from shortlist.maintenance.context import HANGING_SECONDS, LeaderContext
-from shortlist.runtime import probes, process
+from shortlist.runtime import probes, process, tasks
 from shortlist.storage import postgres, redis
 from shortlist.storage.postgres.pool import ConnectionPool
 from shortlist.storage.postgres.queries import recovery
@@ -99,6 +99,7 @@ class Maintenance:
             for agent in agents:
                 agent.cancel()
             desk.cut()
+            await tasks.end(agents)
             await asyncio.gather(*agents, return_exceptions=True)
             gauges.take_back()
             await self._pool.resize(0)

@@ -34,9 +34,8 @@ class Tasks:
 
     async def end(self) -> None:
         """Cancel what still runs."""
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await end(self._running)
+        await asyncio.gather(*self._running, return_exceptions=True)  # errors have been looked at
 
 
 async def end(tasks: Iterable[asyncio.Task[Any]], *, again_seconds: float = _AGAIN_SECONDS) -> None:

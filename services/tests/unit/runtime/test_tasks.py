@@ -19,6 +19,14 @@ async def test_a_task_that_swallows_a_cancellation_is_ended_all_the_same() -> No
     assert stubborn.cancelled()
 
 
+async def test_what_runs_side_by_side_is_ended_though_it_swallows_a_cancellation() -> None:
+    side_by_side = tasks.Tasks()
+    stubborn = side_by_side.start(_swallows_one_cancellation())
+    await asyncio.sleep(0)
+    await asyncio.wait_for(side_by_side.end(), 20)
+    assert stubborn.cancelled()
+
+
 async def test_what_a_task_raises_is_not_raised() -> None:
     async def fail() -> None:
         raise ValueError

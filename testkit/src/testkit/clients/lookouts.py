@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from shortlist.domain.line.application import DEFAULT_PIPELINE
 from shortlist.embedded.scaling.observer import Observer as UpsObserver
+from shortlist.runtime.tasks import end
 from shortlist.storage import redis
 from shortlist.storage.faults import is_outage
 from shortlist.storage.redis import heartbeats, keys
@@ -34,20 +35,19 @@ async def lookouts(database_url: str, redis_url: str) -> AsyncIterator[None]:
     """Both look, for the length of a block."""
     up = UpsObserver(DatabaseUrl(database_url), RedisUrl(redis_url), [DEFAULT_PIPELINE])
     operator = OperatorsObserver(DatabaseUrl(database_url), redis.connect(RedisUrl(redis_url)))
-    tasks = [
+    looking = [
         asyncio.create_task(_look_for_up(up)),
         asyncio.create_task(_look_for_the_operator(operator)),
     ]
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        await end(looking)
+        ends = await asyncio.gather(*looking, return_exceptions=True)
         await up.close()
         await operator.close()
-        for end in ends:
-            assert isinstance(end, asyncio.CancelledError), end
+        for how in ends:
+            assert isinstance(how, asyncio.CancelledError), how
 
 
 async def are_forgotten(server: Valkey) -> None:

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 from shortlist.domain.line.application import PipelineName
 from shortlist.domain.sizing.pipeline import API_VERSION, KIND, parse_pipeline
+from shortlist.runtime import tasks
 from shortlist.storage.redis import heartbeats
 from shortlist_operator.kubernetes import desired
 from testkit.kubernetes import unguarded_pods
@@ -242,6 +243,15 @@ class Pipeline:
 
         await self._cluster.until(granted, what=f"{workers} × {connections} of {self.name} granted")
 
+    async def until_limited_by(self, limit: str) -> None:
+        """Wait until the policy says what keeps it from more workers."""
+
+        async def limited() -> bool:
+            decision = (await self.status()).get("decision", {})
+            return bool(decision.get("limitedBy") == limit)
+
+        await self._cluster.until(limited, what=f"{self.name} is limited by {limit}")
+
     async def until_draining(self, count: int) -> None:
         """Wait until so many workers are told to take nothing more."""
 
@@ -299,7 +309,7 @@ class Pipeline:
         try:
             yield
         finally:
-            looking.cancel()
+            await tasks.end([looking])
             (ended,) = await asyncio.gather(looking, return_exceptions=True)
         if isinstance(ended, Exception):
             raise ended
@@ -372,7 +382,7 @@ class Pipeline:
         try:
             yield
         finally:
-            pacing.cancel()
+            await tasks.end([pacing])
             await asyncio.gather(pacing, return_exceptions=True)
             await asyncio.gather(*posts)
 

@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from shortlist.embedded.servers.programs import tethered
+from shortlist.runtime import tasks
 from shortlist.runtime.tasks import poll_until, wait_until_set
 
 if TYPE_CHECKING:
@@ -218,8 +219,7 @@ class Child:
         finally:
             self._process = None
             self.ready.clear()
-            for task in beside:
-                task.cancel()
+            await tasks.end(beside)
             await asyncio.gather(*beside, return_exceptions=True)
         for_memory = code == -signal.SIGKILL and self._any_memory_kill()
         ending = _HUNG if self._is_hung else _ending(code, for_memory=for_memory)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from shortlist.domain.line.application import Claim
+from shortlist.runtime import tasks
 from shortlist.runtime.batching import Batcher
 from shortlist.storage import postgres
 from shortlist.storage.faults import breaks_connection, may_be_of_one
@@ -94,8 +95,9 @@ class PerJobClaim(HeldClaim):
 
     async def _release(self) -> None:
         if self._resuming is not None:
-            self._resuming.cancel()
-            await asyncio.gather(self._resuming, return_exceptions=True)
+            resuming = self._resuming
+            await tasks.end([resuming])
+            await asyncio.gather(resuming, return_exceptions=True)
         connection, self._connection = self._connection, None
         if connection is None:
             return
