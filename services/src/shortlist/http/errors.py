@@ -1,6 +1,7 @@
 """The one shape of an error, whichever level refuses.
 
-``{"error": {"message": str, "code": str, "details": any or null}}``, as the hiring contract has it.
+``{"error": {"message": str, "code": str, "details": any or null}}``, as the hiring contract has it;
+the details of a `VALIDATION_ERROR` are ``[{"field": str, "message": str}]``, or null.
 Messages never repeat what the client sent.
 """
 
@@ -65,8 +66,9 @@ def retry_after(seconds: float) -> tuple[tuple[bytes, bytes], ...]:
     return ((b"retry-after", b"%d" % max(1, math.ceil(seconds))),)
 
 
-def invalid(message: str, details: Any = None) -> ApiError:
-    """Make a 400: the client has to change what it sends."""
+def invalid(message: str, field: str | None = None) -> ApiError:
+    """Make a 400: the client has to change what it sends; ``field``: where, if it is one place."""
+    details = None if field is None else [{"field": field, "message": message}]
     return ApiError(400, "VALIDATION_ERROR", message, details=details)
 
 

@@ -122,7 +122,8 @@ def decode(decoder: msgspec.json.Decoder[Body], raw: bytes | bytearray) -> Body:
         body = decoder.decode(raw)
         _check_encoding(raw)
     except msgspec.ValidationError as error:
-        raise invalid(str(error)) from None
+        message, _, place = str(error).partition(" - at `$.")
+        raise invalid(message + ("." if place else ""), place.rstrip("`") or None) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # Their messages may quote the input.
         raise invalid("The body is not JSON in UTF-8.") from None
@@ -139,9 +140,9 @@ def _check_encoding(raw: bytes | bytearray) -> None:
 
 def _check(name: str, text: str) -> None:
     if "\x00" in text:
-        raise invalid("Text must not contain NUL characters.", {"field": name})
+        raise invalid("Text must not contain NUL characters.", name)
     if text.isspace():
-        raise invalid("Text must not be white space only.", {"field": name})
+        raise invalid("Text must not be white space only.", name)
 
 
 def idempotency_key(headers: dict[bytes, bytes]) -> str | None:

@@ -19,11 +19,22 @@ def flaw(status: int, headers: Mapping[str, str], body: bytes) -> str | None:
     try:
         error = json.loads(body)["error"]
         told = isinstance(error["message"], str) and isinstance(error["code"], str)
+        told = told and _are_details(error["code"], error["details"])
     except (ValueError, KeyError, TypeError):
         told = False
     if not told:
-        return f"{status} without a message and a code: {body[:200]!r}"
+        return f"{status} without a message and a code, or with odd details: {body[:200]!r}"
     return _flaw_of_wait(status, {name.lower(): value for name, value in headers.items()})
+
+
+def _are_details(code: str, details: object) -> bool:
+    """Of bad input: the fields, each with a message (docs/http.md)."""
+    if details is None or code != "VALIDATION_ERROR":
+        return True
+    return isinstance(details, list) and all(
+        set(one) == {"field", "message"} and all(isinstance(text, str) for text in one.values())
+        for one in details
+    )
 
 
 def _flaw_of_wait(status: int, headers: Mapping[str, str]) -> str | None:

@@ -88,7 +88,7 @@ class LineRegistry:
             await self._learning.submit(None, since or time.monotonic())
             capacity = self._capacities.get(pipeline)
         if capacity is None:
-            raise invalid("There is no such pipeline.", {"field": "pipeline"})
+            raise invalid("There is no such pipeline.", "pipeline")
         return capacity
 
     async def run(self) -> None:

@@ -106,10 +106,10 @@ def _last_segment(call: Call) -> str:
 def _ids(call: Call) -> list[ApplicationId]:
     texts = [text for value in query(call).get("ids", []) for text in value.split(",")]
     if not 1 <= len(texts) <= IDS_LIMIT:
-        raise invalid(f"Name 1 to {IDS_LIMIT} ids, separated by commas.", {"field": "ids"})
+        raise invalid(f"Name 1 to {IDS_LIMIT} ids, separated by commas.", "ids")
     ids = [parse_id(text) for text in texts]
     if None in ids:
-        raise invalid("An id is a UUID.", {"field": "ids"})
+        raise invalid("An id is a UUID.", "ids")
     return [one for one in dict.fromkeys(ids) if one is not None]
 
 
@@ -117,5 +117,5 @@ def _limit(values: list[str]) -> int:
     text = values[-1]
     limit = int(text) if text.isascii() and text.isdigit() and len(text) <= len("1000") else 0
     if not 1 <= limit <= LEADERBOARD_LIMIT:
-        raise invalid(f"limit is 1 to {LEADERBOARD_LIMIT}.", {"field": "limit"})
+        raise invalid(f"limit is 1 to {LEADERBOARD_LIMIT}.", "limit")
     return limit
