@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from testkit.clients.bad_input import APPLICATIONS, CASES, Bad, Reply, request, send
+from testkit.clients.contract import flaw
 from testkit.processes.place import Place
 from testkit.processes.stack import status_of
 from testkit.repository import ROOT
@@ -53,6 +54,8 @@ async def test_bad_input_is_refused_and_changes_nothing(place: Place, db: Connec
             refused = 400 <= reply.status < 500 or not (reply.status or bad.raw)
             assert refused, (bad.to, bad.what, reply)
             assert reply.code or not reply.body, (bad.to, bad.what, reply)
+            wrong = flaw(reply.status, reply.headers, reply.body) if reply.body else None
+            assert wrong is None, (bad.to, bad.what, wrong)
             assert await status_of(f"{run.ingest.url}/healthz") == 200, (bad.to, bad.what)
             replies.append(reply)
         assert await counts(db) == before
