@@ -28,7 +28,7 @@ then who applied first; the unscored come last among those with as many misses."
 UNSCORED = 1.0
 """The rank of a placement without a score: behind every score, since those rank from -100 to 0."""
 
-_EXACT = Context(prec=10_000)
+EXACT = Context(prec=10_000)
 """Digits enough for some 30 000 moves into one and the same gap; Postgres's numeric holds more."""
 _ONE = Decimal(1)
 
@@ -141,11 +141,11 @@ def between(low: Decimal, high: Decimal) -> Decimal:
     places = 0
     while True:
         step = _ONE.scaleb(-places)
-        first = _EXACT.add(low.quantize(step, rounding="ROUND_FLOOR", context=_EXACT), step)
+        first = EXACT.add(low.quantize(step, rounding="ROUND_FLOOR", context=EXACT), step)
         if first < high:
-            last = _EXACT.subtract(
-                high.quantize(step, rounding="ROUND_CEILING", context=_EXACT), step
+            last = EXACT.subtract(
+                high.quantize(step, rounding="ROUND_CEILING", context=EXACT), step
             )
-            middle = _EXACT.divide_int(_EXACT.add(first, last), 2 * step)
-            return _EXACT.multiply(middle, step)
+            middle = EXACT.divide_int(EXACT.add(first, last), 2 * step)
+            return EXACT.multiply(middle, step)
         places += 1

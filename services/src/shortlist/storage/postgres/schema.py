@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _UNDEFINED_TABLE = "42P01"
 
-NEEDED = "0006"
+NEEDED = "0007"
 """The newest revision in ``migrations/versions``; a test compares."""
 
 

@@ -1,0 +1,1 @@
+"""Hiring's tables: openings, applicants, placements, the line and the audit."""
