@@ -11,8 +11,8 @@ branch_labels = None
 depends_on = None
 
 OPENINGS = """
--- One row for each opening: its lock, its rules, its state. It is written only when a company changes
--- these, or time does; never by an application (0042).
+-- One row for each opening: its lock, its rules, its state. It is written only when a company
+-- changes these, or time does; never by an application (0042).
 CREATE TABLE openings (
     id                 bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     title              text NOT NULL,
@@ -89,13 +89,13 @@ CREATE UNIQUE INDEX placements_live ON placements (opening_id, applicant_id) WHE
 CREATE INDEX placements_line ON placements (opening_id, key) WHERE status = 'w';
 CREATE INDEX placements_offers ON placements (opening_id, deadline, id) WHERE status = 'p';
 CREATE INDEX placements_deadlines ON placements (deadline) WHERE status = 'p';
-CREATE INDEX placements_holders ON placements (opening_id, coalesce(promoted_at, since), applied_sequence)
-    WHERE status IN ('a', 'p');
+CREATE INDEX placements_holders ON placements
+    (opening_id, coalesce(promoted_at, since), applied_sequence) WHERE status IN ('a', 'p');
 CREATE INDEX placements_of_applicant ON placements (applicant_id, id);
 
--- The score of a placement's payload, and its reasons: kept as long as the placement. The row is made
--- with the application; the trigger below writes it with the result; the leader's agent then has the
--- line ordered anew, and takes is_due back.
+-- The score of a placement's payload, and its reasons: kept as long as the placement. The row is
+-- made with the application; the trigger below writes it with the result; the leader's agent then
+-- has the line ordered anew, and takes is_due back.
 CREATE TABLE placement_scores (
     application_id uuid PRIMARY KEY,
     placement_id   bigint NOT NULL,
@@ -116,7 +116,8 @@ CREATE TRIGGER note_scores AFTER INSERT ON results
 REFUSE_CHANGE = """
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION 'the audit of hiring is only ever appended to' USING ERRCODE = 'restrict_violation';
+    RAISE EXCEPTION 'the audit of hiring is only ever appended to'
+        USING ERRCODE = 'restrict_violation';
 END
 $$
 """
@@ -148,7 +149,8 @@ CREATE INDEX opening_events_by_time ON opening_events (opening_id, at, sequence)
 CREATE INDEX opening_events_of_placement ON opening_events (placement_id, sequence)
     WHERE placement_id IS NOT NULL;
 -- What the rules were: O, R, C, P, E are the opening's own events.
-CREATE INDEX opening_events_of_rules ON opening_events (opening_id, sequence) WHERE placement_id IS NULL;
+CREATE INDEX opening_events_of_rules ON opening_events (opening_id, sequence)
+    WHERE placement_id IS NULL;
 
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON opening_events
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
@@ -163,8 +165,8 @@ CREATE TABLE line_fences (
     PRIMARY KEY (opening_id, sequence)
 );
 
--- Where placements stood: inserted when a standing ends (0044). From from_sequence on, and no more at
--- to_sequence. Insert-only.
+-- Where placements stood: inserted when a standing ends (0044). From from_sequence on, and no more
+-- at to_sequence. Insert-only.
 CREATE TABLE placement_spans (
     opening_id    bigint NOT NULL,
     placement_id  bigint NOT NULL,
@@ -252,7 +254,8 @@ TABLES = (
 def upgrade() -> None:
     op.execute(NOTE_SCORES)
     op.execute(REFUSE_CHANGE)
-    for statement in (OPENINGS + PLACEMENTS + EVENTS + ACCESS).split(";\n"):  # one is prepared at a time
+    tables = OPENINGS + PLACEMENTS + EVENTS + ACCESS
+    for statement in tables.split(";\n"):  # the driver prepares, and prepares one at a time
         if statement.strip():
             op.execute(statement)
 
