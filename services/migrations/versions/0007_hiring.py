@@ -87,6 +87,10 @@ CREATE TABLE placements (
 );
 CREATE UNIQUE INDEX placements_live ON placements (opening_id, applicant_id) WHERE status <> 'i';
 CREATE INDEX placements_line ON placements (opening_id, key) WHERE status = 'w';
+-- Whom the company has moved, for the reasons that an applicant is told.
+CREATE INDEX placements_moved ON placements (opening_id, key) WHERE status = 'w' AND moved;
+-- Who is not in any other index of an opening; for lists.
+CREATE INDEX placements_gone ON placements (opening_id, applied_sequence) WHERE status = 'i';
 CREATE INDEX placements_offers ON placements (opening_id, deadline, id) WHERE status = 'p';
 CREATE INDEX placements_deadlines ON placements (deadline) WHERE status = 'p';
 CREATE INDEX placements_holders ON placements
@@ -166,7 +170,7 @@ CREATE TABLE line_fences (
 );
 
 -- Where placements stood: inserted when a standing ends (0044). From from_sequence on, and no more
--- at to_sequence. Insert-only.
+-- at to_sequence. since: of a holder, when it got its place, which orders holders. Insert-only.
 CREATE TABLE placement_spans (
     opening_id    bigint NOT NULL,
     placement_id  bigint NOT NULL,
@@ -177,11 +181,11 @@ CREATE TABLE placement_spans (
     to_sequence   bigint NOT NULL
 );
 CREATE INDEX placement_spans_line ON placement_spans (opening_id, key) WHERE status = 'w';
-CREATE INDEX placement_spans_holders ON placement_spans (opening_id, from_sequence)
+CREATE INDEX placement_spans_holders ON placement_spans (opening_id, since)
     WHERE status IN ('a', 'p');
 
--- Every 1 000 events the first in line and the last who got places, with their keys, and running
--- sums (0044). Derived: the leader writes it.
+-- Every 1 000 events the first in line, the first of those who hold places, each with what orders
+-- them, and running sums (0044). Derived: the leader writes it.
 CREATE TABLE opening_heads (
     opening_id bigint NOT NULL,
     sequence   bigint NOT NULL,
@@ -191,6 +195,7 @@ CREATE TABLE opening_heads (
     holders    bigint[] NOT NULL,
     holds      text NOT NULL,
     since      timestamptz[] NOT NULL,
+    applied    bigint[] NOT NULL,
     sums       jsonb NOT NULL,
     PRIMARY KEY (opening_id, sequence)
 );

@@ -200,6 +200,7 @@ ELSEWHERE = {
 }
 
 BY_THE_SAME_GUARD = {
+    **dict.fromkeys(("line.ahead", "line.write_fences"), "shortlist.ingest.database:Database.run"),
     "server.run": "shortlist.embedded.scaling.observer:Observer",
     "recovery.not_unfinished": "shortlist.maintenance.context:LeaderContext.repeat",
     "retention.remove_finished": "shortlist.maintenance.context:LeaderContext.repeat",
