@@ -27,7 +27,7 @@ from shortlist.domain.hiring.acts import (
 )
 from shortlist.domain.hiring.audit import Actor, Event, next_time, tail_of
 from shortlist.domain.hiring.company_acts import CompanyAct, Undo
-from shortlist.domain.hiring.draft import BATCH, Locked, Opening
+from shortlist.domain.hiring.draft import BATCH, Locked, Opening, Refused
 from shortlist.domain.hiring.opening import Rules
 from shortlist.domain.hiring.placement import (
     ApplicantId,
@@ -37,7 +37,11 @@ from shortlist.domain.hiring.placement import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from shortlist.domain.hiring.company_acts import Action
+    from shortlist.domain.hiring.ordering import LineKey
+    from testkit.hiring.machine import ByHand
 
 START = dt.datetime(2026, 5, 4, 10, 0, tzinfo=dt.UTC)
 THE_ID = OpeningId(9)
@@ -101,6 +105,41 @@ class Memory:
     def settle(self) -> None:
         self.decide()
 
+    def apply_together(self, applicants: Sequence[ApplicantId]) -> tuple[Answer, ...]:
+        return self.decide(*map(self.application, applicants))
+
+    def do(self, *acts: Act) -> tuple[Answer, ...]:
+        return self.decide(*acts)
+
+    def act_by_hand(
+        self, action: Action, targets: Sequence[Placement], position: int | None = None
+    ) -> tuple[str, dict[PlacementId, str]]:
+        """What the company does; the action's name, and what became of each target."""
+        name = f"a{len(self.events)}"
+        act = CompanyAct(COMPANY, name, action, tuple(targets), "digest")
+        if position is not None:
+            previous, following = self.neighbours(position, {t.id for t in targets})
+            act = replace(act, previous=previous, following=following)
+        (outcomes,) = self.decide(act)
+        assert isinstance(outcomes, tuple)
+        return name, {outcome.placement.id: outcome.result for outcome in outcomes}
+
+    def neighbours(
+        self, position: int, targets: set[PlacementId]
+    ) -> tuple[LineKey | None, LineKey | None]:
+        """The keys between which a position is, of those who wait and are no targets."""
+        others = [None, *(p.key for p in self.line() if p.id not in targets), None]
+        index = min(position, len(others) - 1)
+        return others[index - 1], others[index]
+
+    def undo(self, done: ByHand) -> Refused | dict[PlacementId, str]:
+        targets = tuple(self.placements[id_] for id_ in done.ids)
+        (answer,) = self.decide(Undo(COMPANY, done.name, targets, tuple(done.events)))
+        if isinstance(answer, Refused):
+            return answer
+        assert isinstance(answer, tuple)
+        return {outcome.placement.id: outcome.result for outcome in answer}
+
     def decide(self, *acts: Act) -> tuple[Answer, ...]:
         """Lock, decide and commit, as often as the decision asks for it."""
         answered: list[Answer] = []
@@ -127,9 +166,18 @@ class Memory:
             case Acknowledge() | Withdraw() | Score():
                 return replace(act, placement=self.placements[act.placement.id])
             case CompanyAct() | Undo():
-                return replace(act, targets=tuple(self.placements[t.id] for t in act.targets))
+                targets = tuple(self.placements[t.id] for t in act.targets)
+                elsewhere = frozenset(t.id for t in targets if self.live_elsewhere(t))
+                return replace(act, targets=targets, live_elsewhere=elsewhere)
             case ChangeRules() | ChangeState():
                 return act
+
+    def live_elsewhere(self, target: Placement) -> bool:
+        """Whether its applicant has another live placement here."""
+        return any(
+            p.applicant_id == target.applicant_id and p.status != "INACTIVE" and p.id != target.id
+            for p in self.placements.values()
+        )
 
     def commit(self, decision: Decision) -> None:
         self.opening = decision.opening

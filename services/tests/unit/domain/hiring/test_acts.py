@@ -258,6 +258,7 @@ def test_offers_that_run_out_together_are_settled_in_transactions_of_bounded_len
     assert [t.again for t in settling] == [True, True, True, False]
     assert not any(t.answers for t in settling[:-1]), "nothing happens before all is settled"
     must_hold.check(memory)
+    must_hold.nothing_is_overdue(memory, memory.now)
 
 
 def test_until_fill_from_all_wait_and_then_the_first_in_line_get_offers() -> None:
