@@ -429,8 +429,8 @@ def _dates_by_our_clock() -> None:
 
 
 def _time_need_not_be_witnessed() -> None:
-    replace("shortlist.maintenance.agents.retention:_DRIFT", 1e12)
-    replace("shortlist.maintenance.agents.retention:_TAKEN_ON_TRUST_SECONDS", 1e9)
+    replace("shortlist.maintenance.witness:_DRIFT", 1e12)
+    replace("shortlist.maintenance.witness:_TAKEN_ON_TRUST_SECONDS", 1e9)
 
 
 def _times_are_old_alone() -> None:

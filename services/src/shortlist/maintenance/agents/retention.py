@@ -5,8 +5,7 @@ removing is never in the way of accepting and scoring.
 
 What is old is decided by Postgres's clock, and as a removal cannot be undone, by more than that:
 the id must be as old as the time beside it (ids only grow, whatever a clock does), and the clock
-counts no further than time has been witnessed to pass. A clock that jumps ahead by a hundred days
-makes things older by a day at most, and is complained of.
+counts no further than time has been witnessed to pass (`maintenance.witness`).
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import structlog
 
 from shortlist.domain.line.application import lowest_id_at
 from shortlist.domain.line.sweep import NOTHING
+from shortlist.maintenance.witness import Witness
 from shortlist.storage.postgres.queries import retention
 from shortlist.telemetry import metrics
 
@@ -29,13 +29,6 @@ if TYPE_CHECKING:
     from shortlist.storage.postgres import Connection
 
 PERIOD_SECONDS = 60.0
-
-_TAKEN_ON_TRUST_SECONDS = 86_400.0
-"""How much may have passed unwitnessed before a leader's first turn; never more than half of what
-is kept."""
-
-_DRIFT = 1.01
-"""Two clocks that are both right may run so much apart."""
 
 _BATCH = 500
 _EVER = dt.datetime.min.replace(tzinfo=dt.UTC)
@@ -52,34 +45,20 @@ class Retention:
         self._settings = desk.settings
         self._applications_behind: UUID = NOTHING
         self._keys_from = _EVER
-        self._witnessed_at: float | None = None
         self._keys_kept = dt.timedelta(hours=desk.settings.idempotency_hours)
         # Nothing goes before its idempotency key has expired.
         self._kept = max(dt.timedelta(days=desk.settings.retention_days), self._keys_kept)
+        self._witness = Witness("retention", self._keys_kept)
 
     async def turn(self) -> float:
         """Remove one batch of each; how many seconds to rest."""
         started = time.monotonic()
         async with self._desk.writing() as connection:
-            now = await self._witness_time(connection)
+            now = await self._witness.time(connection)
             more = await self._remove_keys(connection, now)
         if self._settings.retention_days:
             more = await self._remove_applications(now - self._kept) or more
         return time.monotonic() - started if more else PERIOD_SECONDS
-
-    async def _witness_time(self, connection: Connection) -> dt.datetime:
-        """Return the time by which things are old enough; warn when it is not Postgres's."""
-        asked = time.monotonic()
-        if self._witnessed_at is None:
-            kept = min(self._kept, self._keys_kept).total_seconds()
-            passed_seconds = min(_TAKEN_ON_TRUST_SECONDS, kept / 2)
-        else:
-            passed_seconds = (asked - self._witnessed_at) * _DRIFT
-        now, ahead_seconds = await retention.witness_time(connection, passed_seconds)
-        self._witnessed_at = asked
-        if ahead_seconds > PERIOD_SECONDS:
-            log.warning("clock_is_ahead", seconds=round(ahead_seconds), trusted=now.isoformat())
-        return now
 
     async def _remove_applications(self, before: dt.datetime) -> bool:
         async with self._desk.connection() as connection:

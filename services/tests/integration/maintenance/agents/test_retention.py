@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from shortlist.domain.line.application import DEFAULT_PIPELINE, ApplicationId, NewApplication
+from shortlist.maintenance import witness
 from shortlist.maintenance.agents import retention
 from shortlist.maintenance.agents.retention import Retention
 from shortlist.storage.postgres import connect
@@ -159,8 +160,8 @@ async def test_a_clock_that_jumps_ahead_deletes_nothing_early(
 async def test_off_switch_of_the_witnessed_time(
     shop: Shop, old: LeaderContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "_DRIFT", 1e12)
-    monkeypatch.setattr(retention, "_TAKEN_ON_TRUST_SECONDS", 1e9)
+    monkeypatch.setattr(witness, "_DRIFT", 1e12)
+    monkeypatch.setattr(witness, "_TAKEN_ON_TRUST_SECONDS", 1e9)
     with pytest.raises(AssertionError):
         await test_a_clock_that_jumps_ahead_deletes_nothing_early(shop, old)
 

@@ -14,16 +14,15 @@ if TYPE_CHECKING:
     from shortlist.storage.postgres import Connection
 
 
-_WITNESS = "retention"
-
-
-async def witness_time(connection: Connection, passed_seconds: float) -> tuple[dt.datetime, float]:
-    """Return the time by which things are old enough, and how far Postgres's clock is ahead.
+async def witness_time(
+    connection: Connection, name: str, passed_seconds: float
+) -> tuple[dt.datetime, float]:
+    """Return the time by which ``name`` may remove, and how far Postgres's clock is ahead.
 
     It follows Postgres's clock, but no faster than ``passed_seconds`` since it was last asked.
     """
     row = await SQL["retention.witness_time"].fetchrow(
-        connection, name=_WITNESS, passed_seconds=passed_seconds
+        connection, name=name, passed_seconds=passed_seconds
     )
     assert row is not None
     return row["at"], row["ahead_seconds"]
