@@ -43,6 +43,7 @@ RARE = {
     "shortlist_client_connections_given_up_total",
     "shortlist_faults_total",
     "shortlist_fenced_total",
+    "shortlist_hiring_retention_removed_total",
     "shortlist_poisonous_total",
     "shortlist_refused_total",
     "shortlist_republished_total",

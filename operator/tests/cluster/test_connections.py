@@ -172,7 +172,7 @@ async def test_connections_stay_at_or_above_in_flight(
         few = await reserved_for(cluster, 6)  # two of them are kept for a rollout's surge
         await pipeline.change({"connections": {"reserved": few}})
         await pipeline.until_granted(4, 1)  # one goes, the other shrinks
-        await pipeline.change({"connections": {"reserved": 20}})
+        await pipeline.change({"connections": {"reserved": 40}})
         await pipeline.until_granted(7, 2)
     await pipeline.settle()
     assert samples.most_in_flight >= 4
@@ -201,7 +201,7 @@ async def test_pool_shrink_seen_in_pg_stat_activity_without_restart(
         await pipeline.change({"connections": {"reserved": few}})
         await until_open(4)
         await pipeline.until_condition("ConnectionBudgetExhausted", "True")
-        await pipeline.change({"connections": {"reserved": 20}})
+        await pipeline.change({"connections": {"reserved": 40}})
         await until_open(9)
     assert interrupted(await pipeline.settle()) == 0
     (pod,) = await pipeline.pods()

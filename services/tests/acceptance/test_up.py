@@ -584,8 +584,8 @@ async def _status_of_a_big_one(url: str) -> int:
 async def test_workers_never_hold_more_connections_than_the_budget(
     tmp_path: Path, redis_url: str
 ) -> None:
-    budget = 40 - 3 - 20  # max_connections, for superusers, reserved for everybody else
-    server = EmbeddedPostgres(tmp_path / "pg", settings={"fsync": "off", "max_connections": "40"})
+    budget = 60 - 3 - 40  # max_connections, for superusers, reserved for everybody else
+    server = EmbeddedPostgres(tmp_path / "pg", settings={"fsync": "off", "max_connections": "60"})
     await asyncio.to_thread(server.start)
     reaper.entrust(server.process)
     settings = {"DATABASE_URL": server.url, "REDIS_URL": redis_url}

@@ -224,9 +224,9 @@ async def test_while_redis_does_not_answer_nobody_is_let_go_and_the_fallback_is_
 
 async def connections_stay_within_the_budget(directory: Path, *, unguarded: str = "") -> None:
     """A burst for which the policy would like more workers than there are connections for."""
-    budget = 40 - 3 - 20  # max_connections, for superusers, reserved for everybody else
+    budget = 60 - 3 - 40  # max_connections, for superusers, reserved for everybody else
     file = write_pipeline(directory, service_seconds=1, minReplicas=1, maxReplicas=5)
-    server = EmbeddedPostgres(directory / "pg", settings={"fsync": "off", "max_connections": "40"})
+    server = EmbeddedPostgres(directory / "pg", settings={"fsync": "off", "max_connections": "60"})
     await asyncio.to_thread(server.start)
     reaper.entrust(server.process)
     try:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from shortlist.settings import DashboardSettings
     from shortlist.storage.postgres import Connection
 
-_CONNECTIONS = 2  # one to read with; another while a broken one is being closed
+CONNECTIONS = 2
+"""One to read with; another while a broken one is being closed."""
 
 _log = structlog.get_logger(__name__)
 
@@ -29,7 +30,7 @@ async def run(settings: DashboardSettings) -> int:
 
 
 async def _serve(settings: DashboardSettings, stopping: Stopping) -> None:
-    pool = ConnectionPool(partial(_connect, settings), _CONNECTIONS)
+    pool = ConnectionPool(partial(_connect, settings), CONNECTIONS)
     client = redis.connect(settings.redis_url)
     reader = SnapshotReader(pool, client)
     readiness = partial(_readiness, reader)

@@ -47,8 +47,8 @@ ACCEPT_CONNECTIONS = 2
 flushes one. With more of them the groups would only be smaller."""
 
 READ_CONNECTIONS = 4
-"""For statuses, leaderboards and readiness. Of the default 100 connections of a Postgres an ingest
-takes 2 + 4."""
+"""For statuses, leaderboards and readiness. What all processes take beside
+workers is added up by `operator/tests/chart/test_connection_budget.py`."""
 
 ACCEPT_BACKLOG = 10_000
 """Accepts that may wait for a commit at once; more get 503, and need not wait for it."""

@@ -17,6 +17,7 @@ from shortlist.maintenance.agents import (
     retries,
     sweep,
 )
+from shortlist.maintenance.agents.hiring import gauges as hiring_gauges
 from shortlist.maintenance.agents.redis_loss import RedisLoss
 from shortlist.maintenance.context import HANGING_SECONDS, LeaderContext
 from shortlist.runtime import probes, process, tasks
@@ -102,6 +103,7 @@ class Maintenance:
             await tasks.end(agents)
             await asyncio.gather(*agents, return_exceptions=True)
             gauges.take_back()
+            hiring_gauges.take_back()
             await self._pool.resize(0)
 
     def _agents(self, desk: LeaderContext) -> list[Coroutine[None, None, None]]:
@@ -120,6 +122,7 @@ class Maintenance:
             ("consumers", consumers.Consumers(desk, sweeps).turn, consumers.POLL_INTERVAL_SECONDS),
             ("retention", retention.Retention(desk).turn, retention.PERIOD_SECONDS),
             ("gauges", gauges.Gauges(desk, sweeps).turn, gauges.PERIOD_SECONDS),
+            ("hiring gauges", hiring_gauges.Gauges(desk).turn, hiring_gauges.PERIOD_SECONDS),
         ]
         return [desk.repeat(*agent) for agent in agents] + [desk.watch_for_hanging()]
 

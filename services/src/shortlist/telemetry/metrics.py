@@ -123,3 +123,48 @@ POISONOUS = Counter(
     "Applications that failed because what scored them died, a process of its own or the worker.",
     ["pipeline"],
 )
+
+HIRING_PLACES = Gauge(
+    "shortlist_hiring_places",
+    "Places of the openings that have not ended: held, or free.",
+    ["order", "state"],
+)
+HIRING_WAITING = Gauge(
+    "shortlist_hiring_waiting", "Applicants who wait in the lines of openings.", ["order"]
+)
+HIRING_UNFILLED = Gauge(
+    "shortlist_hiring_unfilled_openings",
+    "Openings with a free place beside an applicant who waits, though they are filled by now.",
+    ["order"],
+)
+HIRING_OVERDUE_SECONDS = Gauge(
+    "shortlist_hiring_overdue_seconds",
+    "For how long the oldest deadline, or score, had been due when the leader last looked.",
+    ["agent"],
+)
+HIRING_CYCLE_AGE_SECONDS = Gauge(
+    "shortlist_hiring_cycle_age_seconds",
+    "Time since the leader last finished a look at deadlines, or scores. Only the leader has it.",
+    ["agent"],
+)
+HIRING_LATENESS_SECONDS = Histogram(
+    "shortlist_hiring_lateness_seconds",
+    "Time from a deadline, or from a score, to the leader's commit of what follows from it.",
+    ["agent"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0),
+)
+HIRING_LOCK_WAIT_SECONDS = Histogram(
+    "shortlist_hiring_lock_wait_seconds",
+    "Time that a transaction waited for the locks of its openings.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
+)
+HIRING_LOCK_HOLD_SECONDS = Histogram(
+    "shortlist_hiring_lock_hold_seconds",
+    "Time for which a transaction held the locks of its openings, its commit included.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
+)
+HIRING_RETAINED = Counter(
+    "shortlist_hiring_retention_removed",
+    "What hiring's retention removed: answers to calls with a key, or applicants.",
+    ["what"],
+)

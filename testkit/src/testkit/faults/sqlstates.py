@@ -154,7 +154,7 @@ EVERY_MODE = (
         provoke=give_the_leader_work,
     ),
     Row(("server.read_only",), (*KINDS, *KINDS)),
-    Row(("recovery.save_mark", "workers.registered"), ONE),
+    Row(("recovery.save_mark", "workers.registered", "hiring_figures.places"), ONE),
     Row(
         ("leases.running", "server.lock_timeout", "leases.lock_alone", "leases.take"),
         KINDS,

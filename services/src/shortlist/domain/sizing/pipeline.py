@@ -125,7 +125,7 @@ class ConnectionsSpec:
 
     mode: ConnectionMode = "perJob"
     overhead_per_worker: Annotated[int, Meta(ge=1, le=1000)] = 1
-    reserved: AtLeast0 = 20
+    reserved: AtLeast0 = 40
     max_in_flight: AtLeast1 | None = None
 
     @property
