@@ -11,18 +11,15 @@ import typer
 from shortlist.domain.errors import ShortlistError
 from shortlist.domain.line.application import ApplicationId
 from shortlist.domain.line.sweep import NOTHING
-from shortlist.storage import postgres
-from shortlist.storage.faults import Fault, fault_of
+from shortlist.storage.once import UnusableServerError, with_connection
 from shortlist.storage.postgres.queries import applications, requeue
 from shortlist.storage.postgres.text import clean
-from shortlist.storage.silence import unless_silent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shortlist.settings import CommonSettings
     from shortlist.storage.postgres import Connection
-    from shortlist.urls import DatabaseUrl
 
 _BATCH = 1000
 _SHOWN = 10
@@ -39,30 +36,18 @@ async def run(
 
     Named ones are requeued all together or not at all. Prints how many; returns the exit code.
     """
-    try:
-        work = _requeue(settings.database_url, ids, pipeline, reason)
-        count = await unless_silent(settings.database_url, work)
-    except RequeueRefusedError as refusal:
-        return _refuse(str(refusal))
-    except Exception as error:
-        if fault_of(error) is Fault.BUG:
-            raise
-        said = " ".join(str(error).split()) or type(error).__name__
-        return _refuse(f"Postgres at DATABASE_URL cannot be used: {said}")
-    typer.echo(f"Requeued {count} {'application' if count == 1 else 'applications'}.")
-    return 0
 
-
-async def _requeue(
-    url: DatabaseUrl, ids: Sequence[str], pipeline: str | None, reason: str | None
-) -> int:
-    connection = await postgres.connect(url, application_name="shortlist-requeue")
-    try:
+    async def work(connection: Connection) -> int:
         if ids:
             return await _requeue_named(connection, _parsed(ids))
         return await _requeue_chosen(connection, pipeline, reason)
-    finally:
-        await postgres.close_quickly(connection)
+
+    try:
+        count = await with_connection(settings.database_url, "requeue", work)
+    except (RequeueRefusedError, UnusableServerError) as refusal:
+        return _refuse(str(refusal))
+    typer.echo(f"Requeued {count} {'application' if count == 1 else 'applications'}.")
+    return 0
 
 
 async def _requeue_named(connection: Connection, ids: Sequence[ApplicationId]) -> int:
