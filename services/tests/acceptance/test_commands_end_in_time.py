@@ -30,6 +30,7 @@ ENDED_SECONDS = 15.0
 CANNOT = "Postgres at DATABASE_URL cannot be "
 
 AT_POSTGRES = [("migrate",), ("requeue", "--all-failed"), ("requeue", "{id}")]
+OF_HIRING = [("keys", "list")]
 AT_INGEST = [("demo",), ("simulate", "--rounds", "1", "--clients", "1")]
 AN_ID = "01900000-0000-7000-8000-000000000000"
 
@@ -121,13 +122,13 @@ def nowhere() -> str:
         return f"127.0.0.1:{taken.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("command", AT_POSTGRES, ids=" ".join)
+@pytest.mark.parametrize("command", [*AT_POSTGRES, *OF_HIRING], ids=" ".join)
 async def test_a_postgres_that_is_away_is_told(command: tuple[str, ...]) -> None:
     async with Command(*command, DATABASE_URL=f"postgresql://x@{nowhere()}/x") as running:
         says_so(await running.ended(PATIENCE_SECONDS), CANNOT)
 
 
-@pytest.mark.parametrize("command", AT_POSTGRES, ids=" ".join)
+@pytest.mark.parametrize("command", [*AT_POSTGRES, *OF_HIRING], ids=" ".join)
 async def test_a_postgres_that_hangs_is_told(command: tuple[str, ...]) -> None:
     async with mute() as server:
         url = f"postgresql://x@127.0.0.1:{server.port}/x"

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -10,20 +9,10 @@ from shortlist.storage import postgres
 from shortlist.storage.postgres.roles import Login
 from shortlist.version import __version__
 from testkit.databases.urls import as_user
+from testkit.processes.commands import shortlist
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def shortlist(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "shortlist", *arguments],
-        capture_output=True,
-        text=True,
-        env=os.environ | environment,
-        timeout=60,
-        check=False,
-    )
 
 
 def test_help_names_every_command_and_imports_nothing_heavy() -> None:
@@ -31,7 +20,7 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
     assert done.returncode == 0
     for command in (
         "up", "ingest", "worker", "maintenance", "dashboard",
-        "migrate", "settings", "requeue", "simulate",
+        "migrate", "settings", "requeue", "simulate", "keys",
     ):  # fmt: skip
         assert command in done.stdout
     code = "import sys, shortlist.cli.app; print(*sys.modules)"

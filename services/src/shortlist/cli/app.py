@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from shortlist.cli import processes, tools
+from shortlist.cli import hiring, processes, tools
 from shortlist.cli.command import fail
 from shortlist.runtime import exit_codes
 from shortlist.version import __version__
@@ -61,3 +61,4 @@ for process in (processes.ingest, processes.worker, processes.maintenance, proce
     app.command(rich_help_panel="Processes")(process)
 for tool in (tools.migrate, tools.settings, tools.requeue, tools.simulate):
     app.command(rich_help_panel="Tools")(tool)
+app.add_typer(hiring.keys, name="keys", rich_help_panel="Hiring")

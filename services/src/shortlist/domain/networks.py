@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 LOCAL = "local"
 """Stands for a peer without an address: a Unix socket's."""
 
+_IPV4 = 4
+
 _LONGEST_CHARACTERS = 64
 """An IPv6 address with a zone, brackets and a port fits."""
 
@@ -57,6 +59,16 @@ def network_of(text: str, ipv6_prefix: int) -> str:
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)
     return str(ipaddress.ip_network((int(address), ipv6_prefix), strict=False))
+
+
+@remembers_short(maxsize=4_096)
+def network_around(text: str, ipv6_prefix: int, ipv4_prefix: int) -> str:
+    """Name the network of an address by its first bits, whichever kind it is."""
+    address = parse_address(text)
+    if address is None:
+        return LOCAL
+    prefix = ipv4_prefix if address.version == _IPV4 else ipv6_prefix
+    return str(ipaddress.ip_network(f"{address}/{prefix}", strict=False))
 
 
 def parse_networks(text: str) -> tuple[Network, ...]:

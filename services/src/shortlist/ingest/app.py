@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from shortlist.ingest.admission.access import ScoringAccess
     from shortlist.ingest.admission.rate_limit import ClientRates
     from shortlist.ingest.endpoint import Call, Handler
     from shortlist.ingest.routes.dashboard_proxy import DashboardProxy
@@ -53,6 +54,7 @@ class IngestApp:
         health: Sequence[Route],
         clients: ClientRates | None,
         serves: AbstractSet[Group],
+        scoring: ScoringAccess,
     ) -> None:
         """Make the routes.
 
@@ -64,10 +66,11 @@ class IngestApp:
             health: the probes' routes.
             clients: limits how often each calls the contracts' routes; None: nothing does.
             serves: the groups that are here; the routes of others are 404.
+            scoring: which of them ask clients for a key.
         """
 
-        def endpoint(route: str, handle: Handler) -> Endpoint:
-            return Endpoint(route, handle, clients)
+        def endpoint(route: str, handle: Handler, group: Group = "clients") -> Endpoint:
+            return Endpoint(route, scoring.asking(group, handle), clients)
 
         self._applications = ByMethod(
             POST=endpoint("/applications", submissions.post_application),
@@ -78,7 +81,7 @@ class IngestApp:
             HEAD=endpoint("/applications/{id}", statuses.head),
         )
         following = ByMethod(GET=endpoint("/applications/{id}/events", events.get))
-        leaderboard = ByMethod(GET=endpoint("/leaderboard", statuses.leaderboard))
+        leaderboard = ByMethod(GET=endpoint("/leaderboard", statuses.leaderboard, "leaderboard"))
         self._jobs = ByMethod(POST=endpoint("/job", submissions.post_job))
         self._job = ByMethod(GET=endpoint("/status/{id}", statuses.get_job))
         contracts = [
@@ -96,9 +99,10 @@ class IngestApp:
         }
         self.routes: Sequence[BaseRoute] = _served(groups, serves)
         described = {route.path for group in groups if group in serves for route in groups[group]}
+        pages = scoring.asking("pages", dashboard.get)
         self._everything = _starlette(
             self.routes,
-            Endpoint("/{path}", dashboard.get if "pages" in serves else _nothing_here),
+            Endpoint("/{path}", pages if "pages" in serves else _nothing_here),
             described if "docs" in serves else None,
         )
 

@@ -13,6 +13,8 @@ from shortlist.domain.networks import Proxies, parse_networks
 from shortlist.http.budget import Budget, share_of
 from shortlist.http.connections import ConnectionTable, ListenerLimits
 from shortlist.http.local import LocalNames
+from shortlist.ingest.admission.access import CLOSED, Access, ScoringAccess
+from shortlist.ingest.admission.api_keys import ApiKeys
 from shortlist.ingest.admission.line_registry import LineRegistry
 from shortlist.ingest.admission.rate_limit import ClientRate, ClientRates
 from shortlist.ingest.app import IngestApp
@@ -53,6 +55,12 @@ workers is added up by `operator/tests/chart/test_connection_budget.py`."""
 ACCEPT_BACKLOG = 10_000
 """Accepts that may wait for a commit at once; more get 503, and need not wait for it."""
 
+NETWORK_IPV4_PREFIX, NETWORK_IPV6_PREFIX = 24, 48
+"""The network around an address: what a provider gives one customer who asks for more."""
+
+NETWORK_SHARE = 10
+"""Calls that such a network may make, by those that one of its addresses may."""
+
 _FIRST_POLL_SECONDS = 1.0
 """How long the start waits to know how full the lines are; clients of a socket that a supervisor
 holds wait as long."""
@@ -66,6 +74,8 @@ async def run(settings: IngestSettings) -> int:
 
 
 async def _serve(settings: IngestSettings, stopping: Stopping) -> None:
+    if settings.auth == "off":
+        _log.warning("auth_is_off", meaning="every client may do everything that /api offers")
     ingest = Ingest(settings)
     tune_garbage_collection()
     await ingest.run(stopping)
@@ -105,6 +115,10 @@ class Ingest:
         self.announcements = Announcements(self._redis)
         self._events = EventStreams(statuses, reader, self.announcements, self.connections)
         self._dashboard = DashboardProxy(settings.dashboard_url)
+        self._keys = ApiKeys(self._reading)
+        self.access = Access(
+            self._keys if settings.auth == "on" else None, _public_rates(settings, proxies)
+        )
         app = partial(
             IngestApp,
             submissions=Submissions(
@@ -116,14 +130,20 @@ class Ingest:
             health=probes.health_routes(readiness=self._readiness),
             clients=_client_rates(settings, proxies),
         )
-        self.app = app(serves=public_groups(settings))
-        self._private_app = partial(app, serves=ALL)
+        self.app = app(
+            serves=public_groups(settings),
+            scoring=ScoringAccess(self.access, CLOSED[settings.scoring_auth]),
+        )
+        self._private_app = partial(
+            app, serves=ALL, scoring=ScoringAccess(self.access, CLOSED["open"])
+        )
         self.fast_path = self._fast_path()
 
     def _fast_path(self) -> FastPost | None:
-        """Make the fast path; None where rates are limited or traces are recorded."""
+        """Make the fast path; None where rates are limited, keys asked for, or traces recorded."""
         settings = self._settings
-        if settings.rate_limit_per_second or traces.is_tracing():
+        needs_keys = "clients" in CLOSED[settings.scoring_auth]
+        if settings.rate_limit_per_second or needs_keys or traces.is_tracing():
             return None
         names = LocalNames(settings.allowed_hosts)
         return FastPost(
@@ -148,6 +168,7 @@ class Ingest:
             stack.push_async_callback(tasks.end)
             tasks.start(self.lines.run())
             tasks.start(self.announcements.run())
+            tasks.start(self._keys.run())
             tasks.start(stopping.drain.wait())
             await tasks.first()
             tasks.start(self._drain(server))
@@ -212,6 +233,22 @@ def _limits(settings: IngestSettings, proxies: Proxies) -> ListenerLimits:
         request_seconds=settings.body_timeout_seconds,
         ipv6_prefix=settings.client_ipv6_prefix,
         proxies=proxies,
+    )
+
+
+def _public_rates(settings: IngestSettings, proxies: Proxies) -> tuple[ClientRates, ...]:
+    """Make what limits clients without a key: each address, and the network around it."""
+    if not settings.public_rate_limit_per_second:
+        return ()
+    rate, burst = settings.public_rate_limit_per_second, settings.public_rate_limit_burst
+    return (
+        ClientRates(ClientRate(rate, burst), proxies, settings.client_ipv6_prefix),
+        ClientRates(
+            ClientRate(rate * NETWORK_SHARE, burst * NETWORK_SHARE),
+            proxies,
+            min(NETWORK_IPV6_PREFIX, settings.client_ipv6_prefix),
+            NETWORK_IPV4_PREFIX,
+        ),
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from shortlist.domain.networks import parse_networks
 from shortlist.settings.base import PROTOCOL, CommonSettings
@@ -82,6 +82,33 @@ class IngestSettings(CommonSettings):
         description="How many proxies in front append to X-Forwarded-For, whatever their addresses"
         " (`true`: 1).",
     )
+
+    auth: Literal["on", "off"] = Field(
+        "on",
+        description="Whether `/api` asks clients for keys (`shortlist keys`); `off`: everything is"
+        " open, to pages of any origin, too.",
+    )
+    scoring_auth: Literal["open", "lists", "all"] = Field(
+        "open",
+        description="What outside `/api` needs a key with the scope `scoring` on the public port:"
+        " nothing; `lists`: leaderboards and pages, which tell about others; `all`: submitting and"
+        " one's own application, too.",
+    )
+    public_rate_limit_per_second: float = Field(
+        1.0,
+        ge=0,
+        description="Calls of `/api` that one address may make without a key, where none is needed;"
+        " the network around it ten times as many; 0: no limit.",
+    )
+    public_rate_limit_burst: int = Field(
+        60, ge=1, description="Such calls at once, before the rate counts."
+    )
+
+    @model_validator(mode="after")
+    def _keys_close_nothing_when_off(self) -> Self:
+        if self.auth == "off" and self.scoring_auth != "open":
+            raise ValueError("SHORTLIST_SCORING_AUTH needs SHORTLIST_AUTH=on")
+        return self
 
     @property
     def has_private_listener(self) -> bool:

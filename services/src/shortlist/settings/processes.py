@@ -21,6 +21,7 @@ PROCESSES: dict[str, type[CommonSettings]] = {
     "dashboard": DashboardSettings,
     "migrate": MigrateSettings,
     "requeue": CommonSettings,
+    "keys": CommonSettings,
     "up": Settings,
 }
 """By command."""
@@ -34,5 +35,6 @@ SERVERS: dict[str, tuple[tuple[str, ...], ...]] = {
     "dashboard": (("reader_database_url", "database_url"), REDIS),
     "migrate": (("owner_database_url", "database_url"),),
     "requeue": (DATABASE,),
+    "keys": (DATABASE,),
 }
 """By command: the servers without which it does not start; of each group one setting is enough."""

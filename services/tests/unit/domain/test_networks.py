@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from shortlist.domain.networks import LOCAL, Proxies, network_of, parse_networks
+from shortlist.domain.networks import LOCAL, Proxies, network_around, network_of, parse_networks
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,23 @@ def test_a_client_is_a_network(one: str, other: str, prefix: int, *, are_one: bo
 def test_what_is_no_address_is_told_apart_from_every_address() -> None:
     assert network_of("no address", 64) == LOCAL
     assert network_of("192.0.2.1", 64) != LOCAL
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_one"),
+    [
+        ("192.0.2.1", "192.0.2.254", True),
+        ("192.0.2.1", "192.0.3.1", False),
+        ("::ffff:192.0.2.1", "192.0.2.2", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", True),
+        ("2001:db8:1::1", "2001:db8:2::1", False),
+        ("fe80::1%eth0", "fe80::1%eth1", True),
+        ("no address", "none either", True),
+        ("no address", "192.0.2.1", False),
+    ],
+)
+def test_an_address_has_a_network_around_it(one: str, other: str, *, are_one: bool) -> None:
+    assert (network_around(one, 48, 24) == network_around(other, 48, 24)) is are_one
 
 
 OURS = Proxies(parse_networks("10.0.0.0/8, fd00::/8,192.0.2.9"))

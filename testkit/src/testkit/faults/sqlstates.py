@@ -206,6 +206,8 @@ BY_THE_SAME_GUARD = {
     "retention.remove_finished": "shortlist.maintenance.context:LeaderContext.repeat",
     "applications.unfinished_count": "shortlist.ingest.admission.line_registry:LineRegistry",
     "applications.count_existing": "shortlist.ingest.database:Database.run",
+    "api_keys.valid": "shortlist.ingest.database:Database.run",
+    "api_keys.used": "shortlist.ingest.admission.api_keys:ApiKeys.write_uses",
     "workers.leave": "shortlist.worker.membership:Membership.leave",
     "server.sight": "shortlist.storage.watch:Watch",
     "pooled.execute": "shortlist.storage.trouble:Trouble.met",
@@ -228,4 +230,5 @@ NOT_OF_A_PROCESS = {
     "schema.found", "schema.lock_migrations",  # shortlist migrate
     "roles.current", "roles.count_existing", "roles.make", "roles.grants", "roles.handed_over",
     "roles.ensure", "roles.ensure_owner", "roles._ensure_role", "server.lock",
+    "api_keys.create", "api_keys.listed", "api_keys.revoke",  # shortlist keys
 }  # fmt: skip

@@ -10,7 +10,7 @@ import math
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from shortlist.domain.networks import LOCAL, network_of
+from shortlist.domain.networks import LOCAL, network_around
 from shortlist.ingest.admission.quota import Quota
 
 if TYPE_CHECKING:
@@ -65,11 +65,13 @@ class ClientRate:
 class ClientRates:
     """Counts the calls of each client, by its network."""
 
-    def __init__(self, rate: ClientRate, proxies: Proxies, ipv6_prefix: int) -> None:
-        """``proxies``: who in front of us may say who a client is."""
+    def __init__(
+        self, rate: ClientRate, proxies: Proxies, ipv6_prefix: int, ipv4_prefix: int = 32
+    ) -> None:
+        """``proxies``: who in front of us may say who a client is. The prefixes: bits of one."""
         self._rate = rate
         self._proxies = proxies
-        self._ipv6_prefix = ipv6_prefix
+        self._prefixes = (ipv6_prefix, ipv4_prefix)
 
     def take(self, scope: Scope, now: float) -> tuple[float, Quota]:
         """Count a request at ``now`` (seconds, monotonic); returns what `ClientRate.take` does."""
@@ -83,4 +85,4 @@ class ClientRates:
         if self._proxies.may_speak_for_others(client):
             lines = [value for name, value in scope["headers"] if name == _FORWARDED_FOR]
             client = self._proxies.client(client, b",".join(lines).decode("latin-1"))
-        return network_of(client, self._ipv6_prefix)
+        return network_around(client, *self._prefixes)

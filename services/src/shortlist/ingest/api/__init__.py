@@ -1,0 +1,1 @@
+"""The hiring contract under ``/api``, by FastAPI."""
