@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 IN_TIME_SECONDS = 2.0
 """Of every single answer. By themselves the processes take 1.6 s at most: a batch and who waits for
-it 1.5 s (`ingest.deadline_batcher`), the dashboard 1.3 s, a page that is passed through 1.4 s, a
+it 1.5 s (`storage.deadline_batcher`), the dashboard 1.3 s, a page that is passed through 1.4 s, a
 check 1.6 s.
 The rest is the machine's."""
 

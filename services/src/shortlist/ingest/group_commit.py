@@ -12,8 +12,8 @@ import time
 from typing import TYPE_CHECKING
 
 from shortlist.http.errors import invalid, unavailable
-from shortlist.ingest.deadline_batcher import Asked, DeadlineBatcher
 from shortlist.runtime.failpoints import failpoint
+from shortlist.storage.deadline_batcher import Asked, DeadlineBatcher
 from shortlist.storage.faults import Fault, fault_of
 from shortlist.storage.postgres import ServerClock
 from shortlist.storage.postgres.queries import applications
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from shortlist.domain.line.application import NewApplication
     from shortlist.http.budget import Budget
-    from shortlist.ingest.database import Database
     from shortlist.storage.postgres import Connection
+    from shortlist.storage.postgres.database import Database
 
 _GROUP_BYTES = 4 << 20
 """Of texts in one commit: they are copied twice on their way to Postgres. 8 000 usual ones."""

@@ -18,7 +18,6 @@ from shortlist.ingest.admission.api_keys import ApiKeys
 from shortlist.ingest.admission.line_registry import LineRegistry
 from shortlist.ingest.admission.rate_limit import ClientRate, ClientRates
 from shortlist.ingest.app import IngestApp
-from shortlist.ingest.database import Database
 from shortlist.ingest.fast_path import FastPost
 from shortlist.ingest.group_commit import GroupCommit
 from shortlist.ingest.publisher import Publisher
@@ -33,6 +32,7 @@ from shortlist.runtime import http_server, machine, probes, process
 from shortlist.runtime.tasks import Tasks
 from shortlist.storage import postgres, redis
 from shortlist.storage.postgres import schema
+from shortlist.storage.postgres.database import Database
 from shortlist.storage.redis.events import Announcements
 from shortlist.storage.unavailable import DatabaseUnavailableError
 from shortlist.telemetry import metrics, traces
@@ -89,8 +89,8 @@ class Ingest:
         self._settings = settings
         timeout = settings.commit_timeout_seconds
         database = partial(Database, settings.database_url, timeout_seconds=timeout)
-        self._writing = database(name="accept", connections=ACCEPT_CONNECTIONS)
-        self._reading = database(name="read", connections=READ_CONNECTIONS)
+        self._writing = database(name="shortlist-ingest accept", connections=ACCEPT_CONNECTIONS)
+        self._reading = database(name="shortlist-ingest read", connections=READ_CONNECTIONS)
         self._redis = redis.connect(settings.redis_url)
         self.lines = LineRegistry(self._reading, self._redis, self._writing.learn_clock)
         self._publisher = Publisher(self.lines)

@@ -10,9 +10,9 @@ from uuid_utils.compat import uuid7
 
 from shortlist.domain.line.application import ApplicationId, NewApplication, PipelineName
 from shortlist.ingest.admission.line_registry import LineRegistry
-from shortlist.ingest.database import Database
 from shortlist.ingest.publisher import Publisher
 from shortlist.storage import redis
+from shortlist.storage.postgres.database import Database
 from shortlist.storage.postgres.queries import pipelines
 from shortlist.storage.redis.line import Line
 from testkit.databases.valkeys import Valkey

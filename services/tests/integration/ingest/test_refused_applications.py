@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist.ingest import deadline_batcher
+from shortlist.storage import deadline_batcher
 from testkit.processes.ingest import APPLICATION, open_door
 
 if TYPE_CHECKING:

@@ -23,12 +23,12 @@ from shortlist.domain.line.application import (
     lowest_id_at,
 )
 from shortlist.http.budget import Budget
-from shortlist.ingest.database import Database
 from shortlist.ingest.group_commit import GroupCommit
 from shortlist.maintenance.agents.dead_workers import DeadWorkers
 from shortlist.maintenance.agents.retention import Retention
 from shortlist.maintenance.agents.retries import Retries
 from shortlist.maintenance.agents.sweep import Sweep, Sweeps
+from shortlist.storage.postgres.database import Database
 from shortlist.storage.postgres.queries import applications, leases, recovery, workers
 from shortlist.storage.postgres.queries.applications import Accepted
 from shortlist.storage.postgres.queries.leases import NotLeadingError

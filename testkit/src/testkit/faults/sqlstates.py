@@ -200,13 +200,13 @@ ELSEWHERE = {
 }
 
 BY_THE_SAME_GUARD = {
-    **dict.fromkeys(("line.ahead", "line.write_fences"), "shortlist.ingest.database:Database.run"),
+    **dict.fromkeys(("line.ahead", "line.write_fences"), "shortlist.storage.postgres.database:Database.run"),
     "server.run": "shortlist.embedded.scaling.observer:Observer",
     "recovery.not_unfinished": "shortlist.maintenance.context:LeaderContext.repeat",
     "retention.remove_finished": "shortlist.maintenance.context:LeaderContext.repeat",
     "applications.unfinished_count": "shortlist.ingest.admission.line_registry:LineRegistry",
-    "applications.count_existing": "shortlist.ingest.database:Database.run",
-    "api_keys.valid": "shortlist.ingest.database:Database.run",
+    "applications.count_existing": "shortlist.storage.postgres.database:Database.run",
+    "api_keys.valid": "shortlist.storage.postgres.database:Database.run",
     "api_keys.used": "shortlist.ingest.admission.api_keys:ApiKeys.write_uses",
     "workers.leave": "shortlist.worker.membership:Membership.leave",
     "server.sight": "shortlist.storage.watch:Watch",

@@ -100,8 +100,10 @@ def _deadline_of_the_batch() -> None:
     async def run(timely: Any, asked: Any) -> Any:
         return await timely._run(asked, time.monotonic() + 1.5)
 
-    replace("shortlist.ingest.deadline_batcher:DeadlineBatcher._run_in_time", run)
-    replace("shortlist.ingest.deadline_batcher:DeadlineBatcher._schedule_refusals", lambda *_: None)
+    replace("shortlist.storage.deadline_batcher:DeadlineBatcher._run_in_time", run)
+    replace(
+        "shortlist.storage.deadline_batcher:DeadlineBatcher._schedule_refusals", lambda *_: None
+    )
 
 
 GUARDS["one_look_for_all"] = _each_looks_anew
@@ -366,7 +368,7 @@ def _clock_is_learnt_once() -> None:
     def learn(database: Any, clock: Any) -> None:
         database.clock = database.clock or clock
 
-    replace("shortlist.ingest.database:Database.learn_clock", learn)
+    replace("shortlist.storage.postgres.database:Database.learn_clock", learn)
 
 
 GUARDS["deadlines_look_again"] = _clock_is_learnt_once

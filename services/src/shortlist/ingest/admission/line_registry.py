@@ -15,8 +15,8 @@ import structlog
 
 from shortlist.http.errors import invalid
 from shortlist.ingest.admission.line_capacity import LineCapacity
-from shortlist.ingest.deadline_batcher import Asked, DeadlineBatcher
 from shortlist.ingest.ids import Ids
+from shortlist.storage.deadline_batcher import Asked, DeadlineBatcher
 from shortlist.storage.faults import describe
 from shortlist.storage.postgres.queries import applications, pipelines
 from shortlist.storage.redis.line import Depth, Line
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from shortlist.domain.line.application import ApplicationId, PipelineName
-    from shortlist.ingest.database import Database
     from shortlist.storage.postgres import ServerClock
+    from shortlist.storage.postgres.database import Database
     from shortlist.storage.redis import Redis
     from shortlist.storage.redis.line import Entry
 

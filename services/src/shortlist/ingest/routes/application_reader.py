@@ -9,15 +9,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from shortlist.ingest.deadline_batcher import Asked, DeadlineBatcher
+from shortlist.storage.deadline_batcher import Asked, DeadlineBatcher
 from shortlist.storage.postgres.queries import applications
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from shortlist.domain.line.application import ApplicationId, ApplicationView, PipelineName
-    from shortlist.ingest.database import Database
     from shortlist.storage.postgres import Connection
+    from shortlist.storage.postgres.database import Database
     from shortlist.storage.postgres.queries.applications import RankedApplication
 
 _OVERLAP = 2

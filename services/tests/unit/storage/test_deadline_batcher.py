@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist.ingest.deadline_batcher import DeadlineBatcher
 from shortlist.ingest.endpoint import refusal
+from shortlist.storage.deadline_batcher import DeadlineBatcher
 from shortlist.storage.unavailable import DatabaseUnavailableError
 
 if TYPE_CHECKING:
-    from shortlist.ingest.deadline_batcher import Asked
+    from shortlist.storage.deadline_batcher import Asked
 
 TIMEOUT_SECONDS = 0.6
 

@@ -14,7 +14,7 @@ from shortlist.storage.trouble import Trouble
 from shortlist.storage.unavailable import DatabaseUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from shortlist.storage.postgres import Connection
     from shortlist.urls import DatabaseUrl
@@ -36,12 +36,27 @@ class Database:
     """
 
     def __init__(
-        self, url: DatabaseUrl | str, *, name: str, connections: int, timeout_seconds: float
+        self,
+        url: DatabaseUrl | str,
+        *,
+        name: str,
+        connections: int,
+        timeout_seconds: float,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
-        """``timeout_seconds``: for `read`, and for each statement."""
+        """Open nothing yet.
+
+        Args:
+            url: of the database.
+            name: what Postgres and the logs call its connections, like ``shortlist-ingest accept``.
+            connections: at most.
+            timeout_seconds: for `read`, and for each statement.
+            settings: of each session, beside those that every `Database` has.
+        """
         self._url = url
-        self._name = f"shortlist-ingest {name}"
+        self._name = name
         self._timeout_seconds = timeout_seconds
+        self._settings = settings or {}
         self._pool = ConnectionPool(self._open, connections)
         self.clock: ServerClock | None = None
         """Postgres's clock, as it was found last."""
@@ -119,6 +134,7 @@ class Database:
             settings={
                 "statement_timeout": str(int(self._timeout_seconds * 1000)),
                 "client_connection_check_interval": _GONE_MILLISECONDS,
+                **self._settings,
             },
         )
         self.learn_clock(await ServerClock.read(connection))
