@@ -18,7 +18,15 @@ from shortlist.domain.hiring.company_acts import (
     decide_by_hand,
 )
 from shortlist.domain.hiring.deadlines import iso
-from shortlist.domain.hiring.draft import BATCH, Draft, Locked, Opening, Refused, head_needed
+from shortlist.domain.hiring.draft import (
+    BATCH,
+    Change,
+    Draft,
+    Locked,
+    Opening,
+    Refused,
+    head_needed,
+)
 from shortlist.domain.hiring.opening import Rules, fills, rules_to_json
 from shortlist.domain.hiring.ordering import joined, rescored
 from shortlist.domain.hiring.placement import Placement
@@ -99,7 +107,7 @@ class Decision:
     """What one transaction writes, and answers.
 
     Attributes:
-        events: in order; to be appended.
+        changes: events in order, to be appended, each with what it changes.
         placements: new or changed, as they are to be stored.
         opening: as it is to be stored.
         answers: one for each act that was done, in order.
@@ -108,12 +116,17 @@ class Decision:
             again on what is ``left``.
     """
 
-    events: tuple[Event, ...]
+    changes: tuple[Change, ...]
     placements: tuple[Placement, ...]
     opening: Opening
     answers: tuple[Answer, ...]
     left: tuple[Act, ...]
     again: bool
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """Those of the changes."""
+        return tuple(change.event for change in self.changes)
 
 
 def open_opening(opening_id: OpeningId, rules: Rules, *, actor: Actor, clock: dt.datetime) -> Event:
@@ -131,7 +144,9 @@ def open_opening(opening_id: OpeningId, rules: Rules, *, actor: Actor, clock: dt
 def reach(act: Act) -> int:
     """Return how far into the line an act may reach: what `head_needed` adds up."""
     match act:
-        case Apply() | Acknowledge() | Withdraw() | Score():
+        case Apply() | Acknowledge():
+            return 0  # no place becomes free by them
+        case Withdraw() | Score():
             return 1
         case ChangeRules() | ChangeState():
             return BATCH
@@ -143,12 +158,8 @@ def reach(act: Act) -> int:
 
 def needed_of_line(locked: Locked, acts: Sequence[Act]) -> int:
     """Return how many of the first in line storage has to read; ``head`` may be empty yet."""
-    return head_needed(
-        locked.opening,
-        locked.tail,
-        ended_offers=len(locked.ended_offers),
-        reach=sum(map(reach, acts)) + (BATCH if locked.opening.state == "ended" else 0),
-    )
+    all_go_home = BATCH if locked.opening.state == "ended" else 0
+    return head_needed(locked, sum(map(reach, acts)) + all_go_home)
 
 
 def decide(locked: Locked, acts: Sequence[Act] = ()) -> Decision:
@@ -171,7 +182,7 @@ def decide(locked: Locked, acts: Sequence[Act] = ()) -> Decision:
             answers.append(answer)
             left.pop(0)
     return Decision(
-        events=tuple(draft.events),
+        changes=tuple(draft.changes),
         placements=tuple(draft.placements.values()),
         opening=draft.opening,
         answers=tuple(answers),
@@ -243,7 +254,7 @@ def _acknowledge(draft: Draft, act: Acknowledge) -> Placement | Refused:
         return Refused("CONFLICT", "There is no offer to acknowledge.")
     return draft.record(
         "ACKNOWLEDGED",
-        placement.status,
+        placement,
         replace(placement, status="ACTIVE", deadline=None),
         actor=act.actor,
         metadata={"acknowledgedAt": iso(draft.now)},
@@ -256,7 +267,7 @@ def _withdraw(draft: Draft, act: Withdraw) -> Placement | Refused:
         return Refused("CONFLICT", "This application is not active any more.")
     left = draft.record(
         "WITHDRAWN",
-        placement.status,
+        placement,
         replace(placement, status="INACTIVE", promoted_at=None, deadline=None),
         actor=act.actor,
     )
@@ -271,7 +282,7 @@ def _score(draft: Draft, act: Score) -> Placement:
         key = rescored(draft.opening.rules.order, placement, act.score)
     return draft.record(
         "SCORED",
-        placement.status,
+        placement,
         replace(placement, score=act.score, key=key),
         actor=act.actor,
         metadata={"scoringId": act.scoring_id, "score": act.score},
@@ -343,5 +354,5 @@ def _is_unfinished(draft: Draft, act: Act, answer: Answer) -> bool:
     if isinstance(act, ChangeRules):
         raised = draft.opening.rules.capacity != act.rules.capacity
         return raised or bool(draft.free and draft.tail.waiting)
-    has_ended = draft.events and draft.events[-1].type == "ENDED"
+    has_ended = draft.changes and draft.changes[-1].event.type == "ENDED"
     return bool(has_ended)  # next, all who wait go home

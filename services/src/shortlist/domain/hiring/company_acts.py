@@ -264,7 +264,7 @@ class _Hand:
     ) -> Placement:
         return self.draft.record(
             kind,
-            before.status,
+            before,
             after,
             actor=self.actor,
             metadata={**self._with(before), **metadata},

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
         Placement,
         PlacementEvent,
         PlacementId,
-        Status,
     )
 
 BATCH = 200
@@ -78,17 +77,29 @@ class Locked:
     head: tuple[Placement, ...] = ()
 
 
-def head_needed(opening: Opening, tail: Tail, *, ended_offers: int, reach: int) -> int:
-    """Return how many of the first in line a draft needs to know.
+def head_needed(locked: Locked, reach: int) -> int:
+    """Return how many of the first in line a draft needs to know; ``head`` may be empty yet.
 
     Args:
-        opening: as locked.
-        tail: the newest event.
-        ended_offers: how many ran out.
+        locked: what else storage has read.
         reach: of all the acts together: the places that they may open, and who may leave the line.
     """
-    free = max(0, opening.rules.capacity - tail.held)
-    return min(tail.waiting, min(free, BATCH) + ended_offers + reach)
+    opening, tail = locked.opening, locked.tail
+    is_filling = fills(opening.state, opening.rules, next_time(locked.clock, tail.at))
+    free = max(0, opening.rules.capacity - tail.held) if is_filling else 0
+    return min(tail.waiting, min(free, BATCH) + len(locked.ended_offers) + reach)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One event, and the placement that it is about as it was before and is after.
+
+    Both are None for an event of the opening itself; ``before`` is None for an application.
+    """
+
+    event: Event
+    before: Placement | None = None
+    after: Placement | None = None
 
 
 class HeadTooShortError(ShortlistError):
@@ -102,7 +113,7 @@ class Draft:
         now: the time of all its events; see `next_time`.
         tail: the newest event, of this draft or before it.
         opening: as it will be.
-        events: in order.
+        changes: events with what they change, in order.
         placements: those that changed, as they will be.
         missed: placements whose offer ran out in this draft.
     """
@@ -112,7 +123,7 @@ class Draft:
         self.now = next_time(locked.clock, locked.tail.at)
         self.tail = locked.tail
         self.opening = locked.opening
-        self.events: list[Event] = []
+        self.changes: list[Change] = []
         self.placements: dict[PlacementId, Placement] = {}
         self.missed: set[PlacementId] = set()
         self._waiting = {placement.id: placement for placement in locked.head}
@@ -164,7 +175,7 @@ class Draft:
     def record(
         self,
         kind: PlacementEvent,
-        before: Status | None,
+        before: Placement | None,
         after: Placement,
         *,
         actor: Actor,
@@ -175,7 +186,8 @@ class Draft:
         Raises:
             IllegalTransitionError: the event does not lead from ``before`` to the new status.
         """
-        check_transition(kind, before, after.status)
+        was = before and before.status
+        check_transition(kind, was, after.status)
         event = appended(
             self.tail,
             at=self.now,
@@ -183,17 +195,17 @@ class Draft:
             actor=actor,
             metadata={"jobId": self.tail.opening_id, **(metadata or {})},
             placement_id=after.id,
-            statuses=(before, after.status),
+            statuses=(was, after.status),
             change=(
-                held_by(after.status) - held_by(before),
-                waiting_by(after.status) - waiting_by(before),
+                held_by(after.status) - held_by(was),
+                waiting_by(after.status) - waiting_by(was),
             ),
         )
-        since = after.since if before == after.status else self.now
+        since = after.since if was == after.status else self.now
         after = replace(after, since=since)
         if kind != "SCORED":
             after = replace(after, last_event=kind, last_sequence=event.sequence)
-        self._append(event)
+        self._append(Change(event, before, after))
         self.placements[after.id] = after
         if after.status == "WAITLIST":
             self._waiting[after.id] = after
@@ -208,19 +220,18 @@ class Draft:
         """Append an event of the opening itself, which is ``opening`` from now on."""
         self.opening = replace(opening, version=self.opening.version + 1)
         self._deadline = None
-        self._append(
-            appended(
-                self.tail,
-                at=self.now,
-                kind=kind,
-                actor=actor,
-                metadata={"jobId": self.tail.opening_id, **metadata},
-            )
+        event = appended(
+            self.tail,
+            at=self.now,
+            kind=kind,
+            actor=actor,
+            metadata={"jobId": self.tail.opening_id, **metadata},
         )
+        self._append(Change(event))
 
-    def _append(self, event: Event) -> None:
-        self.events.append(event)
-        self.tail = tail_of(event)
+    def _append(self, change: Change) -> None:
+        self.changes.append(change)
+        self.tail = tail_of(change.event)
 
     def first_in_line(self) -> Placement | None:
         """Return who is next; None when no applicant waits.
@@ -252,7 +263,7 @@ class Draft:
         until = self.offer_deadline
         return self.record(
             "PROMOTED",
-            placement.status,
+            placement,
             replace(
                 placement, status="PENDING_ACKNOWLEDGMENT", promoted_at=self.now, deadline=until
             ),

@@ -39,16 +39,16 @@ def settle(locked: Locked) -> tuple[Draft, bool]:
     return draft, not filled or len(locked.ended_offers) == BATCH
 
 
-def next_due(opening: Opening, first_deadline: dt.datetime | None) -> dt.datetime | None:
-    """Return when time next causes something in an opening: it is to be settled just after.
+def next_due(opening: Opening, now: dt.datetime) -> dt.datetime | None:
+    """Return when time next changes an opening itself, beside its offers; None: never.
 
     Args:
-        opening: its rules and state.
-        first_deadline: the earliest of its offers.
+        opening: its rules and state, after it was settled.
+        now: when it was settled; what was due until then has happened.
     """
     rules = opening.rules
-    times = [first_deadline, rules.closes_at if opening.state == "open" else None, rules.fill_from]
-    return min((time for time in times if time is not None), default=None)
+    times = [rules.closes_at if opening.state == "open" else None, rules.fill_from]
+    return min((time for time in times if time is not None and time > now), default=None)
 
 
 def _close_in_time(draft: Draft) -> None:
@@ -80,7 +80,7 @@ def _decay(draft: Draft, placement: Placement) -> None:
     draft.missed.add(placement.id)
     draft.record(
         "DECAY_TRIGGERED",
-        placement.status,
+        placement,
         replace(
             placement,
             status="INACTIVE" if is_last else "WAITLIST",
@@ -103,7 +103,7 @@ def _send_home(draft: Draft, locked: Locked) -> bool:
     for placement in (*locked.ended_offers, *locked.head):
         draft.record(
             "WITHDRAWN",
-            placement.status,
+            placement,
             replace(placement, status="INACTIVE", promoted_at=None, deadline=None),
             actor=SYSTEM,
             metadata={"cause": "ENDED"},

@@ -452,10 +452,10 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing() -> None:
 
 def test_the_next_thing_that_time_causes_is_the_earliest() -> None:
     rules = Rules(1, fill_from=at(60), closes_at=at(90))
-    assert next_due(Opening(rules), at(30)) == at(30)
-    assert next_due(Opening(rules), None) == at(60)
-    assert next_due(Opening(replace(rules, fill_from=None)), None) == at(90)
-    assert next_due(Opening(Rules(1), "closed"), None) is None
+    assert next_due(Opening(rules), at(30)) == at(60)
+    assert next_due(Opening(rules), at(60)) == at(90), "what has come is settled"
+    assert next_due(Opening(replace(rules, fill_from=None)), at(0)) == at(90)
+    assert next_due(Opening(rules, "closed"), at(60)) is None
 
 
 def test_a_clock_that_was_set_back_does_not_lengthen_an_offer() -> None:
