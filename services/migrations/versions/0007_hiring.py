@@ -65,7 +65,7 @@ CREATE SEQUENCE placement_ids AS bigint;
 
 -- One applicant's standing in one opening. status: a ACTIVE, w WAITLIST, p PENDING_ACKNOWLEDGMENT,
 -- i INACTIVE. key: where it stands in line, or last stood, as bytes that compare as `LineKey` does
--- (`storage.postgres.hiring.codec`). stands_from: the event since which status and key are these.
+-- (`queries.hiring.codec`). stands_from: the event since which status and key are these.
 CREATE TABLE placements (
     id               bigint PRIMARY KEY,
     opening_id       bigint NOT NULL,
@@ -233,7 +233,6 @@ CREATE TABLE hiring_answers (
     key        text NOT NULL CHECK (length(key) BETWEEN 1 AND 255),
     route      text NOT NULL,
     body_hash  bytea NOT NULL,
-    status     smallint NOT NULL,
     answer     text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (key, route)
