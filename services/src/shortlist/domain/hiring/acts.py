@@ -79,12 +79,18 @@ class Score:
 class ChangeRules:
     """The company changes the rules, which are checked already (`check_rules`).
 
-    ``version``: what the company saw; None: whatever there is.
+    Attributes:
+        actor: who changes them.
+        rules: all of them, as they shall be.
+        version: what the company saw; None: whatever there is.
+        texts: whether title, description, or what else is not in the audit changes too: the event,
+            and with it the version, tells that something did.
     """
 
     actor: Actor
     rules: Rules
     version: int | None = None
+    texts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +199,7 @@ def decide(locked: Locked, acts: Sequence[Act] = ()) -> Decision:
 
 def _the_rest(act: Act) -> Act:
     """Return what is left of an act that was done in part: its version was right, and is past."""
-    return replace(act, version=None) if isinstance(act, ChangeRules) else act
+    return replace(act, version=None, texts=False) if isinstance(act, ChangeRules) else act
 
 
 def _answer(draft: Draft, act: Act) -> Answer:
@@ -298,7 +304,7 @@ def _change_rules(draft: Draft, act: ChangeRules) -> Opening | Refused:
     if act.rules.order != opening.rules.order and draft.tail.waiting:
         return Refused("CONFLICT", "The order cannot change while applicants wait.")
     rules = replace(act.rules, capacity=_next_capacity(draft, act.rules))
-    if rules != opening.rules:
+    if rules != opening.rules or act.texts:
         draft.record_opening(
             "RULES_CHANGED",
             replace(opening, rules=rules),

@@ -186,7 +186,7 @@ class Draft:
         Raises:
             IllegalTransitionError: the event does not lead from ``before`` to the new status.
         """
-        was = before and before.status
+        was = None if before is None else before.status
         check_transition(kind, was, after.status)
         event = appended(
             self.tail,

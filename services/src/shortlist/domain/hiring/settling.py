@@ -47,8 +47,9 @@ def next_due(opening: Opening, now: dt.datetime) -> dt.datetime | None:
         now: when it was settled; what was due until then has happened.
     """
     rules = opening.rules
-    times = [rules.closes_at if opening.state == "open" else None, rules.fill_from]
-    return min((time for time in times if time is not None and time > now), default=None)
+    closes_at = rules.closes_at if opening.state == "open" else None
+    fill_from = rules.fill_from if rules.fill_from and rules.fill_from > now else None
+    return min((time for time in (closes_at, fill_from) if time is not None), default=None)
 
 
 def _close_in_time(draft: Draft) -> None:

@@ -21,6 +21,7 @@ from shortlist.domain.hiring.company_acts import CompanyAct, Outcome, Undo
 from shortlist.domain.hiring.draft import BATCH, HeadTooShortError, Opening, Refused
 from shortlist.domain.hiring.opening import Rules
 from shortlist.domain.hiring.placement import Placement
+from shortlist.domain.hiring.replay import replay
 from shortlist.domain.hiring.settling import next_due
 from testkit.hiring import must_hold
 from testkit.hiring.memory import COMPANY, LINK, PERSON, Memory, at
@@ -448,6 +449,14 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing() -> None:
     would = decide(memory.locked((act,)), (act,))
     assert [p.status for p in would.placements] == ["INACTIVE", "PENDING_ACKNOWLEDGMENT"]
     assert statuses(memory) == "AWW"
+
+
+def test_another_title_is_another_version_and_the_audit_says_so_without_the_title() -> None:
+    memory = opening(1)
+    memory.decide(ChangeRules(COMPANY, memory.opening.rules, texts=True))
+    assert memory.opening.version == 2
+    assert memory.events[-1].type == "RULES_CHANGED"
+    assert replay(memory.id, memory.events).opening == memory.opening
 
 
 def test_the_next_thing_that_time_causes_is_the_earliest() -> None:
