@@ -200,7 +200,9 @@ ELSEWHERE = {
 }
 
 BY_THE_SAME_GUARD = {
-    **dict.fromkeys(("line.ahead", "line.write_fences"), "shortlist.storage.postgres.database:Database.run"),
+    **dict.fromkeys(
+        ("line.ahead", "line.write_fences"), "shortlist.storage.postgres.database:Database.run"
+    ),
     "server.run": "shortlist.embedded.scaling.observer:Observer",
     "recovery.not_unfinished": "shortlist.maintenance.context:LeaderContext.repeat",
     "retention.remove_finished": "shortlist.maintenance.context:LeaderContext.repeat",

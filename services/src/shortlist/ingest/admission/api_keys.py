@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 
 from shortlist.domain.hiring.access import digest_of_key, is_key
-from shortlist.ingest.deadline_batcher import Asked, DeadlineBatcher
+from shortlist.storage.deadline_batcher import Asked, DeadlineBatcher
 from shortlist.storage.postgres.queries.hiring import api_keys
 from shortlist.storage.unavailable import DatabaseUnavailableError
 
 if TYPE_CHECKING:
     from shortlist.domain.hiring.access import ApiKey
-    from shortlist.ingest.database import Database
     from shortlist.storage.postgres import Connection
+    from shortlist.storage.postgres.database import Database
 
 BELIEVED_SECONDS = 2.0
 """A lookup takes a millisecond: at two in a second for each key they cost nothing."""
