@@ -245,8 +245,28 @@ def test_notes_say_where_the_pages_are_and_who_sees_them() -> None:
     assert "-private 8002:80" in render(PRIVATE)["NOTES.txt"]
     warning = "sees the names, scores and reasons of all candidates"
     assert warning in render({"ingress": {"enabled": True}})["NOTES.txt"]
+    closed = {"ingress": {"enabled": True}, "auth": {"scoring": "lists"}}
+    assert warning not in render(closed)["NOTES.txt"]
     assert warning not in render(PRIVATE)["NOTES.txt"]
     assert warning not in render()["NOTES.txt"]
+
+
+@pytest.mark.parametrize("scoring", ["open", "lists", "all"])
+def test_ingest_is_told_who_needs_a_key_and_the_notes_say_so(scoring: str) -> None:
+    values = {"auth": {"scoring": scoring}}
+    environment = settings_of(pod_templates(objects(values))["ingest"], "ingest")
+    assert (environment.auth, environment.scoring_auth) == ("on", scoring)
+    notes = render(values)["NOTES.txt"]
+    assert "keys create" in notes
+    assert ("SHORTLIST_SCORING_AUTH" in notes) is (scoring == "open")
+
+
+def test_without_keys_the_notes_warn() -> None:
+    values = {"auth": {"enabled": False}}
+    assert settings_of(pod_templates(objects(values))["ingest"], "ingest").auth == "off"
+    notes = render(values)["NOTES.txt"]
+    assert "each client may do everything there" in notes
+    assert "keys create" not in notes
 
 
 @scenarios
@@ -523,7 +543,7 @@ def test_what_cannot_work_is_refused_with_a_sentence(values: dict[str, Any], pro
 
 def test_the_notes_say_what_to_do_next() -> None:
     commands = re.findall(r"kubectl -n prod (\w+)", render()["NOTES.txt"])
-    assert commands == ["rollout", "wait", "port", "get"]
+    assert commands == ["rollout", "wait", "port", "get", "exec"]
     assert (
         "scale deploy/demo-shortlist-worker"
         in render({"operator": {"enabled": False}})["NOTES.txt"]

@@ -77,6 +77,8 @@ OTHER_VALUES: dict[str, Any] = {
     "redis.resources": {"limits": {"memory": "1Gi"}},
     "service.type": "LoadBalancer",
     "service.port": 8080,
+    "auth.enabled": False,
+    "auth.scoring": "lists",
     "private.enabled": True,
     "private.port": 8080,
     "service.nodePort": 30080,

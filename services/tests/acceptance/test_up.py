@@ -17,6 +17,7 @@ import asyncpg
 import psutil
 import pytest
 
+from shortlist.domain.hiring.access import is_key
 from shortlist.embedded.servers.postgres import EmbeddedPostgres
 from shortlist.storage import postgres
 from shortlist.storage.postgres import migrate, roles
@@ -473,16 +474,25 @@ async def test_other_commands_reach_the_servers_as_it_says(tmp_path: Path) -> No
     """In a shell of its own, which has no virtual environment on its PATH."""
     with running(tmp_path) as up:
         await up.said(" COMMAND\n")
+        await up.said("A key for /api: ")
         assert (up.data / "env").stat().st_mode & 0o077 == 0
-        told = next(line for line in up.output.splitlines() if line.startswith("Other commands: "))
-        process = await asyncio.create_subprocess_shell(
-            told.removeprefix("Other commands: ").replace("COMMAND", "migrate"),
-            cwd=tmp_path,
-            env={"PATH": os.defpath},
-            stdout=asyncio.subprocess.PIPE,
-        )
-        output, _ = await process.communicate()
-        assert output.decode().startswith("Up to date at ")
+        assert (await printed(up, "Other commands: ", migrate="COMMAND")).startswith("Up to date")
+        assert is_key((await printed(up, "A key for /api: ", me="NAME")).strip())
+
+
+async def printed(up: Up, what: str, **names: str) -> str:
+    """What the command prints that it names with these words, each in place of a name."""
+    (command,) = [line for line in up.output.splitlines() if line.startswith(what)]
+    for word, name in names.items():
+        command = command.replace(name, word)
+    process = await asyncio.create_subprocess_shell(
+        command.removeprefix(what),
+        cwd=up.directory,
+        env={"PATH": os.defpath},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+    return output.decode()
 
 
 async def test_closing_the_terminal_drains(tmp_path: Path) -> None:

@@ -144,7 +144,9 @@ class Up:
                 took = time.monotonic() - self._started_at
                 self._screen.say(f"Ready at {self._url} after {took:.1f} s.")
                 _say(self._screen, *listeners.sentences())
-                self._screen.say(f"Other commands: {_program()} --data {self._quoted} COMMAND")
+                command = f"{_program()} --data {self._quoted}"
+                self._screen.say(f"Other commands: {command} COMMAND")
+                self._screen.say(_about_keys(self._settings, command))
                 demo_url = self._url if demo else None
                 await self._supervisor.start_the_rest(self._workers, dashboard, demo_url)
                 durable = asyncio.create_task(self._supervisor.make_durable())
@@ -246,6 +248,14 @@ def _servers_of_others(settings: Settings) -> list[str]:
         *([f"Postgres: {database.shown}{pooled}, by DATABASE_URL."] if database else []),
         *([f"Redis: {redis.shown}, by REDIS_URL."] if redis else []),
     ]
+
+
+def _about_keys(settings: Settings, command: str) -> str:
+    """Return how the first client of ``/api`` gets a key, or that none is needed."""
+    if settings.auth == "off":
+        return "SHORTLIST_AUTH is off: /api is open to every client."
+    scopes = "--scope read --scope apply --scope manage"
+    return f"A key for /api: {command} keys create NAME {scopes}"
 
 
 def _program() -> str:
