@@ -307,13 +307,22 @@ class Verification(View):
     problem: str | None
 
 
-class AuditEvent(SequencedEvent):
-    """An event as an exported log has it: with all that its digest is made of."""
+class AuditActor(View):
+    """Who acted. ``reference``: the id of the person, link or key; null for the system."""
 
-    actor_kind: ActorKind
-    actor: str | None
-    active_count: int
-    waitlist_count: int
+    kind: ActorKind
+    reference: str | None
+
+
+class AuditEvent(SequencedEvent):
+    """An event as an exported log has it: with all that its digest, in hex, is made of.
+
+    ``held``: ACTIVE and PENDING_ACKNOWLEDGMENT after it; ``waiting``: WAITLIST.
+    """
+
+    actor: AuditActor
+    held: int
+    waiting: int
     digest: str
 
 

@@ -199,9 +199,23 @@ ELSEWHERE = {
     "claims.postpone": f"{_WORKERS_TESTS}::test_a_postponement_that_is_refused_comes_later",
 }
 
+HIRING_READS = (
+    "line.ahead", "line.write_fences", "audit_views.after", "audit_views.before",
+    "audit_views.of_placements", "audit_views.of_applicant_before",
+    "audit_views.of_applicant_after", "audit_views.count_of_applicant", "audit_views.to_fold",
+    "audit_views.live", "heads.newest", "heads.sums", "heads.all_of", "job_views.openings",
+    "job_views.opening", "job_views.count_openings", "job_views.applicants",
+    "job_views.applicant", "job_views.count_applicants", "moments.at_time",
+    "moments.at_sequence", "moments.rules", "moments.waiting", "moments.holders",
+    "moments.changes", "moments.people", "placement_views.waiting", "placement_views.holders",
+    "placement_views.of_applicant", "placement_views.one", "placement_views.scores",
+    "placement_views.moved_ahead", "placement_views.offers", "placement_views.found",
+)  # fmt: skip
+
 BY_THE_SAME_GUARD = {
+    **dict.fromkeys(HIRING_READS, "shortlist.storage.postgres.database:Database.run"),
     **dict.fromkeys(
-        ("line.ahead", "line.write_fences"), "shortlist.storage.postgres.database:Database.run"
+        ("heads.write", "heads.wanted"), "shortlist.maintenance.context:LeaderContext.repeat"
     ),
     "server.run": "shortlist.embedded.scaling.observer:Observer",
     "recovery.not_unfinished": "shortlist.maintenance.context:LeaderContext.repeat",

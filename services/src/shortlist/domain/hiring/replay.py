@@ -88,6 +88,30 @@ def apply(standing: Standing, event: Event) -> None:
     """
     if event.sequence != standing.sequence + 1:
         raise BrokenAuditError(standing.opening_id, standing.sequence + 1, "is missing")
+    _change(standing, event)
+    standing.sequence = event.sequence
+    standing.held += held_by(event.to_status) - held_by(event.from_status)
+    standing.waiting += waiting_by(event.to_status) - waiting_by(event.from_status)
+    if (standing.held, standing.waiting) != (event.held, event.waiting):
+        raise BrokenAuditError(standing.opening_id, event.sequence, "has other totals")
+
+
+def placement_after(
+    opening_id: OpeningId, placement_id: PlacementId, events: Iterable[Event]
+) -> Placement | None:
+    """Return one placement after some events: at least its own and its opening's.
+
+    Raises:
+        BrokenAuditError: an event says something that cannot be.
+    """
+    standing = Standing(opening_id)
+    for event in events:
+        _change(standing, event)
+    return standing.placements.get(placement_id)
+
+
+def _change(standing: Standing, event: Event) -> None:
+    """Change what an event is about: the opening, or one placement."""
     try:
         if event.type in _OF_OPENINGS:
             standing.opening = _opening_after(standing.opening, event)
@@ -97,11 +121,6 @@ def apply(standing: Standing, event: Event) -> None:
         raise BrokenAuditError(
             standing.opening_id, event.sequence, f"cannot be: {error}"
         ) from error
-    standing.sequence = event.sequence
-    standing.held += held_by(event.to_status) - held_by(event.from_status)
-    standing.waiting += waiting_by(event.to_status) - waiting_by(event.from_status)
-    if (standing.held, standing.waiting) != (event.held, event.waiting):
-        raise BrokenAuditError(standing.opening_id, event.sequence, "has other totals")
 
 
 def _opening_after(opening: Opening | None, event: Event) -> Opening:

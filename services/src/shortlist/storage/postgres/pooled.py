@@ -23,18 +23,25 @@ class PooledConnection(asyncpg.Connection):  # type: ignore[misc]
     """What it is asked to run outside of a transaction gets one of its own."""
 
     _set_local = ""
+    _set_isolation = ""
 
     client_connections = 0
     """How many clients the pooler lets in."""
 
     def begin_with(self, settings: Mapping[str, str]) -> None:
-        """Have these settings (our own constants) at the beginning of every transaction."""
-        self._set_local = " ".join(f"SET LOCAL {k} = '{v}';" for k, v in settings.items())
+        """Have these settings (our own constants) at the beginning of every transaction.
+
+        The isolation among them holds for those that are begun without one of their own.
+        """
+        commands = {k: f"SET LOCAL {k} = '{v}';" for k, v in settings.items()}
+        self._set_isolation = commands.pop("transaction_isolation", "")
+        self._set_local = " ".join(commands.values())
 
     async def execute(self, query: str, *args: Any, **more: Any) -> Any:
         """Run a command; asyncpg's own transactions come by here too."""
         if query.startswith("BEGIN"):
-            return await super().execute(f"{query} {self._set_local}", **more)
+            isolation = "" if "ISOLATION" in query else self._set_isolation
+            return await super().execute(f"{query} {isolation} {self._set_local}", **more)
         if query.startswith(_ENDS):
             return await super().execute(query, **more)
         return await self._alone(super().execute, query, *args, **more)

@@ -50,6 +50,14 @@ def decode_key(data: bytes) -> LineKey:
     return LineKey(misses, _number(rank), ordinal, PlacementId(placement_id))
 
 
+def starts_of(key: bytes) -> tuple[bytes, bytes]:
+    """Return the parts of a key that hold its misses, and its misses and rank.
+
+    A part is less than every key that begins with it.
+    """
+    return key[:4], key[:12]
+
+
 def _rising(number: float) -> int:
     """Return a double's bits so that they rise with it: negative ones are turned round."""
     (bits,) = _BITS.unpack(_DOUBLE.pack(number + 0.0))  # + 0.0: there is one zero

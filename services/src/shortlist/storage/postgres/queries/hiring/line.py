@@ -16,7 +16,7 @@ FENCES_EVERY: Final = 256
 """Events between two looks whether an opening's next fences are due."""
 
 
-async def positions(connection: Connection, keys: Sequence[tuple[OpeningId, bytes]]) -> list[int]:
+async def positions(connection: Connection, keys: Sequence[tuple[int, bytes]]) -> list[int]:
     """Return the positions of some keys, in their order; 1 is the head of a line.
 
     One statement, so all are of one moment. A key that is in no line has the position that it would

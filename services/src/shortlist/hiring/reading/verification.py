@@ -1,0 +1,203 @@
+"""Whether an audit is whole: its chain, its fold, and what is derived from it.
+
+The events are read a few hundred at a time, each part in a read of its own: they never change. What
+is kept in between are the live placements only, so memory follows the length of the line and not
+that of the past; what became inactive and comes back is folded again from its own events.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+from shortlist.domain.hiring.audit import BrokenAuditError, start_of_chain, verify
+from shortlist.domain.hiring.placement import OpeningId, Placement, PlacementId
+from shortlist.domain.hiring.replay import Standing, apply, placement_after
+from shortlist.hiring.reading.openings import read_row
+from shortlist.hiring.reading.rows import rules_of
+from shortlist.hiring.views import Verification
+from shortlist.storage.postgres.queries.hiring import codec
+from shortlist.storage.postgres.queries.hiring.reading import audit, heads
+from shortlist.storage.postgres.queries.hiring.reading.moments import Holding
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from shortlist.domain.hiring.audit import Event
+    from shortlist.storage.postgres import Connection
+
+    Row = Mapping[str, Any]
+
+_PART: Final = 200
+"""Events that are checked without a pause: some 20 ms, in which no other answer is given."""
+
+T = TypeVar("T")
+
+
+class Look(Protocol):
+    """Does some reading; all of it sees one moment."""
+
+    async def __call__(self, work: Callable[[Connection], Awaitable[T]], /) -> T:
+        """Return what ``work`` returns."""
+
+
+async def verify_opening(look: Look, opening_id: int) -> Verification:
+    """Verify an opening's audit: chain, totals, fold; then heads and tables against the fold.
+
+    Raises:
+        NotFoundError: there is no such opening.
+    """
+    await look(lambda connection: read_row(connection, opening_id))
+    walk = _Walk(OpeningId(opening_id))
+    try:
+        while not await _is_at_the_end(look, walk):
+            pass
+    except BrokenAuditError as error:
+        return walk.told(str(error))
+    return walk.told(None)
+
+
+async def _is_at_the_end(look: Look, walk: _Walk) -> bool:
+    """Take the next part; if it was the last, compare the tables, read at the same moment."""
+
+    async def read(connection: Connection) -> tuple[Sequence[Row], Sequence[Row], _Tables | None]:
+        opening = await read_row(connection, walk.opening_id)
+        upto = opening["sequence"]
+        rows = await audit.after(
+            connection, walk.opening_id, after=walk.tail.sequence, upto=upto, limit=_PART
+        )
+        new_heads = await heads.all_of(connection, walk.opening_id, walk.tail.sequence)
+        is_last = not rows or rows[-1]["sequence"] == upto
+        live = await audit.live(connection, walk.opening_id) if is_last else None
+        return rows, new_heads, None if live is None else (opening, live)
+
+    rows, new_heads, tables = await look(read)
+    events = [audit.event_of(row) for row in rows]
+    for placement_id in _that_come_back(events, walk):
+        await look(partial(_bring_back, walk, placement_id))
+    walk.take(events, {row["sequence"]: row for row in new_heads})
+    if tables is None:
+        return False
+    walk.compare(*tables)
+    return True
+
+
+_Tables = tuple[Any, Any]
+
+
+def _that_come_back(events: Sequence[Event], walk: _Walk) -> list[PlacementId]:
+    """Return the placements of some events that are inactive and were forgotten."""
+    known = set(walk.standing.placements)
+    found = []
+    for event in events:
+        placement_id = event.placement_id
+        if placement_id is not None and placement_id not in known:
+            known.add(placement_id)
+            if event.from_status is not None:
+                found.append(placement_id)
+    return found
+
+
+async def _bring_back(walk: _Walk, placement_id: PlacementId, connection: Connection) -> None:
+    """Fold a forgotten placement from its own events."""
+    events = await audit.to_fold(
+        connection, walk.opening_id, placement_id, before=walk.tail.sequence + 1
+    )
+    placement = placement_after(walk.opening_id, placement_id, events)
+    if placement is not None:
+        walk.standing.placements[placement.id] = placement
+
+
+class _Walk:
+    """The fold so far: who is live, the line as keys, the holders in their order."""
+
+    def __init__(self, opening_id: OpeningId) -> None:
+        self.opening_id = opening_id
+        self.tail = start_of_chain(opening_id)
+        self.standing = Standing(opening_id)
+        self._line: list[bytes] = []
+        self._holders: list[Holding] = []
+
+    def told(self, problem: str | None) -> Verification:
+        """Return what was found so far."""
+        return Verification(
+            events=self.tail.sequence,
+            head=self.tail.digest.hex(),
+            intact=problem is None,
+            problem=problem,
+        )
+
+    def take(self, events: Sequence[Event], new_heads: Mapping[int, Row]) -> None:
+        """Check the next events, and each head where it stands."""
+        for event in events:
+            tail = verify(self.tail, [event])
+            before = self._placement(event.placement_id)
+            apply(self.standing, event)
+            self.tail = tail
+            self._move(before, self._placement(event.placement_id))
+            if event.sequence in new_heads:
+                self._compare_head(new_heads[event.sequence])
+        self._forget(events)
+
+    def _placement(self, placement_id: PlacementId | None) -> Placement | None:
+        return None if placement_id is None else self.standing.placements.get(placement_id)
+
+    def _forget(self, events: Sequence[Event]) -> None:
+        for event in events:
+            placement = self._placement(event.placement_id)
+            if placement is not None and placement.status == "INACTIVE":
+                del self.standing.placements[placement.id]
+
+    def _move(self, before: Placement | None, after: Placement | None) -> None:
+        for placement in (before, after):
+            if placement is None:
+                continue
+            if placement.status == "WAITLIST":
+                _put(self._line, codec.encode_key(placement.key), is_there=placement is before)
+            elif placement.holds_a_place:
+                _put(self._holders, _holding(placement), is_there=placement is before)
+
+    def _compare_head(self, row: Row) -> None:
+        line = self._line[: heads.LENGTH]
+        holders = self._holders[: heads.LENGTH]
+        told = heads.head_of(row)
+        is_right = (
+            row["digest"] == self.tail.digest
+            and told.waiting() == [(key, codec.decode_key(key).placement_id) for key in line]
+            and told.holding() == holders
+        )
+        if not is_right:
+            raise BrokenAuditError(self.opening_id, row["sequence"], "has another head")
+
+    def compare(self, opening: Row, live: Sequence[Row]) -> None:
+        """Compare the tables with the fold."""
+        ours = {p.id: (p.status, p.key) for p in self.standing.placements.values()}
+        theirs = {row["id"]: (codec.STATUS_OF[row["status"]], row["key"]) for row in live}
+        folded = {i: (status, codec.encode_key(key)) for i, (status, key) in ours.items()}
+        if folded != theirs:
+            wrong = min(i for i in folded.keys() | theirs if folded.get(i) != theirs.get(i))
+            self._other_tables(f"application {wrong} stands elsewhere in the tables")
+        told = self.standing.opening
+        if told is None or (told.rules, told.state) != (rules_of(opening), opening["state"]):
+            self._other_tables("the opening has other rules in the tables")
+
+    def _other_tables(self, problem: str) -> None:
+        raise BrokenAuditError(self.opening_id, self.tail.sequence, problem)
+
+
+def _holding(placement: Placement) -> Holding:
+    return Holding(
+        placement.promoted_at or placement.since,
+        placement.applied_sequence,
+        placement.id,
+        codec.STATUS[placement.status],
+    )
+
+
+def _put(ordered: list[Any], one: Any, *, is_there: bool) -> None:
+    """Take one out of an ordered list, or put it in."""
+    if is_there:
+        del ordered[bisect_left(ordered, one)]
+    else:
+        insort(ordered, one)
