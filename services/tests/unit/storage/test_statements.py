@@ -30,6 +30,8 @@ IN_PYTHON = {
     "storage/postgres/pooled.py": ["SET LOCAL "],
     # For psql, before there is a database that storage could connect to.
     "embedded/servers/postgres.py": ["CREATE DATABASE shortlist"],
+    # A method of HTTP and a path.
+    "ingest/api/access.py": ["DELETE /applicants/{applicantId}"],
 }
 """All that does not stand in ``sql/``, and why."""
 
