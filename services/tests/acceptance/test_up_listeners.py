@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import httpx2
 import pytest
 
 from testkit.clients.prober import ask
@@ -49,6 +50,8 @@ async def test_up_says_where_each_listener_is(tmp_path: Path) -> None:
 async def test_off_switch_without_a_private_port_all_is_public(tmp_path: Path) -> None:
     with running(tmp_path) as up:
         public = int((await up.ready()).rpartition(":")[2])
+        async with httpx2.AsyncClient(trust_env=False) as client:  # what localhost is to some
+            assert (await client.get(f"http://[::1]:{public}/healthz")).status_code == 200
         await up.said("Probes and metrics are at http://127.0.0.1:")
         assert "Leaderboards" not in up.output
         found = await statuses(public)

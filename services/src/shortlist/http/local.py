@@ -9,6 +9,8 @@ browsers send neither ``Origin`` nor ``Sec-Fetch-Site``.
 from __future__ import annotations
 
 import re
+import socket
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -16,8 +18,6 @@ from shortlist.domain.memo import remembers_short
 from shortlist.http.errors import error_body
 
 if TYPE_CHECKING:
-    import socket
-
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -63,14 +63,17 @@ class LocalNames:
 class LocalOnly:
     """Answers 403 to what `LocalNames` refuses, and hands everything else on."""
 
-    def __init__(self, app: ASGIApp, names: LocalNames) -> None:
-        """``app`` is what answers."""
+    def __init__(self, app: ASGIApp, names: LocalNames, open_path: str | None = None) -> None:
+        """``app`` is what answers; below ``open_path`` it answers the pages of any site."""
         self._app = app
         self._names = names
+        self._open_path = open_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        why = self._names.refusal(scope["method"], dict(scope["headers"]))
+        why = None
+        if self._open_path is None or not scope["path"].startswith(self._open_path):
+            why = self._names.refusal(scope["method"], dict(scope["headers"]))
         if why is None:
             await self._app(scope, receive, send)
             return
@@ -92,6 +95,20 @@ def listens_on_loopback(listener: socket.socket) -> bool:
     address = listener.getsockname()
     is_tcp = isinstance(address, tuple)  # no browser opens a Unix socket
     return is_tcp and is_loopback_name(address[0])
+
+
+def loopback_twin(listener: socket.socket, backlog: int) -> socket.socket | None:
+    """Listen on ``::1``, too, where a listener is on ``127.0.0.1``: ``localhost`` may mean either.
+
+    None for any other listener, and where that address is not to be had.
+    """
+    if listener.family != socket.AF_INET or listener.getsockname()[0] != "127.0.0.1":
+        return None
+    with suppress(OSError):
+        return socket.create_server(
+            ("::1", listener.getsockname()[1]), family=socket.AF_INET6, backlog=backlog
+        )
+    return None
 
 
 def _site_of(origin: bytes | None) -> str | None:

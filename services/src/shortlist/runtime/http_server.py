@@ -25,7 +25,7 @@ from shortlist.runtime.process import CannotStartError
 from shortlist.telemetry import metrics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Iterator
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from starlette.types import ASGIApp
@@ -52,11 +52,11 @@ class CannotListenError(CannotStartError):
 class HttpServer:
     """uvicorn inside the running loop; made by `serve`."""
 
-    def __init__(self, server: uvicorn.Server, listener: socket.socket) -> None:
-        """Own ``listener``, which is bound and listening, from here on."""
+    def __init__(self, server: uvicorn.Server, listeners: Sequence[socket.socket]) -> None:
+        """Own ``listeners``, which are bound and listening, from here on; one or more."""
         self._server = server
-        self._listener = listener
-        self.port: int = listener.getsockname()[1]
+        self._listeners = list(listeners)
+        self.port: int = self._listeners[0].getsockname()[1]
         """The port that is really listened on, also when 0 was asked for."""
         self._task: asyncio.Task[None] | None = None
 
@@ -67,7 +67,7 @@ class HttpServer:
 
     async def start(self) -> None:
         """Return once connections are accepted."""
-        self._task = asyncio.create_task(self._server.serve([self._listener]), name="http-server")
+        self._task = asyncio.create_task(self._server.serve(self._listeners), name="http-server")
         while not self._server.started:
             if self._task.done():
                 self._task.result()
@@ -103,6 +103,7 @@ async def serve(
     *,
     connections: ConnectionTable | None = None,
     fast_path: FastPath | None = None,
+    open_path: str | None = None,
 ) -> AsyncIterator[HttpServer]:
     """Serve ``app`` on ``settings.host`` and ``settings.port`` for the length of the block.
 
@@ -111,25 +112,35 @@ async def serve(
         settings: say where.
         connections: of this listener; None: as many as a page or a probe has use for.
         fast_path: answers plain requests without the app.
+        open_path: below it, a listener on loopback answers the pages of any site.
 
     Raises `CannotListenError` when the port is taken. At the end of the block requests may finish
     for ``settings.drain_timeout_seconds``.
     """
     listener = public_listener(settings)
     async with serve_on(
-        listener, app, settings, "public", connections=connections, fast_path=fast_path
+        listener,
+        app,
+        settings,
+        "public",
+        twin=_twin(listener, settings),
+        connections=connections,
+        fast_path=fast_path,
+        open_path=open_path,
     ) as server:
         yield server
 
 
 @contextlib.asynccontextmanager
-async def serve_private(app: ASGIApp, settings: IngestSettings) -> AsyncIterator[None]:
+async def serve_private(
+    app: ASGIApp, settings: IngestSettings, *, open_path: str | None = None
+) -> AsyncIterator[None]:
     """Serve ``app`` on the private listener, if ``settings`` say where, for the block's length."""
     listener = _private_listener(settings)
     if listener is None:
         yield
         return
-    async with serve_on(listener, app, settings, "private"):
+    async with serve_on(listener, app, settings, "private", open_path=open_path):
         yield
 
 
@@ -174,12 +185,15 @@ async def serve_on(
     settings: CommonSettings,
     name: str,
     *,
+    twin: socket.socket | None = None,
     connections: ConnectionTable | None = None,
     fast_path: FastPath | None = None,
+    open_path: str | None = None,
 ) -> AsyncIterator[HttpServer]:
     """Serve ``app`` on a socket that listens, for the length of the block; see `serve`.
 
-    ``name``: the listener's, in logs and metrics. Cancelled within the block, it cuts off what is
+    ``name``: the listener's, in logs and metrics; ``twin``: another socket for the same, by
+    `local.loopback_twin`. Cancelled within the block, it cuts off what is
     still being answered.
     """
     if connections is None:  # for a dashboard behind ingest, or for probes and a scraper
@@ -187,7 +201,7 @@ async def serve_on(
             ListenerLimits(connections=_SMALL_CONNECTIONS), Budget(_SMALL_BYTES)
         )
     if local.listens_on_loopback(listener):
-        app = local.LocalOnly(app, local.LocalNames(settings.allowed_hosts))
+        app = local.LocalOnly(app, local.LocalNames(settings.allowed_hosts), open_path)
     config = uvicorn.Config(
         app,
         http=functools.partial(BoundedProtocol, connections, fast_path),  # type: ignore[arg-type] # only called
@@ -199,10 +213,12 @@ async def serve_on(
         proxy_headers=False,
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout_seconds)),
     )
-    _bound_buffers(listener)
+    listeners = [listener] if twin is None else [listener, twin]
+    for one in listeners:
+        _bound_buffers(one)
     metrics.CLIENTS_OPEN.labels(name).set_function(lambda: connections.open)
     metrics.CLIENTS_ALLOWED.labels(name).set(connections.limits.connections)
-    server = HttpServer(_Server(config), listener)
+    server = HttpServer(_Server(config), listeners)
     await server.start()
     expiring = asyncio.create_task(expire_connections(connections), name=f"{name}-expire")
     _log_where(listener, name)
@@ -244,6 +260,14 @@ def public_listener(settings: CommonSettings) -> socket.socket:
     if settings.listen_fd is not None:
         return socket.socket(fileno=settings.listen_fd)
     return _listen(settings.host, settings.port)
+
+
+def _twin(listener: socket.socket, settings: CommonSettings) -> socket.socket | None:
+    """Return the public listener's twin: inherited as the listener is, or one of our own."""
+    if settings.listen_fd is None:
+        return local.loopback_twin(listener, _BACKLOG)
+    twin_fd = settings.listen_twin_fd
+    return None if twin_fd is None else socket.socket(fileno=twin_fd)
 
 
 def probe_listener(settings: CommonSettings) -> socket.socket | None:

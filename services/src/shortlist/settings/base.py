@@ -81,6 +81,12 @@ class CommonSettings(BaseModel):
         json_schema_extra=PROTOCOL,
         description="A listening socket that was inherited, to serve on instead of host and port.",
     )
+    listen_twin_fd: int | None = Field(
+        None,
+        ge=3,
+        json_schema_extra=PROTOCOL,
+        description="A second one, on ::1 beside 127.0.0.1.",
+    )
     start_fd: int | None = Field(
         None,
         ge=3,

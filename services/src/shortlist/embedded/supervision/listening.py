@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from shortlist.domain.addresses import is_loopback, is_unspecified, local
 from shortlist.embedded.supervision.supervisor import StartError
+from shortlist.http.local import loopback_twin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,8 @@ class Listeners:
     """Ingest's sockets, which stay open while it is started anew."""
 
     public: socket.socket
+    twin: socket.socket | None
+    """The public one's on ``::1``, where that is on ``127.0.0.1``."""
     health: socket.socket
     """Probes and metrics, on loopback."""
     private: socket.socket | None
@@ -33,11 +36,12 @@ class Listeners:
     @property
     def all(self) -> list[socket.socket]:
         """Those that there are."""
-        return [self.public, self.health, *([self.private] if self.private else [])]
+        there_or_not = (self.public, self.twin, self.health, self.private)
+        return [one for one in there_or_not if one is not None]
 
     def close_for_clients(self) -> None:
         """Have new clients refused, and not left waiting."""
-        for one in (self.public, self.private):
+        for one in (self.public, self.twin, self.private):
             if one is not None:
                 one.close()
 
@@ -54,13 +58,15 @@ def listening(settings: Settings) -> Iterator[Listeners]:
     """Open all of them for the length of the block; raises `StartError` with what to do."""
     with ExitStack() as stack:
         public = stack.enter_context(listen(settings.host, settings.port, "--"))
+        if (twin := loopback_twin(public, _BACKLOG)) is not None:
+            stack.enter_context(twin)
         port = settings.metrics_port or 0
         health = stack.enter_context(listen(_LOOPBACK, port, "SHORTLIST_METRICS_"))
         private = None
         if settings.private_port is not None:
             where = (settings.private_host, settings.private_port)
             private = stack.enter_context(listen(*where, "SHORTLIST_PRIVATE_"))
-        yield Listeners(public, health, private)
+        yield Listeners(public, twin, health, private)
 
 
 def listen(host: str, port: int, prefix: str) -> socket.socket:

@@ -189,7 +189,7 @@ def ingest_program(
             "SHORTLIST_START_FD": str(migrated.reader),
             "SHORTLIST_LISTEN_FD": str(listeners.public.fileno()),
             "SHORTLIST_METRICS_LISTEN_FD": str(listeners.health.fileno()),
-            **_private(listeners),
+            **_other_listeners(listeners),
             "SHORTLIST_DASHBOARD_URL": f"http://127.0.0.1:{dashboard.getsockname()[1]}",
         },
         sockets=(migrated.reader, *(listener.fileno() for listener in listeners.all)),
@@ -200,10 +200,13 @@ def ingest_program(
     )
 
 
-def _private(listeners: Listeners) -> dict[str, str]:
-    if listeners.private is None:
-        return {}
-    return {"SHORTLIST_PRIVATE_LISTEN_FD": str(listeners.private.fileno())}
+def _other_listeners(listeners: Listeners) -> dict[str, str]:
+    """Tell ingest of those that there may be."""
+    sockets = {
+        "SHORTLIST_LISTEN_TWIN_FD": listeners.twin,
+        "SHORTLIST_PRIVATE_LISTEN_FD": listeners.private,
+    }
+    return {name: str(one.fileno()) for name, one in sockets.items() if one is not None}
 
 
 def dashboard_program(around: Surroundings, listener: socket.socket) -> Program:

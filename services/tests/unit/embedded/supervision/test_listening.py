@@ -20,7 +20,10 @@ def test_each_listener_is_told() -> None:
         health, private = listeners.sentences()
         assert health.startswith("Probes and metrics are at http://127.0.0.1:")
         assert private.startswith("Leaderboards and pages are at http://127.0.0.1:")
-        assert len({listener.getsockname() for listener in listeners.all}) == 3
+        public = listeners.public.getsockname()
+        assert listeners.twin is not None
+        assert listeners.twin.getsockname()[:2] == ("::1", public[1])
+        assert len({listener.getsockname() for listener in listeners.all}) == 4
 
 
 def test_without_a_private_port_there_is_no_private_listener() -> None:
