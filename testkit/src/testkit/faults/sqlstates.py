@@ -212,7 +212,50 @@ HIRING_READS = (
     "placement_views.moved_ahead", "placement_views.offers", "placement_views.found",
 )  # fmt: skip
 
+_BY_DATABASE = "shortlist.storage.postgres.database:Database.run"
+_OF_ACTS = (
+    "openings.lock",
+    "openings.new_id",
+    "openings.insert",
+    "openings.update",
+    "placements.by_id",
+    "placements.ended_offers",
+    "placements.head",
+    "placements.live_elsewhere",
+    "placements.live_openings",
+    "placements.around",
+    "placements.last",
+    "placements.insert",
+    "placements.update",
+    "placements.end_standings",
+    "opening_events.tails",
+    "opening_events.append",
+    "opening_events.is_there",
+    "opening_events.between",
+    "applicants.new_id",
+    "applicants.insert",
+    "applicants.of_address",
+    "applicants.present",
+    "applicants.applying",
+    "applicants.applying_by_address",
+    "applicants.make",
+    "applicants.unmake",
+    "applicants.lock",
+    "applicants.erase",
+    "applicants.forget_payloads",
+    "hiring_answers.take",
+    "hiring_answers.given",
+    "hiring_answers.keep",
+    "hiring_answers.give_back",
+    "hiring_actions.new_id",
+    "hiring_actions.insert",
+    "hiring_actions.of_id",
+    "payloads.expect",
+)
+"""Statements of hiring's acts: a transaction that fails is tried again, whole."""
+
 BY_THE_SAME_GUARD = {
+    **dict.fromkeys(_OF_ACTS, _BY_DATABASE),
     **dict.fromkeys(HIRING_READS, "shortlist.storage.postgres.database:Database.run"),
     **dict.fromkeys(
         ("heads.write", "heads.wanted"), "shortlist.maintenance.context:LeaderContext.repeat"

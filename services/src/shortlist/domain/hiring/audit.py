@@ -188,6 +188,11 @@ def canonical(event: Event) -> bytes:
     )
 
 
+def reason_digest(reason: str) -> str:
+    """Return what the audit keeps of a reason, which is a free text: its SHA-256, in hex."""
+    return sha256(reason.encode()).hexdigest()
+
+
 def verify(tail: Tail, events: Iterable[Event]) -> Tail:
     """Return the last event's tail after checking every link of the chain.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, assert_never
 from zoneinfo import available_timezones
 
@@ -158,14 +158,29 @@ def rules_from_json(document: Mapping[str, Any]) -> Rules:
         fill_from=_time(document["fillFrom"]),
         closes_at=_time(document["closesAt"]),
         max_misses=document["maxMisses"],
-        answer_hours=hours
-        and AnswerHours(
-            hours["zone"],
-            frozenset(hours["days"]),
-            minute_of(hours["from"]),
-            minute_of(hours["to"]),
-        ),
+        answer_hours=None if hours is None else hours_from_json(hours),
     )
+
+
+def hours_from_json(document: Mapping[str, Any]) -> AnswerHours:
+    """Return the answer hours that `rules_to_json` wrote."""
+    return AnswerHours(
+        document["zone"],
+        frozenset(document["days"]),
+        minute_of(document["from"]),
+        minute_of(document["to"]),
+    )
+
+
+def in_milliseconds(rules: Rules) -> Rules:
+    """Return rules whose times are in full milliseconds, as the audit keeps them."""
+    return replace(
+        rules, fill_from=_milliseconds(rules.fill_from), closes_at=_milliseconds(rules.closes_at)
+    )
+
+
+def _milliseconds(time: dt.datetime | None) -> dt.datetime | None:
+    return time and time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
 def _time(text: str | None) -> dt.datetime | None:

@@ -90,6 +90,11 @@ async def accept(
     return outcomes
 
 
+async def insert(connection: Connection, group: Sequence[NewApplication]) -> None:
+    """Insert a group without idempotency keys, in a transaction that the caller has opened."""
+    await SQL["applications.accept"].execute(connection, **_columns(group), before=None)
+
+
 def _columns(group: Sequence[NewApplication]) -> dict[str, Any]:
     traceparents = [a.traceparent for a in group]
     return {
