@@ -22,6 +22,7 @@ PROCESSES: dict[str, type[CommonSettings]] = {
     "migrate": MigrateSettings,
     "requeue": CommonSettings,
     "keys": CommonSettings,
+    "audit": CommonSettings,
     "up": Settings,
 }
 """By command."""
@@ -36,5 +37,6 @@ SERVERS: dict[str, tuple[tuple[str, ...], ...]] = {
     "migrate": (("owner_database_url", "database_url"),),
     "requeue": (DATABASE,),
     "keys": (DATABASE,),
+    "audit": (DATABASE,),
 }
 """By command: the servers without which it does not start; of each group one setting is enough."""

@@ -290,4 +290,5 @@ NOT_OF_A_PROCESS = {
     "roles.current", "roles.count_existing", "roles.make", "roles.grants", "roles.handed_over",
     "roles.ensure", "roles.ensure_owner", "roles._ensure_role", "server.lock",
     "api_keys.create", "api_keys.listed", "api_keys.revoke",  # shortlist keys
+    "audits.has_digest",  # shortlist audit
 }  # fmt: skip

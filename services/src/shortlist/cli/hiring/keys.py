@@ -1,4 +1,4 @@
-"""The commands of hiring: keys for machines, the audit, and openings to begin with."""
+"""``shortlist keys``: what machines that call ``/api`` show."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shortlist.cli.command import fail, read_settings, run
+from shortlist.cli.command import fail
+from shortlist.cli.hiring.running import RefusedError, run_command
 from shortlist.cli.options import takes
-from shortlist.domain.errors import ShortlistError
 from shortlist.domain.hiring.access import (
     NAME_LIMIT_CHARACTERS,
     SCOPES,
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 
     from shortlist.domain.hiring.access import KeptKey
     from shortlist.storage.postgres import Connection
-
-
-class RefusedError(ShortlistError):
-    """What a command was asked for cannot be; nothing was done."""
 
 
 keys = typer.Typer(no_args_is_help=True, help="Keys for machines that call /api.")
@@ -124,14 +120,5 @@ def _queries() -> Any:
 
 def _run(work: Callable[[Connection], Awaitable[None]], flags: dict[str, Any]) -> None:
     """Do a command's work on a connection of its own, and exit."""
-    settings = read_settings("keys", **flags)
     once = import_module("shortlist.storage.once")
-
-    async def worked(_: object) -> int:
-        try:
-            await once.with_connection(settings.database_url, "keys", work)
-        except ShortlistError as error:  # of ours: it says why in a sentence
-            fail(str(error))
-        return exit_codes.DONE
-
-    run(worked, settings)
+    run_command("keys", lambda url: once.with_connection(url, "keys", work), flags)

@@ -1,0 +1,1 @@
+"""The commands of hiring: keys for machines, the audit, and openings to begin with."""

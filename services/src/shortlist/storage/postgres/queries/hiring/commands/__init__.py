@@ -1,0 +1,1 @@
+"""What the commands of hiring ask beside what clients ask."""
