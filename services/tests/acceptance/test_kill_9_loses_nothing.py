@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from testkit.processes.place import Place
 
 MODES = get_args(ConnectionMode)
-FAILPOINTS = get_args(Failpoint)
+FAILPOINTS = [name for name in get_args(Failpoint) if not name.startswith("hiring.")]
 PASSAGE = {"ingest": 3, "worker": 3, "maintenance": 1}
 """At which passage of its failpoint a process dies: in the middle of its work."""
 

@@ -61,6 +61,15 @@ class Refusal:
         return self.sqlstates[(self.said - 1) % len(self.sqlstates)]
 
 
+@dataclass
+class Cut:
+    """A connection is cut, once, at a statement: before the server has it, or after it answered."""
+
+    text: str
+    after: bool
+    is_done: bool = False
+
+
 class PostgresProxy(RefusingProxy[Refusal]):
     """``refused``: (step, SQLSTATE) → how often Postgres raised it here."""
 
@@ -71,6 +80,8 @@ class PostgresProxy(RefusingProxy[Refusal]):
         query = parse_qs(self._real.query)
         self._socket_folder = next(iter(query.get("host", [])), None)
         self._real_port = self._real.port or int((query.get("port") or ["5432"])[0])
+        self.cut: Cut | None = None
+        """Where the next connection is cut that sends a certain statement."""
         self.delay_seconds = 0.0
         """How long each answer of the server takes on its way."""
 
@@ -118,6 +129,7 @@ class _Session:
         self._client, self._server = client, server
         self._statements: dict[bytes, str] = {}
         self._swallowing = False
+        self._cutting = False
 
     async def run(self) -> None:
         """Until one of the two sides hangs up."""
@@ -138,6 +150,8 @@ class _Session:
 
     async def _pass_answers(self) -> None:
         while data := await self._server.reader.read(65536):
+            if self._cutting:
+                return  # it has answered, and no client hears it
             if self._proxy.delay_seconds:
                 await asyncio.sleep(self._proxy.delay_seconds)  # a server that is slow
             await self._client.send(data)
@@ -147,8 +161,19 @@ class _Session:
             kind = await self._client.reader.readexactly(1)
             size = await self._client.reader.readexactly(4)
             body = await self._client.reader.readexactly(struct.unpack("!i", size)[0] - 4)
+            if self._is_cut(kind, body):
+                return
             self._question(kind, kind + size + body, body)
             await self._server.writer.drain()
+
+    def _is_cut(self, kind: bytes, body: bytes) -> bool:
+        """Whether the connection is to be cut here, before the server has this message."""
+        cut = self._proxy.cut
+        if cut is None or cut.is_done or kind != b"Q" or cut.text not in body.decode():
+            return False
+        cut.is_done = True
+        self._cutting = cut.after
+        return not cut.after
 
     def _question(self, kind: bytes, message: bytes, body: bytes) -> None:
         if self._swallowing:  # the rest of what was refused, up to its Sync

@@ -43,7 +43,7 @@ async def run(connection: Connection, ask: ByHand, earlier: Outcome | None = Non
     desk = await locking.lock(connection, [ask.opening_id], _named(ask))
     if earlier is not None and await was_committed(connection, earlier.newest):
         return earlier
-    outcome = Outcome(answers=await keys.take(connection))
+    outcome = Outcome(desk.locked_at, await keys.take(connection))
     if not outcome.answers:
         try:
             await _act(connection, desk, ask, outcome)

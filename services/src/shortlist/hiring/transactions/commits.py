@@ -23,6 +23,7 @@ from shortlist.hiring.transactions.asked import (
 from shortlist.runtime.failpoints import failpoint
 from shortlist.storage.deadline_batcher import Asked, DeadlineBatcher
 from shortlist.storage.unavailable import DatabaseUnavailableError
+from shortlist.telemetry.metrics import HIRING_LOCK_HOLD_SECONDS, HIRING_LOCK_WAIT_SECONDS
 
 if TYPE_CHECKING:
     import asyncio
@@ -126,6 +127,7 @@ class Commits:
 
         async def attempt(connection: Connection) -> Outcome:
             nonlocal written
+            began = time.monotonic()
             transaction = connection.transaction()
             await transaction.start()
             outcome = await _run(connection, asks, written)
@@ -135,6 +137,8 @@ class Commits:
             await failpoint("hiring.before_commit")
             written = outcome
             await transaction.commit()
+            HIRING_LOCK_WAIT_SECONDS.observe(outcome.locked_at - began)
+            HIRING_LOCK_HOLD_SECONDS.observe(time.monotonic() - outcome.locked_at)
             return outcome
 
         outcome = await self._database.run(attempt, deadline)

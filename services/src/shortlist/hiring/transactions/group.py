@@ -41,12 +41,14 @@ class Outcome:
     """What a transaction did.
 
     Attributes:
+        locked_at: when it had locked its openings (`time.monotonic`).
         answers: by the place of the ask in the group.
         left: asks that are to be decided in another transaction, by their places.
         newest: of each opening to which events were appended, the newest.
         submitted: payloads that were submitted for scoring.
     """
 
+    locked_at: float
     answers: dict[int, Answer] = field(default_factory=dict)
     left: dict[int, Ask | ByHand] = field(default_factory=dict)
     newest: dict[OpeningId, Event] = field(default_factory=dict)
@@ -93,7 +95,7 @@ async def run(
     if earlier is not None and await was_committed(connection, earlier.newest):
         return earlier
     keys = Keys(asks)
-    outcome = Outcome(answers=await keys.take(connection))
+    outcome = Outcome(desk.locked_at, await keys.take(connection))
     todo = {
         place: ask
         for place, ask in asks.items()

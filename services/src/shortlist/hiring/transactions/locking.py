@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ class Desk:
     """What a transaction has locked and read.
 
     Attributes:
+        locked_at: when (`time.monotonic`).
         openings: locked; those that are not there are left out.
         ends: of their audits.
         placements: all that were read, by id.
@@ -43,6 +45,7 @@ class Desk:
         people: who applies by address.
     """
 
+    locked_at: float
     openings: dict[OpeningId, OpeningRow]
     ends: dict[OpeningId, AuditEnd] = field(default_factory=dict)
     placements: dict[PlacementId, PlacementRow] = field(default_factory=dict)
@@ -71,7 +74,7 @@ async def lock(
     """
     rows = await openings.lock(connection, openings_, named)
     await failpoint("hiring.after_lock")
-    desk = Desk(rows)
+    desk = Desk(time.monotonic(), rows)
     if named:
         desk.placements = await placements.by_id(connection, named)
     await read_ends(connection, desk, new or {})
