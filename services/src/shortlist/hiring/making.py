@@ -13,7 +13,13 @@ from shortlist.domain.hiring.opening import InvalidRulesError, check_rules, in_m
 from shortlist.domain.hiring.placement import ApplicantId
 from shortlist.domain.hiring.settling import next_due
 from shortlist.hiring import erasure
-from shortlist.hiring.errors import ConflictError, InvalidError, KeyReusedError, NotFoundError
+from shortlist.hiring.errors import (
+    ConflictError,
+    HiringError,
+    InvalidError,
+    KeyReusedError,
+    NotFoundError,
+)
 from shortlist.hiring.transactions import telling
 from shortlist.hiring.transactions.once import key_of
 from shortlist.hiring.views import Applicant, Job
@@ -112,16 +118,23 @@ class Maker:
         return time.monotonic() + self._database.timeout_seconds
 
     async def _do(self, work: Callable[[Connection], Awaitable[T]], deadline: float) -> T:
-        """Do work in a transaction; the connection of one that fails is not used again."""
+        """Do work in a transaction; a refusal rolls it back, and is no connection's trouble."""
 
-        async def attempt(connection: Connection) -> T:
+        async def attempt(connection: Connection) -> T | HiringError:
             transaction = connection.transaction()
             await transaction.start()
-            result = await work(connection)
+            try:
+                result = await work(connection)
+            except HiringError as refusal:
+                await transaction.rollback()
+                return refusal
             await transaction.commit()
             return result
 
-        return await self._database.run(attempt, deadline)
+        result = await self._database.run(attempt, deadline)
+        if isinstance(result, HiringError):
+            raise result
+        return result
 
 
 async def _given(connection: Connection, by: By) -> str | None:

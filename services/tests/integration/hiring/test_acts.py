@@ -155,6 +155,15 @@ async def test_one_person_has_one_address_however_it_is_written(shop: Shop) -> N
     assert twice.value.code == "DUPLICATE_SUBMISSION"
 
 
+async def test_of_two_names_for_one_address_the_first_is_kept(shop: Shop, db: Connection) -> None:
+    opening, other = await shop.open(), await shop.open()
+    await asyncio.gather(
+        shop.acts.apply_publicly("Ada", "a@example.org", opening, BY),
+        shop.acts.apply_publicly("Ada again", "A@example.org", other, BY),
+    )
+    assert await db.fetchval("SELECT array_agg(name) FROM applicants") == ["Ada"]
+
+
 async def test_many_at_once_are_placed_together_and_each_has_an_answer(
     shop: Shop, db: Connection
 ) -> None:

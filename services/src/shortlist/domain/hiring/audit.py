@@ -8,7 +8,7 @@ an opening's past. Names, addresses and free texts are never in an event; a text
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -144,26 +144,29 @@ def appended(
         statuses: before and after.
         change: by how much the numbers of held places and of waiting applicants change.
     """
-    event = Event(
-        opening_id=tail.opening_id,
-        sequence=tail.sequence + 1,
-        at=at,
-        type=kind,
-        actor=actor,
-        placement_id=placement_id,
-        from_status=statuses[0],
-        to_status=statuses[1],
-        metadata=metadata,
-        held=tail.held + change[0],
-        waiting=tail.waiting + change[1],
-        digest=b"",
+    fields = (
+        tail.opening_id,
+        tail.sequence + 1,
+        at,
+        kind,
+        actor,
+        placement_id,
+        statuses[0],
+        statuses[1],
+        metadata,
+        tail.held + change[0],
+        tail.waiting + change[1],
     )
-    return replace(event, digest=digest_of(event, tail.digest))
+    return Event(*fields, _digest(tail.digest, _canonical(*fields)))
 
 
 def digest_of(event: Event, before: bytes) -> bytes:
     """Return the digest of an event that follows one with the digest ``before``."""
-    return sha256(_DOMAIN + before + canonical(event)).digest()
+    return _digest(before, canonical(event))
+
+
+def _digest(before: bytes, written: bytes) -> bytes:
+    return sha256(_DOMAIN + before + written).digest()
 
 
 def canonical(event: Event) -> bytes:
@@ -171,21 +174,25 @@ def canonical(event: Event) -> bytes:
 
     What JSON or Postgres may write in two ways stands in one: times in UTC with milliseconds.
     """
-    return _encode(
-        [
-            event.opening_id,
-            event.sequence,
-            iso(event.at),
-            event.type,
-            [event.actor.kind, event.actor.reference],
-            event.placement_id,
-            event.from_status,
-            event.to_status,
-            event.metadata,
-            event.held,
-            event.waiting,
-        ]
+    return _canonical(
+        event.opening_id,
+        event.sequence,
+        event.at,
+        event.type,
+        event.actor,
+        event.placement_id,
+        event.from_status,
+        event.to_status,
+        event.metadata,
+        event.held,
+        event.waiting,
     )
+
+
+def _canonical(
+    opening_id: OpeningId, sequence: int, at: dt.datetime, kind: str, actor: Actor, *rest: object
+) -> bytes:
+    return _encode([opening_id, sequence, iso(at), kind, [actor.kind, actor.reference], *rest])
 
 
 def reason_digest(reason: str) -> str:

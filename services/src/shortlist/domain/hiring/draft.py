@@ -201,10 +201,8 @@ class Draft:
                 waiting_by(after.status) - waiting_by(was),
             ),
         )
-        since = after.since if was == after.status else self.now
-        after = replace(after, since=since)
-        if kind != "SCORED":
-            after = replace(after, last_event=kind, last_sequence=event.sequence)
+        if before is not None:  # a new placement says so already
+            after = self._marked(event, kind, before, after)
         self._append(Change(event, before, after))
         self.placements[after.id] = after
         if after.status == "WAITLIST":
@@ -213,6 +211,15 @@ class Draft:
         else:
             self._waiting.pop(after.id, None)
         return after
+
+    def _marked(
+        self, event: Event, kind: PlacementEvent, before: Placement, after: Placement
+    ) -> Placement:
+        """Return a placement that knows the event which changed its standing, and since when."""
+        since = after.since if before.status == after.status else self.now
+        if kind == "SCORED":
+            return replace(after, since=since)
+        return replace(after, since=since, last_event=kind, last_sequence=event.sequence)
 
     def record_opening(
         self, kind: OpeningEvent, opening: Opening, *, actor: Actor, metadata: Mapping[str, Any]

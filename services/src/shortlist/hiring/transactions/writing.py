@@ -94,7 +94,8 @@ def _add(
         under = _add_event(rows, change, under)
         _add_span(rows, desk, change, stands_from)
     if decision.changes:
-        rows.events[-1] = replace(rows.events[-1], floors=under)
+        last = rows.events[-1]
+        rows.events[-1] = EventRow(last.event, last.leaves, last.joins, under)
     for placement in decision.placements:
         before = desk.placements.get(placement.id)
         since = stands_from.get(placement.id, before.stands_from if before else 0)
@@ -143,14 +144,11 @@ def _add_opening(
     """Add the opening's row if the company or time changed it, or time has something else to do."""
     row, end = desk.openings[opening_id], desk.ends[opening_id]
     now = next_time(end.clock, end.tail.at)
-    after = replace(
-        row,
-        opening=decision.opening,
-        texts=texts or row.texts,
-        due_at=now if decision.again else next_due(decision.opening, now),
-    )
-    if after != row:
-        rows.openings.append(after)
+    opening = decision.opening
+    due_at = now if decision.again else next_due(opening, now)
+    has_other_texts = texts is not None and texts != row.texts
+    if opening is not row.opening or due_at != row.due_at or has_other_texts:
+        rows.openings.append(replace(row, opening=opening, texts=texts or row.texts, due_at=due_at))
 
 
 async def _write_fences(

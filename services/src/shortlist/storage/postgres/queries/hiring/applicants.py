@@ -92,7 +92,10 @@ async def applying_by_address(
 ) -> dict[tuple[str, OpeningId], Found]:
     """Find applicants by their addresses, or make them; by address and opening."""
     found = await _by_address(connection, people, made=frozenset())
-    missing = {person.key: person for person, where in people if (person.key, where) not in found}
+    missing: dict[str, Person] = {}
+    for person, where in people:
+        if (person.key, where) not in found:
+            missing.setdefault(person.key, person)  # who came first gives the name
     if missing:
         made = await _make(connection, missing.values())
         found = await _by_address(connection, people, made)
