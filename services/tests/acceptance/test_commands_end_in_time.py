@@ -30,7 +30,7 @@ ENDED_SECONDS = 15.0
 CANNOT = "Postgres at DATABASE_URL cannot be "
 
 AT_POSTGRES = [("migrate",), ("requeue", "--all-failed"), ("requeue", "{id}")]
-OF_HIRING = [("keys", "list"), ("audit", "verify")]
+OF_HIRING = [("keys", "list"), ("audit", "verify"), ("seed",), ("seed", "--large")]
 AT_INGEST = [("demo",), ("simulate", "--rounds", "1", "--clients", "1")]
 AN_ID = "01900000-0000-7000-8000-000000000000"
 

@@ -20,7 +20,7 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
     assert done.returncode == 0
     for command in (
         "up", "ingest", "worker", "maintenance", "dashboard",
-        "migrate", "settings", "requeue", "simulate", "keys", "audit",
+        "migrate", "settings", "requeue", "simulate", "keys", "audit", "seed",
     ):  # fmt: skip
         assert command in done.stdout
     code = "import sys, shortlist.cli.app; print(*sys.modules)"

@@ -13,6 +13,7 @@ from shortlist.cli import processes, tools
 from shortlist.cli.command import fail
 from shortlist.cli.hiring.audit import audit
 from shortlist.cli.hiring.keys import keys
+from shortlist.cli.hiring.seed import seed
 from shortlist.runtime import exit_codes
 from shortlist.version import __version__
 
@@ -63,5 +64,6 @@ for process in (processes.ingest, processes.worker, processes.maintenance, proce
     app.command(rich_help_panel="Processes")(process)
 for tool in (tools.migrate, tools.settings, tools.requeue, tools.simulate):
     app.command(rich_help_panel="Tools")(tool)
+app.command(rich_help_panel="Hiring")(seed)
 app.add_typer(keys, name="keys", rich_help_panel="Hiring")
 app.add_typer(audit, name="audit", rich_help_panel="Hiring")

@@ -23,6 +23,8 @@ PROCESSES: dict[str, type[CommonSettings]] = {
     "requeue": CommonSettings,
     "keys": CommonSettings,
     "audit": CommonSettings,
+    "seed": CommonSettings,
+    "demo": CommonSettings,
     "up": Settings,
 }
 """By command."""
@@ -38,5 +40,6 @@ SERVERS: dict[str, tuple[tuple[str, ...], ...]] = {
     "requeue": (DATABASE,),
     "keys": (DATABASE,),
     "audit": (DATABASE,),
+    "seed": (DATABASE,),
 }
 """By command: the servers without which it does not start; of each group one setting is enough."""

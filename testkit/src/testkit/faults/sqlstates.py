@@ -291,4 +291,6 @@ NOT_OF_A_PROCESS = {
     "roles.ensure", "roles.ensure_owner", "roles._ensure_role", "server.lock",
     "api_keys.create", "api_keys.listed", "api_keys.revoke",  # shortlist keys
     "audits.has_digest",  # shortlist audit
+    "seeds.titles", "seeds.is_there", "seeds.applicants", "seeds.placement_ids",
+    "seeds.set_created_at",  # shortlist seed
 }  # fmt: skip
