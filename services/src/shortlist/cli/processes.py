@@ -51,7 +51,8 @@ def up(
 
 def demo(*, url: Annotated[str, typer.Option(help="Where ingest listens.")]) -> None:
     """Send a gentle load; part of up --demo."""
-    raise SystemExit(asyncio.run(import_module("shortlist.embedded.demo").run(url)))
+    database_url = read_settings("demo").database_url
+    raise SystemExit(asyncio.run(import_module("shortlist.embedded.demo").run(url, database_url)))
 
 
 @takes(*PROCESS)
