@@ -19,6 +19,7 @@ import yaml
 from prometheus_client import metrics
 from prometheus_client.metrics import MetricWrapperBase
 
+from shortlist.ingest.api.access import NEEDS
 from shortlist.ingest.routes.listeners import ALL, HEALTH, ROUTES, public_groups
 from shortlist.settings import Settings
 from shortlist.settings import report as settings_report
@@ -106,8 +107,20 @@ def listeners_table() -> str:
     return table(["what", *public, "private port", "health port"], rows)
 
 
+def access_table() -> str:
+    """Each route of ``/api``, and the scopes of which a key needs one."""
+    return table(
+        ["call", "a key with"],
+        [
+            (f"`{call}`", "none needed" if isinstance(need, str) else " or ".join(sorted(need)))
+            for call, need in NEEDS.items()
+        ],
+    )
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "docs/security.md": listeners_table,
+    "docs/hiring.md": access_table,
     "docs/metrics.md": metrics_table,
     "docs/redis.md": redis_table,
     "docs/runbooks/README.md": alerts_table,
