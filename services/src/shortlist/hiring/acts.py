@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from shortlist.domain.hiring.addresses import email_key
-from shortlist.hiring.errors import NotFoundError
+from shortlist.hiring.errors import HiringError, NotFoundError
 from shortlist.hiring.making import Maker
 from shortlist.hiring.requests import ActionRequest, NewOpening
 from shortlist.hiring.transactions.asked import (
@@ -169,7 +169,7 @@ class Acts:
         await self._commits.finish()
 
     async def _ask(self, ask: Ask | ByHand) -> object:
-        answer = await self._commits.submit(ask)
-        if isinstance(answer, Exception):
+        answer = await self._commits.decide(ask)
+        if isinstance(answer, HiringError):
             raise answer
         return answer

@@ -105,7 +105,7 @@ async def test_an_opening_and_an_applicant_are_made_once(
 
 
 @pytest.mark.parametrize(
-    "step", ["openings.lock", "opening_events.append", "placements.insert", "applicants.make"]
+    "step", ["openings.lock_free", "opening_events.append", "placements.insert", "applicants.make"]
 )
 async def test_a_step_that_is_refused_is_done_again_with_its_whole_transaction(
     scene: Scene, db: Connection, step: str
@@ -144,6 +144,17 @@ async def test_another_ones_lock_is_a_503_in_time_and_nothing_has_changed(
         await scene.database.close()
     assert await db.fetchval("SELECT count(*) FROM opening_events") == 1
     assert await db.fetchval("SELECT count(*) FROM applicants") == 0
+
+
+async def test_an_opening_that_is_held_stops_no_other(scene: Scene, db: Connection) -> None:
+    held, free = await opened(scene), await opened(scene)
+    async with db.transaction():
+        await db.fetch("SELECT FROM openings WHERE id = $1 FOR NO KEY UPDATE", held)
+        waits = asyncio.create_task(apply(scene, held, "a"))
+        results = [await apply(scene, free, name) for name in "abc"]
+        assert [r.queue_position for r in results] == [None, 1, 2]
+        assert not waits.done()
+    assert (await waits).status == "ACTIVE"
 
 
 def test_asks_share_a_transaction_up_to_its_bounds_in_their_order() -> None:

@@ -215,6 +215,7 @@ HIRING_READS = (
 _BY_DATABASE = "shortlist.storage.postgres.database:Database.run"
 _OF_ACTS = (
     "openings.lock",
+    "openings.lock_free",
     "openings.new_id",
     "openings.insert",
     "openings.update",

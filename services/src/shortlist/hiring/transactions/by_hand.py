@@ -37,10 +37,14 @@ _PLACE = 0
 """Of the only ask."""
 
 
-async def run(connection: Connection, ask: ByHand, earlier: Outcome | None = None) -> Outcome:
+async def run(
+    connection: Connection, ask: ByHand, earlier: Outcome | None = None, *, waits: bool = True
+) -> Outcome:
     """Lock, settle, decide and write; arguments and result as `group.run` has them."""
     keys = Keys({_PLACE: ask})
-    desk = await locking.lock(connection, [ask.opening_id], _named(ask))
+    desk = await locking.lock(connection, [ask.opening_id], _named(ask), waits=waits)
+    if not waits and not desk.openings:
+        return Outcome(desk.locked_at, held={_PLACE})
     if earlier is not None and await was_committed(connection, earlier.newest):
         return earlier
     outcome = Outcome(desk.locked_at, await keys.take(connection))

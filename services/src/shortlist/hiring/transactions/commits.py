@@ -2,15 +2,17 @@
 
 What waits while the last transaction commits is the next group; no timer. A group is split where
 it would lock too many openings, or hold them for too long, and at what is a transaction of its own.
-All of a process run one after the other, so the asks on an opening are decided in the order in
-which they came.
+Those of a lane run one after the other.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeAlias
 
+from shortlist.hiring.errors import HiringError
 from shortlist.hiring.transactions import by_hand, group
 from shortlist.hiring.transactions.asked import (
     Acknowledging,
@@ -26,7 +28,6 @@ from shortlist.storage.unavailable import DatabaseUnavailableError
 from shortlist.telemetry.metrics import HIRING_LOCK_HOLD_SECONDS, HIRING_LOCK_WAIT_SECONDS
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from shortlist.domain.hiring.placement import OpeningId
@@ -46,12 +47,24 @@ BACKLOG: Final = 5_000
 """Asks that wait for a transaction, at most."""
 
 
+class Held:
+    """Another transaction holds the opening just now: it is to be waited for, in its own lane."""
+
+
+_Told: TypeAlias = "Answer | Held | Exception"
+
+
 class OverloadedError(DatabaseUnavailableError):
     """Too many requests wait for a commit. Nothing was done."""
 
 
 class Commits:
-    """Decides asks in groups; one transaction of a process is open at a time."""
+    """Decides asks in groups, in two lanes of one transaction each.
+
+    The first takes what is free. What another transaction holds just now waits for it in the
+    second: so an opening that is held for long stops none but those who ask for it, and others
+    that are held.
+    """
 
     def __init__(
         self,
@@ -64,48 +77,72 @@ class Commits:
         self._database = database
         self._on_submitted = on_submitted
         self._on_committed = on_committed
-        self._groups: DeadlineBatcher[Ask | ByHand, Answer | Exception] = DeadlineBatcher(
-            self._run, timeout_seconds=database.timeout_seconds
-        )
+        self._free = self._lane(waits=False)
+        self._held = self._lane(waits=True)
+        self._asked = 0
+        self._all_answered = asyncio.Event()
+        self._all_answered.set()
 
-    def submit(self, ask: Ask | ByHand) -> asyncio.Future[Answer | Exception]:
-        """Have an ask decided; the future raises `DatabaseUnavailableError` when that failed."""
-        if self._groups.waiting >= BACKLOG:
+    def _lane(self, *, waits: bool) -> DeadlineBatcher[Ask | ByHand, _Told]:
+        run = partial(self._run, waits=waits)
+        return DeadlineBatcher(run, timeout_seconds=self._database.timeout_seconds)
+
+    async def decide(self, ask: Ask | ByHand) -> Answer:
+        """Have an ask decided, and return its answer, which may be a refusal.
+
+        Raises `DatabaseUnavailableError` when that failed.
+        """
+        if self._asked >= BACKLOG:
             raise OverloadedError
-        return self._groups.submit(ask, time.monotonic())
+        since = time.monotonic()
+        self._asked += 1
+        self._all_answered.clear()
+        try:
+            told = await self._free.submit(ask, since)
+            if isinstance(told, Held):
+                told = await self._held.submit(ask, since)
+        finally:
+            self._asked -= 1
+            if not self._asked:
+                self._all_answered.set()
+        assert not isinstance(told, Held), "a lane that waits has the lock"
+        if isinstance(told, Exception) and not isinstance(told, HiringError):
+            raise told
+        return told
 
     async def finish(self) -> None:
         """Wait until every ask is answered."""
-        await self._groups.join()
+        await self._all_answered.wait()
 
     async def _run(
-        self, asked: list[Asked[Ask | ByHand]], deadline: float
-    ) -> list[Answer | Exception]:
+        self, asked: list[Asked[Ask | ByHand]], deadline: float, *, waits: bool
+    ) -> list[_Told]:
         """Decide a group, in as many transactions as it takes.
 
         What was committed is answered, whatever becomes of the rest.
         """
-        answers: dict[int, Answer | Exception] = {}
+        answers: dict[int, _Told] = {}
         for asks in split(one.item for one in asked):
-            answers |= await self._decide(dict(enumerate(asks, len(answers))), deadline)
+            places = dict(enumerate(asks, len(answers)))
+            answers |= await self._decide(places, deadline, waits=waits)
         unavailable = [a for a in answers.values() if isinstance(a, DatabaseUnavailableError)]
         if len(unavailable) == len(answers):
             raise unavailable[0]
         return [answers[place] for place in range(len(asked))]
 
     async def _decide(
-        self, asks: Mapping[int, Ask | ByHand], deadline: float
-    ) -> dict[int, Answer | Exception]:
+        self, asks: Mapping[int, Ask | ByHand], deadline: float, *, waits: bool
+    ) -> dict[int, _Told]:
         """Decide asks of one transaction; an error that may be one ask's is found by trying apart.
 
         What they led to may take several transactions, one after the other.
         """
-        answers: dict[int, Answer | Exception] = {}
+        answers: dict[int, _Told] = {}
         try:
             while asks:
-                outcome = await self._commit(asks, deadline)
-                answers |= outcome.answers
-                asks = outcome.left
+                outcome = await self._commit(asks, deadline, waits=waits)
+                answers |= outcome.answers | dict.fromkeys(outcome.held, Held())
+                asks, waits = outcome.left, True  # what was begun is ended
                 deadline = max(deadline, time.monotonic() + self._database.timeout_seconds)
         except DatabaseUnavailableError as error:
             return answers | dict.fromkeys(asks, error)
@@ -113,10 +150,12 @@ class Commits:
             if len(asks) == 1:
                 return answers | dict.fromkeys(asks, error)
             for place, ask in asks.items():
-                answers |= await self._decide({place: ask}, deadline)
+                answers |= await self._decide({place: ask}, deadline, waits=waits)
         return answers
 
-    async def _commit(self, asks: Mapping[int, Ask | ByHand], deadline: float) -> Outcome:
+    async def _commit(
+        self, asks: Mapping[int, Ask | ByHand], deadline: float, *, waits: bool
+    ) -> Outcome:
         """Decide asks in one transaction, and commit it.
 
         When the connection breaks, all is tried again. Whether a commit whose answer did not come
@@ -130,7 +169,8 @@ class Commits:
             began = time.monotonic()
             transaction = connection.transaction()
             await transaction.start()
-            outcome = await _run(connection, asks, written)
+            tries_again = written is not None
+            outcome = await _run(connection, asks, written, waits=waits or tries_again)
             if outcome is written or _only_says_what_would_happen(asks, outcome):
                 await transaction.rollback()
                 return outcome
@@ -155,13 +195,17 @@ class Commits:
 
 
 async def _run(
-    connection: Connection, asks: Mapping[int, Ask | ByHand], earlier: Outcome | None
+    connection: Connection,
+    asks: Mapping[int, Ask | ByHand],
+    earlier: Outcome | None,
+    *,
+    waits: bool,
 ) -> Outcome:
     first = next(iter(asks.values()))
     if isinstance(first, ActingByHand | Undoing):
-        return await by_hand.run(connection, first, earlier)
+        return await by_hand.run(connection, first, earlier, waits=waits)
     plain = {place: ask for place, ask in asks.items() if not isinstance(ask, ByHand)}
-    return await group.run(connection, plain, earlier)
+    return await group.run(connection, plain, earlier, waits=waits)
 
 
 def _only_says_what_would_happen(asks: Mapping[int, Ask | ByHand], outcome: Outcome) -> bool:

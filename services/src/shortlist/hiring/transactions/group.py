@@ -43,6 +43,7 @@ class Outcome:
     Attributes:
         locked_at: when it had locked its openings (`time.monotonic`).
         answers: by the place of the ask in the group.
+        held: places of asks whose openings another transaction holds: nothing was done.
         left: asks that are to be decided in another transaction, by their places.
         newest: of each opening to which events were appended, the newest.
         submitted: payloads that were submitted for scoring.
@@ -50,6 +51,7 @@ class Outcome:
 
     locked_at: float
     answers: dict[int, Answer] = field(default_factory=dict)
+    held: set[int] = field(default_factory=set)
     left: dict[int, Ask | ByHand] = field(default_factory=dict)
     newest: dict[OpeningId, Event] = field(default_factory=dict)
     submitted: list[NewApplication] = field(default_factory=list)
@@ -81,7 +83,11 @@ async def was_committed(connection: Connection, newest: Mapping[OpeningId, Event
 
 
 async def run(
-    connection: Connection, asks: Mapping[int, Ask], earlier: Outcome | None = None
+    connection: Connection,
+    asks: Mapping[int, Ask],
+    earlier: Outcome | None = None,
+    *,
+    waits: bool = True,
 ) -> Outcome:
     """Lock, decide and write. The order of the locks: openings, idempotency keys, applicants.
 
@@ -90,12 +96,15 @@ async def run(
         asks: by their places in the group, in order.
         earlier: what an earlier try with the same asks has written, of which it is not known
             whether it was committed. If it was, it is returned, and nothing is written.
+        waits: for openings that another transaction holds; else their asks are left as they are.
     """
-    desk = await _lock(connection, asks)
+    desk = await _lock(connection, asks, waits=waits)
     if earlier is not None and await was_committed(connection, earlier.newest):
         return earlier
+    held = set() if waits else {place for place, ask in asks.items() if not _is_locked(desk, ask)}
+    asks = {place: ask for place, ask in asks.items() if place not in held}
     keys = Keys(asks)
-    outcome = Outcome(desk.locked_at, await keys.take(connection))
+    outcome = Outcome(desk.locked_at, await keys.take(connection), held)
     todo = {
         place: ask
         for place, ask in asks.items()
@@ -117,7 +126,7 @@ async def run(
     return outcome
 
 
-async def _lock(connection: Connection, asks: Mapping[int, Ask]) -> Desk:
+async def _lock(connection: Connection, asks: Mapping[int, Ask], *, waits: bool) -> Desk:
     openings_ = set()
     named = set()
     for ask in asks.values():
@@ -126,7 +135,15 @@ async def _lock(connection: Connection, asks: Mapping[int, Ask]) -> Desk:
         else:
             openings_.add(ask.opening_id)
     new = locking.count_new(_applying(asks))
-    return await locking.lock(connection, openings_, named, new)
+    return await locking.lock(connection, openings_, named, new, waits=waits)
+
+
+def _is_locked(desk: Desk, ask: Ask) -> bool:
+    """Tell whether an ask can be decided; one about a placement that is not there can."""
+    if isinstance(ask, Withdrawing | Acknowledging):
+        where = desk.opening_of(ask.placement_id)
+        return where is None or where in desk.openings
+    return ask.opening_id in desk.openings
 
 
 def _applying(asks: Mapping[int, Ask]) -> list[Applying]:

@@ -63,6 +63,8 @@ async def lock(
     openings_: Collection[OpeningId],
     named: Collection[PlacementId] = (),
     new: Mapping[OpeningId, int] | None = None,
+    *,
+    waits: bool = True,
 ) -> Desk:
     """Lock openings, and those of named placements, and read where they stand.
 
@@ -71,8 +73,10 @@ async def lock(
         openings_: to be locked.
         named: placements that asks name.
         new: how many ids of new placements each opening needs.
+        waits: for those that another transaction holds; else they are as if they were not there.
     """
-    rows = await openings.lock(connection, openings_, named)
+    take = openings.lock if waits else openings.lock_free
+    rows = await take(connection, openings_, named)
     await failpoint("hiring.after_lock")
     desk = Desk(time.monotonic(), rows)
     if named:

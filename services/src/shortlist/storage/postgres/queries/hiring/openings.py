@@ -63,6 +63,16 @@ async def lock(
     return {row["id"]: opening_row(row) for row in rows}
 
 
+async def lock_free(
+    connection: Connection, ids: Iterable[OpeningId], of_placements: Iterable[PlacementId] = ()
+) -> dict[OpeningId, OpeningRow]:
+    """Lock those openings that no other transaction holds; as `lock` otherwise."""
+    rows = await SQL["openings.lock_free"].fetch(
+        connection, ids=list(ids), placement_ids=list(of_placements)
+    )
+    return {row["id"]: opening_row(row) for row in rows}
+
+
 async def new_id(connection: Connection) -> OpeningId:
     """Return the id of an opening that is about to be made."""
     return OpeningId(await SQL["openings.new_id"].fetchval(connection))

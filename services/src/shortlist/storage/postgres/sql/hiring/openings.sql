@@ -11,6 +11,15 @@ WHERE id = ANY(:ids::bigint[] || ARRAY(SELECT opening_id FROM placements WHERE i
 ORDER BY id
 FOR NO KEY UPDATE
 
+-- name: lock_free(ids, placement_ids)
+-- As `lock`, but leaves out what another transaction holds just now. Every act, before it waits.
+SELECT id, title, description, pipeline, verify_email, capacity, ack_window_seconds, line_order, confirm,
+       fill_from, closes_at, max_misses, answer_hours, state, version, due_at, created_at
+FROM openings
+WHERE id = ANY(:ids::bigint[] || ARRAY(SELECT opening_id FROM placements WHERE id = ANY(:placement_ids::bigint[])))
+ORDER BY id
+FOR NO KEY UPDATE SKIP LOCKED
+
 -- name: new_id()
 -- Returns the id of an opening that is about to be made. `Acts.open`, before its transaction: when that has to
 -- be tried again, it finds whether the first try was committed after all.
