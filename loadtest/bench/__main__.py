@@ -17,17 +17,17 @@ import typer
 
 from loadtest.bench import machine, report
 from loadtest.bench.bench import Bench
-from loadtest.bench.catalog import EXPERIMENTS
+from loadtest.bench.catalog import EXPERIMENTS, GROUPS
 from loadtest.bench.peers import PEERS
+
+_NAMES = ", ".join([*GROUPS, *EXPERIMENTS])
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
 def main(
-    names: Annotated[
-        list[str] | None, typer.Argument(help=f"All, or some of: {', '.join(EXPERIMENTS)}.")
-    ] = None,
+    names: Annotated[list[str] | None, typer.Argument(help=f"All, or some of: {_NAMES}.")] = None,
     *,
     quick: Annotated[bool, typer.Option("--quick", help="Short rounds, main experiments.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -40,13 +40,11 @@ def main(
     All of it takes an hour, --quick about ten minutes; a machine that does other things gives
     other figures. Ends with 1 when an experiment failed.
     """
+    asked = [one for name in names or () for one in GROUPS.get(name, (name,))]
+    if unknown := set(asked) - set(EXPERIMENTS):
+        sys.exit(f"no such experiment: {', '.join(sorted(unknown))}. There are: {_NAMES}")
     _require_peers()
-    unknown = set(names or ()) - set(EXPERIMENTS)
-    if unknown:
-        sys.exit(
-            f"no such experiment: {', '.join(sorted(unknown))}. There are: {', '.join(EXPERIMENTS)}"
-        )
-    chosen = names or [name for name, one in EXPERIMENTS.items() if one.is_quick or not quick]
+    chosen = asked or [name for name, one in EXPERIMENTS.items() if one.is_quick or not quick]
     figures, failed = asyncio.run(
         _measure(chosen, quick=quick, show=not as_json, write_docs=write_docs)
     )

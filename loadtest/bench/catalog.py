@@ -17,6 +17,7 @@ from loadtest.bench.figures import (
     scale,
     startup,
 )
+from loadtest.bench.hiring import applies, deadlines, middle, past, scores, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -47,4 +48,13 @@ EXPERIMENTS = {
     "memory": Experiment("Memory", memory.run, is_quick=False),
     "startup": Experiment("Starting", startup.run, is_quick=False),
     "growth": Experiment("How the cost grows", growth.run, is_quick=False),
+    "hiring_applies": Experiment("Hiring: applying", applies.run, is_quick=False),
+    "hiring_middle": Experiment("Hiring: in the middle of a line", middle.run, is_quick=False),
+    "hiring_past": Experiment("Hiring: a long line and a long past", past.run, is_quick=False),
+    "hiring_deadlines": Experiment("Hiring: deadlines", deadlines.run, is_quick=False),
+    "hiring_scores": Experiment("Hiring: scores", scores.run, is_quick=False),
+    "hiring_snapshot": Experiment("Hiring: an old snapshot", snapshot.run, is_quick=False),
 }
+
+GROUPS = {"hiring": tuple(name for name in EXPERIMENTS if name.startswith("hiring_"))}
+"""Several experiments by one name."""

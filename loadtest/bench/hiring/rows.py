@@ -121,8 +121,10 @@ async def make(
 async def _insert_opening(connection: Connection, rules: Rules) -> OpeningId:
     inserted = await connection.fetchval(
         "INSERT INTO openings (title, verify_email, capacity, ack_window_seconds, line_order,"
-        " confirm, fill_from, closes_at, max_misses, answer_hours, state, version, created_at)"
-        " VALUES ('Compiler engineer', false, $1, $2, $3, $4, $5, $6, $7, $8, 'open', 1, now())"
+        " confirm, fill_from, closes_at, max_misses, answer_hours, state, version, due_at,"
+        " created_at)"
+        " VALUES"
+        " ('Compiler engineer', false, $1, $2, $3, $4, $5, $6, $7, $8, 'open', 1, $5, now())"
         " RETURNING id",
         rules.capacity, rules.ack_window_seconds, rules.order, rules.confirm, rules.fill_from,
         rules.closes_at, rules.max_misses, rules_to_json(rules)["answerHours"],

@@ -9,18 +9,23 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from contextlib import asynccontextmanager
+import sys
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from loadtest.bench import ours
+from loadtest.bench import ours as processes
 from loadtest.bench.child import free_port, python, wait_for_port
+from loadtest.bench.figures import accepts
+from loadtest.bench.hiring import rows
 from loadtest.bench.hiring.usual.models import Base, make_engine
 from loadtest.bench.http import Turn, turn
 from loadtest.bench.load import Load
+from shortlist.domain.hiring.opening import Rules
+from testkit.hiring.keys import bearer, make_key
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from loadtest.bench.bench import Bench, Place
@@ -66,13 +71,15 @@ class Subject:
         openings: their ids.
         placements: of each opening, in the order of its line; the first `HELD` hold its places.
         applicants: ids of those who have not applied anywhere, each given out once.
+        authorization: the header that its clients send.
     """
 
     title: str
-    server: ours.Server
+    server: processes.Server
     openings: Sequence[int]
     placements: Sequence[Sequence[int]]
     applicants: Iterator[int] = field(repr=False)
+    authorization: str | None = None
 
     async def apply(self, bench: Bench, seconds: float, at_most_per_second: int) -> Turn:
         """Let new applicants apply to the openings by turns, from 64 connections.
@@ -88,7 +95,13 @@ class Subject:
             )
         )
         path = write_bodies(bench, bodies)
-        load = Load(self.server.port, path="/api/apply", bodies_file=str(path), seconds=seconds)
+        load = Load(
+            self.server.port,
+            path="/api/apply",
+            bodies_file=str(path),
+            authorization=self.authorization,
+            seconds=seconds,
+        )
         return await asyncio.to_thread(turn, self.server.child, load, "201")
 
     async def withdraw(self, bench: Bench, first: int, count: int) -> Turn:
@@ -101,16 +114,48 @@ class Subject:
             self.server.port,
             path="/api/withdraw",
             bodies_file=str(path),
+            authorization=self.authorization,
             count=each * len(placements),
         )
         return await asyncio.to_thread(turn, self.server.child, load, "200")
 
 
-def write_bodies(bench: Bench, bodies: Iterable[dict[str, int]]) -> Path:
+def write_bodies(bench: Bench, bodies: Iterable[Mapping[str, object]]) -> Path:
     """Write a file for `Load.bodies_file`."""
     path = bench.directory / f"bodies-{next(_files)}"
     path.write_text("\n".join(map(json.dumps, bodies)), encoding="utf-8")
     return path
+
+
+@asynccontextmanager
+async def ours(bench: Bench, *, openings: int, waiting: int) -> AsyncIterator[Subject]:
+    """Serve it with our own ingest, as it is by default: a key is asked for."""
+    async with bench.place() as place:
+        connection = await place.connect()
+        await rows.add_applicants(connection, APPLICANTS)
+        rules = Rules(capacity=HELD)
+        made = [await rows.make(connection, rules, waiting=waiting) for _ in range(openings)]
+        await connection.execute("VACUUM (ANALYZE)")
+        key = await make_key(connection)
+        await connection.close()
+        async with processes.ingest(bench, place) as server:
+            yield Subject(
+                "Shortlist",
+                server,
+                [one.opening_id for one in made],
+                [[*one.holders, *one.waiting] for one in made],
+                iter(range(HELD + waiting + 1, APPLICANTS + 1)),
+                bearer(key)["Authorization"],
+            )
+
+
+@contextmanager
+def bare(bench: Bench, *, openings: int) -> Iterator[Subject]:
+    """Serve a handler that stores nothing."""
+    with accepts.bare(bench) as server:
+        yield Subject(
+            "bare FastAPI", server, range(1, openings + 1), [], iter(range(1, sys.maxsize))
+        )
 
 
 @asynccontextmanager
@@ -126,7 +171,7 @@ async def usual(bench: Bench, *, openings: int, waiting: int) -> AsyncIterator[S
             everyone = range(HELD + waiting)
             yield Subject(
                 "the usual way",
-                ours.Server(child, port),
+                processes.Server(child, port),
                 ids,
                 [[openings * n + opening for n in everyone] for opening in ids],
                 iter(range(HELD + waiting + 1, APPLICANTS + 1)),

@@ -9,6 +9,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from loadtest.bench.__main__ import app as bench
+from loadtest.bench.catalog import EXPERIMENTS as EXPERIMENTS_OF_BENCH
+from loadtest.bench.catalog import GROUPS
 from loadtest.burst.__main__ import app as burst
 from loadtest.cluster.__main__ import DOCUMENT
 from loadtest.cluster.__main__ import app as cluster
@@ -35,6 +37,13 @@ def test_help_says_what_is_run_for_how_long_and_against_what(
     assert answer.exit_code == 0
     assert against in answer.output
     assert any(unit in answer.output for unit in ("minutes", "hour"))
+
+
+def test_hiring_is_the_name_of_all_its_experiments() -> None:
+    assert set(GROUPS["hiring"]) == {name for name in EXPERIMENTS_OF_BENCH if "hiring" in name}
+    answer = CliRunner().invoke(bench, ["hirings"])
+    assert answer.exit_code == 1
+    assert "no such experiment: hirings" in str(answer.exception or answer.output)
 
 
 def test_the_cluster_has_these_experiments() -> None:
