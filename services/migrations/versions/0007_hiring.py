@@ -149,7 +149,6 @@ CREATE TABLE opening_events (
     joins        bytea,
     PRIMARY KEY (opening_id, sequence)
 );
-CREATE INDEX opening_events_by_time ON opening_events (opening_id, at, sequence);
 CREATE INDEX opening_events_of_placement ON opening_events (placement_id, sequence)
     WHERE placement_id IS NOT NULL;
 -- What the rules were: O, R, C, P, E are the opening's own events.

@@ -108,13 +108,14 @@ class _Reader:
             if self.head.holders_end is None:
                 return self._holders(found)
             begin = HolderPlace(*self.head.holders_end)
-        found += await moments.holders(
-            self.connection,
-            self.moment,
-            since=begin.since,
-            applied=begin.applied,
-            limit=max(0, self.size + 1 - len(found)),
-        )
+        if len(found) <= self.size:
+            found += await moments.holders(
+                self.connection,
+                self.moment,
+                since=begin.since,
+                applied=begin.applied,
+                limit=self.size + 1 - len(found),
+            )
         return self._holders(found)
 
     def _holders(self, found: list[Holding]) -> tuple[list[Holding], HolderPlace | None]:

@@ -1,12 +1,14 @@
 """Whether an audit is whole: its chain, its fold, and what is derived from it.
 
-The events are read a few hundred at a time, each part in a read of its own: they never change. What
-is kept in between are the live placements only, so memory follows the length of the line and not
-that of the past; what became inactive and comes back is folded again from its own events.
+The events are read a thousand at a time, each part in a read of its own: they never change. What is
+kept in between are the live placements only, so memory follows the length of the line and not that
+of the past; what became inactive and comes back is folded again from its own events. Folding and
+comparing are done in a thread, so that the process gives other answers meanwhile.
 """
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_left, insort
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
 
     Row = Mapping[str, Any]
 
-_PART: Final = 200
-"""Events that are checked without a pause: some 20 ms, in which no other answer is given."""
+_PART: Final = 1_000
+"""Events, or placements, that are read at once."""
 
 T = TypeVar("T")
 
@@ -69,18 +71,29 @@ async def _is_at_the_end(look: Look, walk: _Walk) -> bool:
         )
         new_heads = await heads.all_of(connection, walk.opening_id, walk.tail.sequence)
         is_last = not rows or rows[-1]["sequence"] == upto
-        live = await audit.live(connection, walk.opening_id) if is_last else None
-        return rows, new_heads, None if live is None else (opening, live)
+        tables = (opening, await _live(connection, walk.opening_id)) if is_last else None
+        return rows, new_heads, tables
 
     rows, new_heads, tables = await look(read)
     events = [audit.event_of(row) for row in rows]
     for placement_id in _that_come_back(events, walk):
         await look(partial(_bring_back, walk, placement_id))
-    walk.take(events, {row["sequence"]: row for row in new_heads})
+    await asyncio.to_thread(walk.take, events, {row["sequence"]: row for row in new_heads})
     if tables is None:
         return False
-    walk.compare(*tables)
+    await asyncio.to_thread(walk.compare, *tables)
     return True
+
+
+async def _live(connection: Connection, opening_id: int) -> list[Row]:
+    """Read how the live placements stand, part by part."""
+    found: list[Row] = []
+    while True:
+        after = found[-1]["applicant_id"] if found else 0
+        part = await audit.live(connection, opening_id, after=after, limit=_PART)
+        found += part
+        if len(part) < _PART:
+            return found
 
 
 _Tables = tuple[Any, Any]

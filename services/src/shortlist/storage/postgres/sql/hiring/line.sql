@@ -24,6 +24,7 @@ LEFT JOIN LATERAL (
         SELECT sequence, keys, below, width_bucket(q.key, keys) AS n FROM line_fences
         WHERE opening_id = q.opening_id ORDER BY sequence DESC LIMIT 1
     ) b
+    OFFSET 0  -- the two arrays are unpacked once, not for each event since
 ) f ON true
 ORDER BY q.n
 

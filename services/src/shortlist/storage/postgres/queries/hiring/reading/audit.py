@@ -101,6 +101,8 @@ async def to_fold(
     return [event_of(row) for row in rows]
 
 
-async def live(connection: Connection, opening_id: int) -> list[Record]:
-    """Read how an opening's live placements stand, by the tables."""
-    return await SQL["audit_views.live"].fetch(connection, opening_id=opening_id)
+async def live(connection: Connection, opening_id: int, *, after: int, limit: int) -> list[Record]:
+    """Read how an opening's live placements stand, by the tables, behind an applicant's id."""
+    return await SQL["audit_views.live"].fetch(
+        connection, opening_id=opening_id, after=after, limit=limit
+    )

@@ -41,6 +41,7 @@ UNION ALL
 SELECT * FROM opening_events WHERE opening_id = :opening_id AND placement_id = :placement_id AND sequence < :before
 ORDER BY sequence
 
--- name: live(opening_id)
--- Reads how the live placements of an opening stand, by the tables. Who verifies.
-SELECT id, status, key FROM placements WHERE opening_id = :opening_id AND status <> 'i'
+-- name: live(opening_id, after, limit)
+-- Reads how the live placements of an opening stand, by the tables, behind an applicant's id. Who verifies.
+SELECT id, applicant_id, status, key FROM placements
+WHERE opening_id = :opening_id AND status <> 'i' AND applicant_id > :after ORDER BY applicant_id LIMIT :limit

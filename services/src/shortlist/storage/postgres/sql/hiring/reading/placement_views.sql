@@ -53,40 +53,49 @@ SELECT deadline FROM placements WHERE opening_id = :opening_id AND status = 'p' 
 -- Lists an opening's placements of some statuses, with a part of a name or of an address, and with a score
 -- not below a minimum, in one of four orders, behind a row of that order. Null: any. A company's list.
 -- position: who holds a place, in the order of getting it, then the line, then who left, in that order. Of each
--- opening all placements are looked at: live ones and others by an index each.
+-- opening all placements are looked at: live ones and others by an index each; and their applicants only where
+-- a name decides.
 WITH placed AS (
     SELECT * FROM placements WHERE opening_id = :opening_id AND status <> 'i'
     UNION ALL
     SELECT * FROM placements WHERE opening_id = :opening_id AND status = 'i'
-), found AS MATERIALIZED (
-    SELECT p.*, a.name, a.email,
+), named AS (
+    SELECT p.*, '' AS name_key FROM placed p WHERE :words::text IS NULL AND :sort::text <> 'name'
+    UNION ALL
+    SELECT p.*, lower(coalesce(a.name, ''))
+    FROM placed p JOIN applicants a ON a.id = p.applicant_id
+    WHERE (:words::text IS NOT NULL OR :sort::text = 'name')
+      AND (:words::text IS NULL OR strpos(lower(a.name), lower(:words::text)) > 0
+           OR strpos(lower(a.email), lower(:words::text)) > 0)
+), found AS (
+    SELECT n.id,
            CASE :sort::text
-               WHEN 'score' THEN coalesce(-p.score, 1)
-               WHEN 'appliedAt' THEN p.applied_sequence
-               WHEN 'position' THEN CASE p.status WHEN 'w' THEN 1 WHEN 'i' THEN 2 ELSE 0 END
+               WHEN 'score' THEN coalesce(-n.score, 1)
+               WHEN 'appliedAt' THEN n.applied_sequence
+               WHEN 'position' THEN CASE n.status WHEN 'w' THEN 1 WHEN 'i' THEN 2 ELSE 0 END
                ELSE 0
            END::float8 AS rank,
            CASE :sort::text
-               WHEN 'name' THEN convert_to(lower(coalesce(a.name, '')), 'UTF8')
-               WHEN 'position' THEN CASE p.status
-                   WHEN 'w' THEN p.key
-                   WHEN 'i' THEN int8send(p.last_sequence)
-                   ELSE int8send((extract(epoch FROM coalesce(p.promoted_at, p.since)) * 1000)::bigint)
-                        || int8send(p.applied_sequence)
+               WHEN 'name' THEN convert_to(n.name_key, 'UTF8')
+               WHEN 'position' THEN CASE n.status
+                   WHEN 'w' THEN n.key
+                   WHEN 'i' THEN int8send(n.last_sequence)
+                   ELSE int8send((extract(epoch FROM coalesce(n.promoted_at, n.since)) * 1000)::bigint)
+                        || int8send(n.applied_sequence)
                END
                ELSE ''::bytea
            END AS text
-    FROM placed p JOIN applicants a ON a.id = p.applicant_id
-    WHERE (:statuses::text[] IS NULL OR p.status::text = ANY (:statuses::text[]))
-      AND (:minimum::float8 IS NULL OR p.score >= :minimum::float8)
-      AND (:words::text IS NULL OR strpos(lower(a.name), lower(:words::text)) > 0
-           OR strpos(lower(a.email), lower(:words::text)) > 0)
-)
-SELECT t.total, f.*
-FROM (SELECT count(*) AS total FROM found) t
-LEFT JOIN LATERAL (
+    FROM named n
+    WHERE (:statuses::text[] IS NULL OR n.status::text = ANY (:statuses::text[]))
+      AND (:minimum::float8 IS NULL OR n.score >= :minimum::float8)
+), page AS (
     SELECT * FROM found
     WHERE :after_id::bigint IS NULL OR (rank, text, id) > (:after_rank::float8, :after_text::bytea, :after_id::bigint)
     ORDER BY rank, text, id LIMIT :limit
-) f ON true
+)
+SELECT (SELECT count(*) FROM found) AS total, f.rank, f.text, p.*, a.name, a.email
+FROM (SELECT) one
+LEFT JOIN page f ON true
+LEFT JOIN placements p ON p.id = f.id
+LEFT JOIN applicants a ON a.id = p.applicant_id
 ORDER BY f.rank, f.text, f.id
