@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from shortlist.ingest.admission.access import ScoringAccess
     from shortlist.ingest.admission.rate_limit import ClientRates
+    from shortlist.ingest.api.gateway import Gateway
     from shortlist.ingest.endpoint import Call, Handler
     from shortlist.ingest.routes.dashboard_proxy import DashboardProxy
     from shortlist.ingest.routes.events import EventStreams
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 _APPLICATION = "/applications/"
 _JOB = "/status/"
+HIRING = "/api/"
+"""All paths of the hiring contract begin so."""
 
 
 class IngestApp:
@@ -50,6 +53,7 @@ class IngestApp:
         submissions: Submissions,
         statuses: Statuses,
         events: EventStreams,
+        hiring: Gateway,
         dashboard: DashboardProxy,
         health: Sequence[Route],
         clients: ClientRates | None,
@@ -62,6 +66,7 @@ class IngestApp:
             submissions: answers what submits.
             statuses: answers who asks for a status.
             events: answers with a stream of an application's changes.
+            hiring: answers all below ``/api``.
             dashboard: answers everything else, where pages are served.
             health: the probes' routes.
             clients: limits how often each calls the contracts' routes; None: nothing does.
@@ -93,17 +98,20 @@ class IngestApp:
         ]
         groups: dict[Group, Sequence[Route]] = {
             "clients": contracts,
+            "hiring": [Route(f"{HIRING}{{path:path}}", hiring)],
             "leaderboard": [leaderboard.route("/leaderboard")],
             "probes": health,
             "metrics": [metrics_route()],
         }
         self.routes: Sequence[BaseRoute] = _served(groups, serves)
+        self._hiring = hiring if "hiring" in serves else None
         described = {route.path for group in groups if group in serves for route in groups[group]}
         pages = scoring.asking("pages", dashboard.get)
         self._everything = _starlette(
             self.routes,
             Endpoint("/{path}", pages if "pages" in serves else _nothing_here),
             described if "docs" in serves else None,
+            self._hiring,
         )
 
     @property
@@ -126,6 +134,8 @@ class IngestApp:
             resource = self._application
         elif path.startswith(_JOB) and path.find("/", len(_JOB)) < 0:
             resource = self._job
+        elif path.startswith(HIRING):
+            return self._hiring or self._everything
         found = resource and resource.endpoints.get(scope["method"])
         return found or self._everything
 
@@ -169,10 +179,13 @@ async def _nothing_here(_: Call) -> Never:
 
 
 def _starlette(
-    routes: Sequence[BaseRoute], otherwise: Endpoint, described: Collection[str] | None
+    routes: Sequence[BaseRoute],
+    otherwise: Endpoint,
+    described: Collection[str] | None,
+    hiring: Gateway | None,
 ) -> Starlette:
     """Put the framework around the routes; ``described``: the paths to describe, None: none."""
-    docs = docs_page.routes(described or ())
+    docs = docs_page.routes(described or (), hiring)
     if described is None:
         docs = [_hidden(route.path) for route in docs]
     app = Starlette(routes=[*routes, *docs], exception_handlers={HTTPException: _http_error})

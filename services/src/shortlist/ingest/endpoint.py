@@ -149,7 +149,7 @@ class Endpoint:
     async def _answer(self, call: Call) -> Answer | Verbatim | Stream:
         try:
             if self._clients is not None:
-                _count_call(self._clients, call)
+                count_call(self._clients, call)
             return await self._handle(call)
         except ClientGoneError:
             raise
@@ -157,7 +157,7 @@ class Endpoint:
             return refusal(error, self._route)
 
 
-def _count_call(clients: ClientRates, call: Call) -> None:
+def count_call(clients: ClientRates, call: Call) -> None:
     """Count a call of its client; 429 when it is one too many."""
     wait, quota = clients.take(call.scope, time.monotonic())
     call.quotas["client"] = lambda: quota
@@ -168,14 +168,14 @@ def _count_call(clients: ClientRates, call: Call) -> None:
 
 def refusal(error: Exception, route: str) -> Answer:
     """Make the answer to a call that failed; a bug is logged."""
-    known = _as_api_error(error)
+    known = as_api_error(error)
     if known is not None:
         return Answer(known.status, known.body(), known.headers)
     _log.error("internal_error", route=route, exc_info=error)
     return Answer(500, error_body("Internal error.", "INTERNAL_ERROR"))
 
 
-def _as_api_error(error: Exception) -> ApiError | None:
+def as_api_error(error: Exception) -> ApiError | None:
     """Map an error to what a client is answered; None: it is a bug."""
     if isinstance(error, DatabaseUnavailableError):
         return unavailable(str(error))

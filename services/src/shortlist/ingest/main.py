@@ -17,7 +17,8 @@ from shortlist.ingest.admission.access import CLOSED, Access, ScoringAccess
 from shortlist.ingest.admission.api_keys import ApiKeys
 from shortlist.ingest.admission.line_registry import LineRegistry
 from shortlist.ingest.admission.rate_limit import ClientRate, ClientRates
-from shortlist.ingest.app import IngestApp
+from shortlist.ingest.api.gateway import Gateway, Needs
+from shortlist.ingest.app import HIRING, IngestApp
 from shortlist.ingest.fast_path import FastPost
 from shortlist.ingest.group_commit import GroupCommit
 from shortlist.ingest.publisher import Publisher
@@ -95,7 +96,7 @@ class Ingest:
         self.lines = LineRegistry(self._reading, self._redis, self._writing.learn_clock)
         self._publisher = Publisher(self.lines)
         metrics.CONNECTIONS_OPEN.labels("ingest").set_function(
-            lambda: self._writing.open + self._reading.open
+            lambda: self._writing.open + self._reading.open + self.hiring.postgres_connections
         )
         proxies = _proxies(settings)
         budget = Budget(settings.client_memory_bytes or share_of(machine.memory_bytes()))
@@ -119,6 +120,8 @@ class Ingest:
         self.access = Access(
             self._keys if settings.auth == "on" else None, _public_rates(settings, proxies)
         )
+        clients = _client_rates(settings, proxies)
+        self.hiring = Gateway(self._needs_of_hiring(), clients)
         app = partial(
             IngestApp,
             submissions=Submissions(
@@ -126,9 +129,10 @@ class Ingest:
             ),
             statuses=statuses,
             events=self._events,
+            hiring=self.hiring,
             dashboard=self._dashboard,
             health=probes.health_routes(readiness=self._readiness),
-            clients=_client_rates(settings, proxies),
+            clients=clients,
         )
         self.app = app(
             serves=public_groups(settings),
@@ -138,6 +142,21 @@ class Ingest:
             app, serves=ALL, scoring=ScoringAccess(self.access, CLOSED["open"])
         )
         self.fast_path = self._fast_path()
+
+    def _needs_of_hiring(self) -> Needs:
+        return Needs(
+            settings=self._settings,
+            lines=self.lines,
+            on_submitted=self._publisher.publish,
+            redis=self._redis,
+            announcements=self.announcements,
+            connections=self.connections,
+            access=self.access,
+        )
+
+    @property
+    def _open_path(self) -> str | None:
+        return HIRING if self._settings.auth == "off" else None
 
     def _fast_path(self) -> FastPost | None:
         """Make the fast path; None where rates are limited, keys asked for, or traces recorded."""
@@ -159,7 +178,11 @@ class Ingest:
                     await self.lines.poll()
             server = await stack.enter_async_context(
                 http_server.serve(
-                    self.app, self._settings, connections=self.connections, fast_path=self.fast_path
+                    self.app,
+                    self._settings,
+                    connections=self.connections,
+                    fast_path=self.fast_path,
+                    open_path=self._open_path,
                 )
             )
             await stack.enter_async_context(self._serving_staff())
@@ -169,6 +192,7 @@ class Ingest:
             tasks.start(self.lines.run())
             tasks.start(self.announcements.run())
             tasks.start(self._keys.run())
+            tasks.start(self.hiring.run())
             tasks.start(stopping.drain.wait())
             await tasks.first()
             tasks.start(self._drain(server))
@@ -180,20 +204,25 @@ class Ingest:
         if not self._settings.has_private_listener:
             yield
             return
-        async with http_server.serve_private(self._private_app(), self._settings):
+        async with http_server.serve_private(
+            self._private_app(), self._settings, open_path=self._open_path
+        ):
             yield
 
     async def _drain(self, server: http_server.HttpServer) -> None:
         """Accept no new connections; answer every open request, publish what was accepted."""
         _log.info("draining")
         self._events.end()
+        self.hiring.end_streams()
         await server.stop()
         await self._group_commit.finish()
+        await self.hiring.finish()
         await self._publisher.finish()
         _log.info("drained")
 
     async def _close(self) -> None:
         await self._dashboard.close()
+        await self.hiring.close()
         await self._writing.close()
         await self._reading.close()
         await self._redis.aclose()

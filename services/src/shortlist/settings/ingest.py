@@ -104,6 +104,12 @@ class IngestSettings(CommonSettings):
         60, ge=1, description="Such calls at once, before the rate counts."
     )
 
+    hiring_connections: int = Field(
+        4,
+        ge=2,
+        description="Connections to Postgres for `/api`: half of them write, the others read.",
+    )
+
     @model_validator(mode="after")
     def _keys_close_nothing_when_off(self) -> Self:
         if self.auth == "off" and self.scoring_auth != "open":

@@ -47,6 +47,15 @@ GROUP_SIZE = Histogram(
     "Applications per commit.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
 )
+API_ANSWERS = Counter(
+    "shortlist_api_answers", "Calls of `/api` answered, by route and status.", ["route", "status"]
+)
+API_SECONDS = Histogram(
+    "shortlist_api_seconds",
+    "Time from a request's head to its answer, for calls of `/api` but streams.",
+    ["route"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
+)
 CLIENTS_OPEN = Gauge(
     "shortlist_client_connections_open", "Connections of clients that are open.", ["listener"]
 )

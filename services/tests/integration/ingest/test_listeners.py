@@ -37,6 +37,7 @@ GROUP: dict[str, Group] = {
     "/applications/{id}/events": "clients",
     "/job": "clients",
     "/status/{id}": "clients",
+    "/api/{path:path}": "hiring",
     "/healthz": "probes",
     "/readyz": "probes",
     "/metrics": "metrics",
@@ -50,8 +51,10 @@ GROUP: dict[str, Group] = {
 }
 """Every route of ingest and of the dashboard behind it. A new one needs its row."""
 
-EVERYTHING: set[Group] = {"clients", "probes", "metrics", "leaderboard", "docs", "pages"}
-FOR_APPLICANTS: set[Group] = {"clients", "probes"}
+EVERYTHING: set[Group] = {
+    "clients", "hiring", "probes", "metrics", "leaderboard", "docs", "pages",
+}  # fmt: skip
+FOR_APPLICANTS: set[Group] = {"clients", "hiring", "probes"}
 
 PUBLIC: dict[str, set[Group]] = {
     "one for all": EVERYTHING,
@@ -76,7 +79,7 @@ class Listeners:
     application: str
 
     def path(self, template: str) -> str:
-        return template.replace("{id}", self.application)
+        return template.replace("{id}", self.application).replace("{path:path}", "healthz")
 
     async def status(self, listener: str, method: str, template: str) -> int:
         base = f"http://127.0.0.1:{self.ports[listener]}"

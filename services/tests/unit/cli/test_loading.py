@@ -12,6 +12,7 @@ from shortlist.cli.loading import PROCESSES, STARTING_NICE
 
 HEAVY = {
     "fastapi",
+    "shortlist.hiring.views",
     "pydantic_settings",
     "opentelemetry.metrics",
     "opentelemetry.sdk",

@@ -131,6 +131,7 @@ BY_THE_SAME_GUARD = {
     "refusal.did_not_ask": _TELL,
     "refusal.lift": _TELL,
     "refusal.may_ask": "shortlist.worker.gate:Gate._may_ask",
+    "events.announce_openings": "shortlist.ingest.api.event_feed:EventFeed._keep_announcing",
     "events._subscribe": _SUBSCRIPTION,
     "events._read": _SUBSCRIPTION,
     "events._write": _SUBSCRIPTION,

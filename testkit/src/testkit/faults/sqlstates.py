@@ -266,6 +266,9 @@ BY_THE_SAME_GUARD = {
     "retention.remove_finished": "shortlist.maintenance.context:LeaderContext.repeat",
     "applications.unfinished_count": "shortlist.ingest.admission.line_registry:LineRegistry",
     "applications.count_existing": "shortlist.storage.postgres.database:Database.run",
+    **dict.fromkeys(
+        ("event_feed.heads", "imports.live"), "shortlist.storage.postgres.database:Database.run"
+    ),
     "api_keys.valid": "shortlist.storage.postgres.database:Database.run",
     "api_keys.used": "shortlist.ingest.admission.api_keys:ApiKeys.write_uses",
     "workers.leave": "shortlist.worker.membership:Membership.leave",

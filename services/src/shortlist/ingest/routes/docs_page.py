@@ -1,13 +1,13 @@
 """The OpenAPI document: ``GET /openapi.json`` for programs, ``GET /docs`` as one page for people.
 
 The page is plain HTML made from the document, with its style from this process: it needs no
-internet, no script and no third party's code. The document is made when it is first asked for.
+internet, no script and no third party's code. The document is made when it is first asked for; what
+it says of ``/api`` is made from FastAPI's routes.
 """
 
 from __future__ import annotations
 
 import json
-from functools import cache, partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from shortlist.ingest.api.gateway import Gateway
+
 _STYLE = """\
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -32,16 +34,24 @@ dd { margin: 0 0 0.5rem 1.5rem; }
 """
 
 
-def routes(paths: Collection[str]) -> list[Route]:
-    """Make the routes of the document of these paths, of its page and the page's style."""
-    # Made once: that takes milliseconds, in which no other request is answered.
-    described = cache(partial(_document, paths))
+def routes(paths: Collection[str], hiring: Gateway | None) -> list[Route]:
+    """Make the routes of the document of these paths, of its page and the page's style.
+
+    ``hiring`` describes its own paths; None: they are not served here.
+    """
+    made: list[dict[str, Any]] = []  # once: that takes milliseconds
+
+    async def described() -> dict[str, Any]:
+        parts = None if hiring is None else (await hiring.hiring()).describe()
+        if not made:
+            made.append(_document(paths, parts))
+        return made[0]
 
     async def document(_: Request) -> Response:
-        return JSONResponse(described())
+        return JSONResponse(await described())
 
     async def docs(_: Request) -> Response:
-        return HTMLResponse(page(described()), headers=SECURITY_HEADERS)
+        return HTMLResponse(page(await described()), headers=SECURITY_HEADERS)
 
     async def style(_: Request) -> Response:
         return Response(_STYLE, media_type="text/css", headers=SECURITY_HEADERS)
@@ -53,12 +63,12 @@ def routes(paths: Collection[str]) -> list[Route]:
     ]
 
 
-def _document(paths: Collection[str]) -> dict[str, Any]:
+def _document(paths: Collection[str], hiring: dict[str, Any] | None) -> dict[str, Any]:
     from importlib.metadata import version  # noqa: PLC0415 (not light, and needed here only)
 
     from shortlist.ingest.routes import openapi  # noqa: PLC0415 (as above)
 
-    return openapi.document("Shortlist", version("shortlist"), paths)
+    return openapi.document("Shortlist", version("shortlist"), paths, hiring)
 
 
 def page(document: dict[str, Any]) -> str:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 if TYPE_CHECKING:
     from shortlist.settings import IngestSettings
 
-Group: TypeAlias = Literal["clients", "probes", "metrics", "leaderboard", "docs", "pages"]
+Group: TypeAlias = Literal["clients", "hiring", "probes", "metrics", "leaderboard", "docs", "pages"]
 
 ROUTES: Final[dict[Group, str]] = {
     "clients": "submitting; one's application by its id, and its events; the job server's calls",
+    "hiring": "`/api`: openings, applicants and their applications; by keys (`SHORTLIST_AUTH`)",
     "probes": "`/healthz`, `/readyz`",
     "metrics": "`/metrics`",
     "leaderboard": "`/leaderboard`",

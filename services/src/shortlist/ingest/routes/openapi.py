@@ -23,7 +23,7 @@ from shortlist.ingest.schemas import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
 
 class AcceptedApplication(msgspec.Struct):
@@ -156,15 +156,26 @@ _EVENT_STREAM = {
 Schema = Annotated[dict[str, Any], "JSON Schema"]
 
 
-def document(title: str, version: str, served: Collection[str]) -> dict[str, Any]:
-    """Make the whole document, OpenAPI 3.1, of the paths that are ``served``."""
+def document(
+    title: str, version: str, served: Collection[str], hiring: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Make the whole document, OpenAPI 3.1, of the paths that are ``served``.
+
+    ``hiring``: the document of ``/api``, whose paths and types become part of this one.
+    """
     _, components = msgspec.json.schema_components(
         _TYPES, ref_template="#/components/schemas/{name}"
     )
+    paths = {path: item for path, item in _paths().items() if path in served}
+    if hiring is not None:
+        paths |= hiring["paths"]
+        types = hiring["components"]["schemas"]
+        assert types.keys().isdisjoint(components), "two types have one name"
+        components |= types
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version},
-        "paths": {path: item for path, item in _paths().items() if path in served},
+        "paths": paths,
         "components": {"schemas": components},
     }
 

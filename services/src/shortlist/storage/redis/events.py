@@ -10,16 +10,18 @@ import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from shortlist.domain.line.application import DEFAULT_PIPELINE
 from shortlist.storage.redis import keys, new_subscription
 from shortlist.storage.redis.connection_pool import is_left
 from shortlist.storage.redis.scripts import SCRIPTS
 from shortlist.storage.trouble import Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from redis.asyncio.client import PubSub
 
+    from shortlist.domain.hiring.placement import OpeningId
     from shortlist.domain.line.application import ApplicationId, PipelineName, Status
     from shortlist.storage.redis import Redis
 
@@ -44,6 +46,13 @@ async def announce(
     packed = " ".join([f"{keys.events(str(of))} {status}" for of, status in changes])
     if packed:
         await SCRIPTS["announce"].run(redis, [keys.line(pipeline)], packed)
+
+
+async def announce_openings(redis: Redis, newest: Mapping[OpeningId, int]) -> None:
+    """Tell who follows openings the newest sequence of each, in one round trip."""
+    packed = " ".join([f"{keys.opening_events(of)} {sequence}" for of, sequence in newest.items()])
+    if packed:
+        await SCRIPTS["announce"].run(redis, [keys.line(DEFAULT_PIPELINE)], packed)
 
 
 class Announcements:
@@ -71,8 +80,17 @@ class Announcements:
         Set from the beginning, and when the subscription starts to count, breaks, and comes back:
         who reads after each setting misses nothing. The watcher clears it.
         """
-        channel = keys.events(str(application_id))
-        changed = asyncio.Event()
+        with self._watch(keys.events(str(application_id)), asyncio.Event()) as changed:
+            yield changed
+
+    @contextmanager
+    def watch_opening(self, opening_id: OpeningId, changed: asyncio.Event) -> Iterator[None]:
+        """Have an event set whenever an opening may have new events; see `watch`."""
+        with self._watch(keys.opening_events(opening_id), changed):
+            yield
+
+    @contextmanager
+    def _watch(self, channel: str, changed: asyncio.Event) -> Iterator[asyncio.Event]:
         changed.set()
         watchers = self._watchers.setdefault(channel, set())
         if not watchers:

@@ -85,3 +85,8 @@ def tokens(pipeline: str) -> str:
 def events(application_id: str) -> str:
     """Pub/sub channel: each new status of one application, as text."""
     return f"sl:events:{application_id}"
+
+
+def opening_events(opening_id: int) -> str:
+    """Pub/sub channel: the newest sequence of one opening's audit, as text."""
+    return f"sl:events:opening:{opening_id}"

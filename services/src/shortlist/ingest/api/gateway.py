@@ -1,0 +1,196 @@
+"""The way into ``/api``: what is there before FastAPI is, and loads it.
+
+FastAPI and the models of `shortlist.hiring` take as long to import as all the rest of ingest. So
+they are loaded in a thread once the listener serves, and a call to ``/api`` waits until they are;
+submitting applications does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from shortlist.ingest.endpoint import Call, ClientGoneError, count_call, headers, refusal
+from shortlist.telemetry import traces
+from shortlist.telemetry.metrics import API_ANSWERS, API_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, MutableMapping, Sequence
+
+    from starlette.types import Receive, Scope, Send
+
+    from shortlist.domain.line.application import NewApplication
+    from shortlist.http.connections import ConnectionTable
+    from shortlist.ingest.admission.access import Access
+    from shortlist.ingest.admission.line_registry import LineRegistry
+    from shortlist.ingest.admission.rate_limit import ClientRates
+    from shortlist.ingest.api.app import Hiring
+    from shortlist.settings import IngestSettings
+    from shortlist.storage.redis import Redis
+    from shortlist.storage.redis.events import Announcements
+
+_ROUTE = "/api/{path}"
+"""Of calls that no route takes, and of those that were refused before one was looked for."""
+
+_NICE = 5
+"""Of the thread that loads, where a thread has a priority: what serves comes first."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What hiring needs of its process.
+
+    Attributes:
+        settings: where Postgres is, and whether ``/api`` is open to each client.
+        lines: where payloads are scored.
+        on_submitted: told after the commit of what is to be scored.
+        redis: where this process's commits are announced.
+        announcements: other processes' commits, which must be running.
+        connections: bounds how many clients follow live events.
+        access: lets clients in.
+    """
+
+    settings: IngestSettings
+    lines: LineRegistry
+    on_submitted: Callable[[Sequence[NewApplication]], None]
+    redis: Redis
+    announcements: Announcements
+    connections: ConnectionTable
+    access: Access
+
+
+class Gateway:
+    """Answers ``/api``: an ASGI application."""
+
+    def __init__(self, needs: Needs, clients: ClientRates | None) -> None:
+        """``clients`` limits how often each calls; nothing is loaded before `run`."""
+        self._needs = needs
+        self._clients = clients
+        self._hiring: Hiring | None = None
+        self._loaded = asyncio.Event()
+
+    async def run(self) -> None:
+        """Load hiring, and keep its live events going, for ever."""
+        module, app = await _in_a_polite_thread(_load)
+        self._hiring = module.Hiring(self._needs, app)
+        self._loaded.set()
+        await self._hiring.feed.run()
+
+    async def hiring(self) -> Hiring:
+        """Return what was loaded; wait until it is."""
+        await self._loaded.wait()
+        assert self._hiring is not None
+        return self._hiring
+
+    @property
+    def postgres_connections(self) -> int:
+        """Count the connections that Postgres counts as hiring's."""
+        return 0 if self._hiring is None else self._hiring.postgres_connections
+
+    def end_streams(self) -> None:
+        """Have every stream of live events end now."""
+        if self._hiring is not None:
+            self._hiring.feed.end()
+
+    async def finish(self) -> None:
+        """Wait until every act that was asked for has been answered."""
+        if self._hiring is not None:
+            await self._hiring.acts.finish()
+
+    async def close(self) -> None:
+        """Close the connections to Postgres."""
+        if self._hiring is not None:
+            await self._hiring.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        call = Call(scope, receive)
+        answering = _Answering(call, send)
+        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else dict(scope)
+        traceparent = call.headers.get(b"traceparent", b"").decode("latin-1")
+        with traces.request_span(scope["method"], _ROUTE, traceparent) as span:
+            try:
+                await self._answer(call, inner, receive, answering)
+            except (ClientGoneError, asyncio.CancelledError):  # cancelled: stopped at once
+                return
+            route = getattr(inner.get("route"), "path", _ROUTE)
+            span.update_name(f"{scope['method']} {route}")
+            span.set_attribute("http.route", route)
+            span.set_attribute("http.response.status_code", answering.status)
+        _measure(call, route, answering)
+
+    async def _answer(
+        self, call: Call, inner: Scope, receive: Receive, answering: _Answering
+    ) -> None:
+        try:
+            if self._clients is not None:
+                count_call(self._clients, call)
+            hiring = await self.hiring()
+            await hiring.app(inner, receive, answering)
+        except ClientGoneError:
+            raise
+        except Exception as error:  # a bug must not cost the connection
+            answer = refusal(error, _ROUTE)
+            if answering.status:
+                raise  # in the middle of a stream: the connection tells it
+            start = {"type": "http.response.start", "status": answer.status}
+            await answering({**start, "headers": headers(answer, None)})
+            await answering({"type": "http.response.body", "body": answer.body})
+
+
+class _Answering:
+    """Sends an answer, with what is left of the client's rate; remembers its status."""
+
+    def __init__(self, call: Call, send: Send) -> None:
+        self.status = 0
+        self.is_stream = False
+        self._call = call
+        self._send = send
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            if (quota := self._call.quota()) is not None:
+                message = {**message, "headers": [*message["headers"], *quota.headers()]}
+        elif message.get("more_body", False):
+            self.is_stream = True
+            if self._call.scope["method"] == "HEAD":  # it ends with its head (RFC 9110, 9.3.2)
+                message = {"type": "http.response.body"}
+        await self._send(message)
+
+
+def _measure(call: Call, route: str, answering: _Answering) -> None:
+    API_ANSWERS.labels(route, str(answering.status)).inc()
+    if not answering.is_stream:
+        API_SECONDS.labels(route).observe(time.monotonic() - call.since)
+
+
+def _load() -> tuple[Any, Any]:
+    """Import hiring and make its routes."""
+    module = import_module("shortlist.ingest.api.app")
+    return module, module.make()
+
+
+async def _in_a_polite_thread(work: Callable[[], tuple[Any, Any]]) -> tuple[Any, Any]:
+    """Work in a thread of its own, behind what serves."""
+
+    def politely() -> tuple[Any, Any]:
+        if sys.platform == "linux":  # elsewhere a priority is a process's
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        return work()
+
+    with ThreadPoolExecutor(1, "loading-hiring") as thread:
+        return await asyncio.get_running_loop().run_in_executor(thread, politely)

@@ -1,0 +1,115 @@
+"""What all routes have in common: the order in which a call is looked at, and how it is refused.
+
+Access first, then the body (length, encoding, JSON), then FastAPI: parameters and fields. Whatever
+refuses a call on this way, the answer has the one shape of errors.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shortlist.http.errors import ApiError, invalid
+from shortlist.ingest.api.access import needed
+from shortlist.ingest.api.errors import answer_to
+from shortlist.ingest.endpoint import JSON, Call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from starlette.types import Message, Receive
+
+    from shortlist.ingest.admission.quota import Quota
+    from shortlist.ingest.endpoint import Answer
+
+BODY_LIMIT_BYTES: Final = 262_144
+"""A description of 20 000 characters, each written as an escape of six or twelve bytes, fits."""
+
+
+PREFIX: Final = "/api"
+
+
+def resource(name: str) -> APIRouter:
+    """Make a router for the routes of a resource."""
+    return APIRouter(
+        prefix=PREFIX,
+        tags=[name],
+        route_class=ApiRoute,
+        strict_content_type=False,  # `_with_json` looks at it
+        generate_unique_id_function=attrgetter("name"),
+    )
+
+
+class ApiRoute(APIRoute):
+    """A route of ``/api``."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what answers a request in the order of this module."""
+        need = needed(self.path, self.methods or ())
+        handle = super().get_route_handler()
+        takes_body, path = self.body_field is not None, self.path
+
+        async def answer(request: Request) -> Response:
+            quota: Quota | None = None
+            try:
+                admitted = await request.app.state.access.admit(request.scope, need)
+                request.state.admitted, quota = admitted, admitted.quota
+                if takes_body:
+                    request = await _with_json(request)
+                response = await handle(request)
+            except Exception as error:  # in the one shape, a bug too
+                response = as_response(answer_to(error, path))
+            if quota is not None:
+                response.raw_headers.extend(quota.headers())
+            return response
+
+        return answer
+
+
+def as_response(answer: Answer) -> Response:
+    """Make the framework's answer of ours."""
+    response = Response(answer.body, answer.status)
+    response.raw_headers.extend([JSON, *answer.headers])
+    return response
+
+
+async def _with_json(request: Request) -> Request:
+    """Read the body, which is JSON in UTF-8 or nothing; return a request that has it."""
+    body = await Call(request.scope, request.receive).body(BODY_LIMIT_BYTES)
+    if body:
+        kind = request.headers.get("content-type", "application/json")
+        if not _is_json(kind):
+            raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Send JSON: application/json.")
+        parsed(body)
+    return Request(request.scope, _replaying(body))
+
+
+def _is_json(content_type: str) -> bool:
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or (
+        kind.startswith("application/") and kind.endswith("+json")
+    )
+
+
+def parsed(body: bytes) -> Any:
+    """Parse JSON in UTF-8: no NaN, no lone surrogate, no document behind the first; 400 else."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # it may quote the input
+        raise invalid("The body is not JSON in UTF-8.") from None
+
+
+def _replaying(body: bytes) -> Receive:
+    """Return what a request receives its body from once more."""
+    messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def receive() -> Message:
+        return next(messages, {"type": "http.disconnect"})
+
+    return receive

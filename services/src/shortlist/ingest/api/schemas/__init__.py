@@ -1,0 +1,1 @@
+"""What clients may send: fields, bodies, parameters, and the rows of files."""
