@@ -17,7 +17,7 @@ import asyncpg
 import psutil
 import pytest
 
-from shortlist.domain.hiring.access import is_key
+from shortlist.domain.access import is_key
 from shortlist.embedded.servers.postgres import EmbeddedPostgres
 from shortlist.storage import postgres
 from shortlist.storage.postgres import migrate, roles

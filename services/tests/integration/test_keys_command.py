@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shortlist.domain.hiring.access import digest_of_key, is_key
+from shortlist.domain.access import digest_of_key, is_key
 from shortlist.storage.postgres.queries.hiring import api_keys
 from testkit.processes.commands import shortlist
 

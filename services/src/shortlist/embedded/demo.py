@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-from shortlist.domain.hiring.access import SCOPES, SECRET_BYTES, digest_of_key, key_of
+from shortlist.domain.access import SCOPES, SECRET_BYTES, digest_of_key, key_of
 from shortlist.embedded.demo_hiring import HiringDemo
 from shortlist.hiring.seed.seeding import seed_samples
 from shortlist.http.reachable import trouble_with

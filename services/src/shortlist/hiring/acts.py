@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from shortlist.domain.hiring.addresses import email_key
+from shortlist.domain.email_addresses import email_key
 from shortlist.hiring.errors import HiringError, NotFoundError
 from shortlist.hiring.making import Maker
 from shortlist.hiring.requests import ActionRequest, NewOpening

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shortlist.domain.hiring.access import SCOPES, SECRET_BYTES, digest_of_key, key_of
+from shortlist.domain.access import SCOPES, SECRET_BYTES, digest_of_key, key_of
 from shortlist.domain.networks import NO_PROXIES
 from shortlist.http.errors import ApiError
 from shortlist.ingest.admission import api_keys as keys_module

@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from shortlist.domain.hiring.access import SCOPES, SECRET_BYTES, digest_of_key, key_of
+from shortlist.domain.access import SCOPES, SECRET_BYTES, digest_of_key, key_of
 from shortlist.storage.postgres.queries.hiring import api_keys
 
 if TYPE_CHECKING:
-    from shortlist.domain.hiring.access import Scope
+    from shortlist.domain.access import Scope
     from shortlist.storage.postgres import Connection
 
 

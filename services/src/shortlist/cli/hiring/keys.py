@@ -11,7 +11,7 @@ import typer
 from shortlist.cli.command import fail
 from shortlist.cli.hiring.running import RefusedError, run_command
 from shortlist.cli.options import takes
-from shortlist.domain.hiring.access import (
+from shortlist.domain.access import (
     NAME_LIMIT_CHARACTERS,
     SCOPES,
     SECRET_BYTES,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Awaitable, Callable
 
-    from shortlist.domain.hiring.access import KeptKey
+    from shortlist.domain.access import KeptKey
     from shortlist.storage.postgres import Connection
 
 

@@ -6,8 +6,8 @@ import datetime as dt
 import random
 from typing import TYPE_CHECKING, NamedTuple
 
+from shortlist.domain.email_addresses import email_key
 from shortlist.domain.hiring.acts import Decision
-from shortlist.domain.hiring.addresses import email_key
 from shortlist.domain.hiring.draft import Opening
 from shortlist.domain.hiring.settling import next_due
 from shortlist.hiring.errors import ConflictError

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Scope as Request
 
-    from shortlist.domain.hiring.access import ApiKey, Scope
+    from shortlist.domain.access import ApiKey, Scope
     from shortlist.ingest.admission.api_keys import ApiKeys
     from shortlist.ingest.admission.quota import Quota
     from shortlist.ingest.admission.rate_limit import ClientRates

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from shortlist.domain.hiring.access import digest_of_key, is_key
+from shortlist.domain.access import digest_of_key, is_key
 from shortlist.storage.deadline_batcher import Asked, DeadlineBatcher
 from shortlist.storage.postgres.queries.hiring import api_keys
 from shortlist.storage.unavailable import DatabaseUnavailableError
 
 if TYPE_CHECKING:
-    from shortlist.domain.hiring.access import ApiKey
+    from shortlist.domain.access import ApiKey
     from shortlist.storage.postgres import Connection
     from shortlist.storage.postgres.database import Database
 

@@ -6,7 +6,7 @@ import asyncio
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from shortlist.domain.hiring.addresses import email_key
+from shortlist.domain.email_addresses import email_key
 from shortlist.hiring.by import By, Once
 from shortlist.ingest.api.errors import known
 from shortlist.ingest.api.schemas.rows import ImportedRow, ImportRow

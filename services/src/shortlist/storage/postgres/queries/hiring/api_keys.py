@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shortlist.domain.hiring.access import ApiKey, KeptKey
+from shortlist.domain.access import ApiKey, KeptKey
 from shortlist.storage.postgres.statements import SQL
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Collection
 
-    from shortlist.domain.hiring.access import Scope
+    from shortlist.domain.access import Scope
     from shortlist.storage.postgres import Connection
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shortlist.domain.hiring.access import SECRET_BYTES, digest_of_key, is_key, key_of
+from shortlist.domain.access import SECRET_BYTES, digest_of_key, is_key, key_of
 
 secrets = st.binary(min_size=SECRET_BYTES, max_size=SECRET_BYTES)
 

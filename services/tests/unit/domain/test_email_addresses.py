@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from shortlist.domain.hiring.addresses import email_key
+from shortlist.domain.email_addresses import email_key
 
 
 @pytest.mark.parametrize(
