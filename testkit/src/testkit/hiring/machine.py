@@ -1,7 +1,7 @@
 """All that can happen to an opening, in any order, beside a reference written differently.
 
 The opening is kept in memory (`testkit.hiring.memory`) or by the product in Postgres
-(`testkit.hiring.kept`): the same steps, the same reference, the same checks.
+(`testkit.hiring.stored`): the same steps, the same reference, the same checks.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class OpeningMachine(RuleBasedStateMachine):
         """Open an opening."""
 
     def expect(self, answers: object, expected: object) -> None:
-        assert answers == expected or not self.compares
+        assert answers == expected or not self.compares, f"answered {answers}, not {expected}"
 
     @initialize(
         capacity=st.integers(1, 2),
@@ -387,10 +387,13 @@ class OpeningMachine(RuleBasedStateMachine):
 
     def reference_agrees(self) -> None:
         people = self.reference.people
-        assert [p.id for p in self.world.line()] == self.reference.line
-        assert {i: (p.status, p.misses, p.score, p.deadline) for i, p in people.items()} == {
+        line = [p.id for p in self.world.line()]
+        assert line == self.reference.line, f"the line is {line}, not {self.reference.line}"
+        expected = {i: (p.status, p.misses, p.score, p.deadline) for i, p in people.items()}
+        found = {
             i: (p.status, p.misses, p.score, p.deadline) for i, p in self.world.placements.items()
         }
+        assert found == expected, f"placements are {found}, not {expected}"
         assert self.world.opening.state == self.reference.state
 
 

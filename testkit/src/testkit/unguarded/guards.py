@@ -730,3 +730,40 @@ for _step in (
 ):  # fmt: skip
     GUARDS[f"ends_with {_step}"] = _ends_with(_step)
 GUARDS["held_lists"] = _without("recovery.observe", "t.lists < w.lists", "false")
+
+
+# --- hiring
+
+
+def _acts_settle_nothing() -> None:
+    """An act, and the leader, find an opening as it was left, whatever has run out since."""
+    from shortlist.domain.hiring.draft import Draft  # noqa: PLC0415 (only a process that asks)
+
+    replace("shortlist.domain.hiring.acts:settle", lambda locked: (Draft(locked), False))
+
+
+def _sequences_are_given_out() -> None:
+    """A number is given out once, as a sequence of Postgres does it, whatever comes of it."""
+    given: dict[int, int] = {}
+
+    def appended(tail: Any, **more: Any) -> Any:
+        last = given[tail.opening_id] = max(given.get(tail.opening_id, 0), tail.sequence) + 1
+        return old(dataclasses.replace(tail, sequence=last - 1), **more)
+
+    old = replace("shortlist.domain.hiring.draft:appended", appended)
+
+
+GUARDS["settled_first"] = _acts_settle_nothing
+GUARDS["sequence_of_the_audit"] = _sequences_are_given_out
+GUARDS["opening_lock"] = _all(
+    _without("openings.lock", "FOR NO KEY UPDATE", ""),
+    _without("openings.lock_free", "FOR NO KEY UPDATE SKIP LOCKED", ""),
+)
+GUARDS["one_address"] = lambda: replace("shortlist.hiring.acts:email_key", str)
+GUARDS["standings_end"] = lambda: replace(
+    "shortlist.storage.postgres.queries.hiring.placements:end_standings", _says_nothing
+)
+GUARDS["floors_follow"] = lambda: replace(
+    "shortlist.storage.postgres.queries.hiring.floors:after_join",
+    lambda floors, key, **_: floors or (key,),
+)
