@@ -25,10 +25,10 @@ from shortlist.hiring.reading.rows import (
     job_fields,
     job_of,
     listed_of,
-    rules_of,
 )
 from shortlist.hiring.views import EntryPage, Job, JobDetail, QueueEntry, QueueView, Summary
 from shortlist.storage.postgres.queries.hiring import codec, line
+from shortlist.storage.postgres.queries.hiring.openings import opening_row
 from shortlist.storage.postgres.queries.hiring.reading import heads, jobs, placements
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ async def read_why(connection: Connection, row: Row) -> list[str]:
     """Tell why no applicant of an opening is promoted at the moment; nothing when they are."""
     return why_the_line_stands(
         row["state"],
-        rules_of(row),
+        opening_row(row).opening.rules,
         held=row["held"],
         waiting=row["waiting"],
         offers=await placements.offers(connection, row["id"]),

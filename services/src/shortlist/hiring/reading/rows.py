@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from shortlist.domain.hiring.deadlines import iso
-from shortlist.domain.hiring.opening import Rules, rules_from_json
 from shortlist.hiring.views import (
     ERASED,
     Applicant,
@@ -57,22 +55,6 @@ def job_fields(row: Row) -> dict[str, Any]:
         "state": row["state"],
         "version": row["version"],
     }
-
-
-def rules_of(row: Row) -> Rules:
-    """Return the rules of an opening's row."""
-    return rules_from_json(
-        {
-            "capacity": row["capacity"],
-            "ackWindowSeconds": row["ack_window_seconds"],
-            "order": row["line_order"],
-            "confirm": row["confirm"],
-            "fillFrom": row["fill_from"] and iso(row["fill_from"]),
-            "closesAt": row["closes_at"] and iso(row["closes_at"]),
-            "maxMisses": row["max_misses"],
-            "answerHours": row["answer_hours"],
-        }
-    )
 
 
 def zone_of(row: Row) -> str:

@@ -17,9 +17,9 @@ from shortlist.domain.hiring.audit import BrokenAuditError, start_of_chain, veri
 from shortlist.domain.hiring.placement import OpeningId, Placement, PlacementId
 from shortlist.domain.hiring.replay import Standing, apply, placement_after
 from shortlist.hiring.reading.openings import read_row
-from shortlist.hiring.reading.rows import rules_of
 from shortlist.hiring.views import Verification
 from shortlist.storage.postgres.queries.hiring import codec
+from shortlist.storage.postgres.queries.hiring.openings import opening_row
 from shortlist.storage.postgres.queries.hiring.reading import audit, heads
 from shortlist.storage.postgres.queries.hiring.reading.moments import Holding
 
@@ -191,8 +191,7 @@ class _Walk:
         if folded != theirs:
             wrong = min(i for i in folded.keys() | theirs if folded.get(i) != theirs.get(i))
             self._other_tables(f"application {wrong} stands elsewhere in the tables")
-        told = self.standing.opening
-        if told is None or (told.rules, told.state) != (rules_of(opening), opening["state"]):
+        if self.standing.opening != opening_row(opening).opening:
             self._other_tables("the opening has other rules in the tables")
 
     def _other_tables(self, problem: str) -> None:
