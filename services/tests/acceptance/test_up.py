@@ -17,12 +17,13 @@ import asyncpg
 import psutil
 import pytest
 
-from shortlist.domain.access import is_key
 from shortlist.embedded.servers.postgres import EmbeddedPostgres
+from shortlist.hiring.seed.samples import PEOPLE
 from shortlist.storage import postgres
 from shortlist.storage.postgres import migrate, roles
 from shortlist.storage.postgres.queries import connection_limits
 from shortlist.urls import DatabaseUrl, RedisUrl
+from testkit.hiring.keys import bearer
 from testkit.processes import reaper
 from testkit.processes.stack import without_guards
 from testkit.processes.up import Up, running
@@ -334,6 +335,15 @@ async def test_demo_keeps_the_first_look_alive(tmp_path: Path) -> None:
                 return answer.status == 200 and len(await answer.json()) >= 3
 
         await until(ranked, within_seconds=60, what="a leaderboard")
+        headers = bearer((await printed(up, "A key for /api: ", me="NAME")).strip())
+        async with aiohttp.ClientSession(url, headers=headers) as session:
+
+            async def applied() -> bool:
+                """Others than those who are seeded."""
+                async with session.get("/api/applicants") as answer:
+                    return answer.status == 200 and len(await answer.json()) > len(PEOPLE)
+
+            await until(applied, within_seconds=60, what="applicants of the demo")
 
 
 async def test_a_taken_port_is_told(tmp_path: Path) -> None:
@@ -477,7 +487,12 @@ async def test_other_commands_reach_the_servers_as_it_says(tmp_path: Path) -> No
         await up.said("A key for /api: ")
         assert (up.data / "env").stat().st_mode & 0o077 == 0
         assert (await printed(up, "Other commands: ", migrate="COMMAND")).startswith("Up to date")
-        assert is_key((await printed(up, "A key for /api: ", me="NAME")).strip())
+        key = (await printed(up, "A key for /api: ", me="NAME")).strip()
+        jobs = f"{await up.ready()}/api/jobs"
+        async with aiohttp.ClientSession() as session:
+            for headers, status in (({}, 401), (bearer(key), 200)):
+                async with session.get(jobs, headers=headers) as answer:
+                    assert answer.status == status
 
 
 async def printed(up: Up, what: str, **names: str) -> str:
