@@ -21,7 +21,7 @@ from shortlist.ingest.api import document
 from shortlist.ingest.api.callers import Parts
 from shortlist.ingest.api.errors import answer_to
 from shortlist.ingest.api.event_feed import EventFeed
-from shortlist.ingest.api.route import PREFIX, as_response
+from shortlist.ingest.api.route import PREFIX, HotRoute, as_response
 from shortlist.ingest.api.routes import (
     applicants,
     applications,
@@ -36,7 +36,7 @@ from shortlist.ingest.api.scoring import Scoring
 from shortlist.storage.postgres.database import Database
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from shortlist.ingest.api.gateway import Needs
     from shortlist.settings import IngestSettings
@@ -77,6 +77,12 @@ class Hiring:
                 expose_headers=_SHOWN_TO_PAGES,
             )
 
+        self.hot: dict[tuple[str, str], ASGIApp] = {
+            ("POST", route.path): _straight_to(route, app)
+            for route in app.routes
+            if isinstance(route, HotRoute)
+        }
+
     @property
     def postgres_connections(self) -> int:
         """Count the connections that Postgres counts as ours."""
@@ -90,6 +96,17 @@ class Hiring:
     def describe(self) -> dict[str, Any]:
         """Describe all routes: the paths and components of an OpenAPI document."""
         return document.describe(self._fastapi)
+
+
+def _straight_to(route: HotRoute, app: FastAPI) -> ASGIApp:
+    """Return what answers a route's calls as ``app`` does, without all that is around routes."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"], scope["route"] = app, route
+        response = await route.answer(Request(scope, receive))
+        await response(scope, receive, send)
+
+    return answer
 
 
 def _databases(settings: IngestSettings) -> tuple[Database, Database]:

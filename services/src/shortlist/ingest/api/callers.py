@@ -31,9 +31,28 @@ class Parts:
     database: Database
 
 
-async def _parts(request: Request) -> Parts:
+def parts_of(request: Request) -> Parts:
+    """Return hiring's parts."""
     parts: Parts = request.app.state.parts
     return parts
+
+
+def caller_of(request: Request, sent: bytes) -> By:
+    """Return who acts; ``sent``: the request's body, JSON or empty.
+
+    Raises:
+        ApiError: 400, its idempotency key cannot be one.
+    """
+    actor = request.state.admitted.actor
+    key = idempotency_key(dict(request.scope["headers"]))
+    if key is None:
+        return By(actor)
+    route = f"{request.method} {request.scope['route'].path}"
+    return By(actor, Once(key, route, _meaning(request, sent)))
+
+
+async def _parts(request: Request) -> Parts:
+    return parts_of(request)
 
 
 Here = Annotated[Parts, Depends(_parts)]
@@ -41,14 +60,8 @@ Here = Annotated[Parts, Depends(_parts)]
 
 
 async def _acting(request: Request) -> By:
-    # No parameters of its own: FastAPI solves them for some 30 µs, and each apply pays it.
-    actor = request.state.admitted.actor
-    key = idempotency_key(dict(request.scope["headers"]))
-    if key is None:
-        return By(actor)
-    route = request.scope["route"]
-    sent = await request.body() if route.body_field is not None else b""
-    return By(actor, Once(key, f"{request.method} {route.path}", _meaning(request, sent)))
+    has_body = request.scope["route"].body_field is not None
+    return caller_of(request, await request.body() if has_body else b"")
 
 
 def _meaning(request: Request, sent: bytes) -> bytes:

@@ -15,6 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from shortlist.telemetry.metrics import API_ANSWERS, API_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping, Sequence
 
+    from prometheus_client import Counter, Histogram
     from starlette.types import Receive, Scope, Send
 
     from shortlist.domain.line.application import NewApplication
@@ -138,7 +140,10 @@ class Gateway:
             if self._clients is not None:
                 count_call(self._clients, call)
             hiring = await self.hiring()
-            await hiring.app(inner, receive, answering)
+            hot = hiring.hot.get((inner["method"], inner["path"]))
+            is_of_a_page = b"origin" in call.headers  # whose answers have more headers
+            app = hiring.app if hot is None or is_of_a_page else hot
+            await app(inner, receive, answering)
         except ClientGoneError:
             raise
         except Exception as error:  # a bug must not cost the connection
@@ -172,9 +177,20 @@ class _Answering:
 
 
 def _measure(call: Call, route: str, answering: _Answering) -> None:
-    API_ANSWERS.labels(route, str(answering.status)).inc()
+    _answers(route, answering.status).inc()
     if not answering.is_stream:
-        API_SECONDS.labels(route).observe(time.monotonic() - call.since)
+        _seconds(route).observe(time.monotonic() - call.since)
+
+
+@cache
+def _answers(route: str, status: int) -> Counter:
+    """Return the counter of a route's answers with a status: finding it takes 3 µs."""
+    return API_ANSWERS.labels(route, str(status))
+
+
+@cache
+def _seconds(route: str) -> Histogram:
+    return API_SECONDS.labels(route)
 
 
 def _load() -> tuple[Any, Any]:

@@ -6,16 +6,15 @@ from shortlist.hiring import views
 from shortlist.ingest.api.answers import answer
 from shortlist.ingest.api.callers import Acting, Here
 from shortlist.ingest.api.document import refuses
-from shortlist.ingest.api.route import resource
+from shortlist.ingest.api.route import HotRoute, resource
 from shortlist.ingest.api.schemas.bodies import ApplyBody, ApplyPubliclyBody, NamedApplicationBody
 from shortlist.ingest.api.schemas.parameters import ApplicationId
 
 router = resource("applications")
+hot = resource("applications", HotRoute)
 
 
-@router.post(
-    "/apply", status_code=201, response_model=views.Result, responses=refuses(404, 409, 422)
-)
+@hot.post("/apply", status_code=201, response_model=views.Result, responses=refuses(404, 409, 422))
 async def apply(body: ApplyBody, here: Here, by: Acting) -> Response:
     """Apply: to a free place at once, or to the end of the line."""
     async with here.scoring.place(body.job_id, body.payload) as (scoring, keep):
@@ -24,7 +23,7 @@ async def apply(body: ApplyBody, here: Here, by: Acting) -> Response:
     return answer(result, 201)
 
 
-@router.post(
+@hot.post(
     "/apply-public", status_code=201, response_model=views.Result, responses=refuses(404, 409, 422)
 )
 async def apply_publicly(body: ApplyPubliclyBody, here: Here, by: Acting) -> Response:
@@ -35,13 +34,13 @@ async def apply_publicly(body: ApplyPubliclyBody, here: Here, by: Acting) -> Res
     return answer(result, 201)
 
 
-@router.post("/withdraw", response_model=views.Result, responses=refuses(404, 409, 422))
+@hot.post("/withdraw", response_model=views.Result, responses=refuses(404, 409, 422))
 async def withdraw(body: NamedApplicationBody, here: Here, by: Acting) -> Response:
     """Leave, or remove an applicant: the next in line is promoted."""
     return answer(await here.acts.withdraw(body.application_id, by))
 
 
-@router.post("/acknowledge", response_model=views.Result, responses=refuses(404, 409, 410, 422))
+@hot.post("/acknowledge", response_model=views.Result, responses=refuses(404, 409, 410, 422))
 async def acknowledge(body: NamedApplicationBody, here: Here, by: Acting) -> Response:
     """Take the place that was offered, in time."""
     return answer(await here.acts.acknowledge(body.application_id, by))
@@ -55,3 +54,6 @@ async def acknowledge(body: NamedApplicationBody, here: Here, by: Acting) -> Res
 async def get_application(application_id: ApplicationId, here: Here) -> Response:
     """Show an application: where it stands, why, and what happened to it."""
     return answer(await here.views.application(application_id))
+
+
+router.routes[:0] = hot.routes
