@@ -11,6 +11,7 @@ import pytest
 
 from shortlist.storage.faults import is_outage
 from testkit.kubernetes.cluster import names
+from testkit.kubernetes.hiring import Opening
 from testkit.kubernetes.pipelines import interrupted
 
 if TYPE_CHECKING:
@@ -125,9 +126,10 @@ async def wants_ten_workers(cluster: Cluster, pipelines: Pipelines) -> Pipeline:
 
 async def test_connections_never_exceed_budget(cluster: Cluster, pipelines: Pipelines) -> None:
     pipeline = await wants_ten_workers(cluster, pipelines)
+    opening = await Opening.make(cluster, capacity=2, window_seconds=1)
     async with sampled(cluster, pipeline) as samples:
         await pipeline.submit(60)
-        async with pipeline.load(4):
+        async with pipeline.load(4), opening.load(4):
             await pipeline.until_replicas(2)  # 2 × (4 + 1); a third would not fit
             await pipeline.until_granted(5, 2)
             await pipeline.until_limited_by("connections")
@@ -141,6 +143,7 @@ async def test_connections_never_exceed_budget(cluster: Cluster, pipelines: Pipe
             await cluster.until(rolled, what="both workers are new")
             await pipeline.until_granted(5, 2)
         await pipeline.settle()
+    assert opening.applied > 0
     assert samples.most <= BUDGET
     assert samples.most >= 10  # they were really used
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,7 +18,9 @@ from shortlist.maintenance.agents import (
     retries,
     sweep,
 )
+from shortlist.maintenance.agents.hiring import announcer, deadlines, scores, snapshots
 from shortlist.maintenance.agents.hiring import gauges as hiring_gauges
+from shortlist.maintenance.agents.hiring import retention as hiring_retention
 from shortlist.maintenance.agents.redis_loss import RedisLoss
 from shortlist.maintenance.context import HANGING_SECONDS, LeaderContext
 from shortlist.runtime import probes, process, tasks
@@ -26,7 +29,7 @@ from shortlist.storage.postgres.pool import ConnectionPool
 from shortlist.storage.postgres.queries import recovery
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Coroutine
 
     from shortlist.maintenance.leader import Leadership
     from shortlist.runtime.process import Stopping
@@ -34,7 +37,11 @@ if TYPE_CHECKING:
     from shortlist.storage.postgres import Connection
 
 CONNECTIONS = 5
-"""Of a leader: one for the lease, the others for its agents. A replica that waits has one."""
+"""Of a leader: one for the lease, the others for its agents. A replica that waits has one. What
+settles deadlines and scores has its own, so that it waits for no other agent."""
+
+Agent = tuple[str, Callable[[], Awaitable[float | None]], float]
+"""Its name, its turn, and the seconds between two turns."""
 
 _STALE_SECONDS = 3 * HANGING_SECONDS
 
@@ -67,6 +74,7 @@ class Maintenance:
         """Nothing is opened before `run`."""
         self._settings = settings
         self._pool = ConnectionPool(self._connect, 0)
+        self._hiring_pool = ConnectionPool(self._connect, 0)
         self._redis = redis.connect(settings.redis_url)
         self._broke_at = -float("inf")
         self.candidate = leader.Candidate(self._connect, leader.LEASE_SECONDS, self._lead)
@@ -79,19 +87,20 @@ class Maintenance:
                 await self.candidate.run(stopping.drain)
         finally:
             await self._pool.close()
+            await self._hiring_pool.close()
             await self._redis.aclose()
 
     async def _lead(self, leadership: Leadership) -> None:
         """Run every agent until one finds that this replica does not lead, or cancelled."""
-        desk = LeaderContext(
-            self._settings,
-            self._pool,
-            self._redis,
-            leadership,
-            lambda: self.candidate.heard_for_seconds,
-        )
+        desk = self._desk(self._pool, leadership)
+        hiring_desk = self._desk(self._hiring_pool, leadership)
         await self._pool.resize(CONNECTIONS - 1)
-        agents = [asyncio.create_task(agent) for agent in self._agents(desk)]
+        await self._hiring_pool.resize(self._settings.maintenance_hiring_connections)
+        work = [
+            *_repeated(desk, self._agents(desk)),
+            *_repeated(hiring_desk, _timely_agents(hiring_desk)),
+        ]
+        agents = [asyncio.create_task(agent) for agent in work]
         try:
             done, _ = await asyncio.wait(agents, return_when=asyncio.FIRST_COMPLETED)
             for agent in done:
@@ -100,13 +109,24 @@ class Maintenance:
             for agent in agents:
                 agent.cancel()
             desk.cut()
+            hiring_desk.cut()
             await tasks.end(agents)
             await asyncio.gather(*agents, return_exceptions=True)
             gauges.take_back()
             hiring_gauges.take_back()
             await self._pool.resize(0)
+            await self._hiring_pool.resize(0)
 
-    def _agents(self, desk: LeaderContext) -> list[Coroutine[None, None, None]]:
+    def _desk(self, pool: ConnectionPool, leadership: Leadership) -> LeaderContext:
+        return LeaderContext(
+            self._settings,
+            pool,
+            self._redis,
+            leadership,
+            lambda: self.candidate.heard_for_seconds,
+        )
+
+    def _agents(self, desk: LeaderContext) -> list[Agent]:
         sweeps = sweep.Sweeps(desk)
         memory = RedisLoss(desk)
 
@@ -115,16 +135,21 @@ class Maintenance:
             await sweeps.turn(memory.restore_if_lost)
 
         dead = dead_workers.DeadWorkers(desk, sweeps, self._seconds_since_a_break)
-        agents: list[tuple[str, Callable[[], Awaitable[float | None]], float]] = [
+        return [
             ("sweep", turn, sweep.INTERVAL_SECONDS),
             ("dead workers", dead.turn, dead_workers.POLL_INTERVAL_SECONDS),
             ("retries", retries.Retries(desk, sweeps).turn, retries.POLL_INTERVAL_SECONDS),
             ("consumers", consumers.Consumers(desk, sweeps).turn, consumers.POLL_INTERVAL_SECONDS),
             ("retention", retention.Retention(desk).turn, retention.PERIOD_SECONDS),
             ("gauges", gauges.Gauges(desk, sweeps).turn, gauges.PERIOD_SECONDS),
+            (
+                "hiring retention",
+                hiring_retention.Retention(desk).turn,
+                hiring_retention.PERIOD_SECONDS,
+            ),
             ("hiring gauges", hiring_gauges.Gauges(desk).turn, hiring_gauges.PERIOD_SECONDS),
+            ("snapshots", snapshots.Snapshots(desk).turn, snapshots.PERIOD_SECONDS),
         ]
-        return [desk.repeat(*agent) for agent in agents] + [desk.watch_for_hanging()]
 
     async def _connect(self) -> Connection:
         connection = await connect(self._settings)
@@ -154,3 +179,18 @@ class Maintenance:
         """Report it dead once the loop stopped turning; a dead server is no reason to die."""
         silent_seconds = time.monotonic() - self.candidate.last_turn
         return probes.Health(ok=silent_seconds < _STALE_SECONDS)
+
+
+def _timely_agents(desk: LeaderContext) -> list[Agent]:
+    """Make those agents of hiring that people wait for."""
+    telling = announcer.Announcer(desk)
+    return [
+        ("deadlines", deadlines.Deadlines(desk, telling).turn, deadlines.POLL_INTERVAL_SECONDS),
+        ("scores", scores.Scores(desk, telling).turn, scores.POLL_INTERVAL_SECONDS),
+        ("announcements", telling.turn, announcer.PERIOD_SECONDS),
+    ]
+
+
+def _repeated(desk: LeaderContext, agents: list[Agent]) -> list[Coroutine[None, None, None]]:
+    """Return what runs them, and what watches over them."""
+    return [desk.repeat(*agent) for agent in agents] + [desk.watch_for_hanging()]

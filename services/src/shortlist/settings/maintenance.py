@@ -21,3 +21,14 @@ class MaintenanceSettings(CommonSettings):
     idempotency_hours: float = Field(
         24.0, gt=0, description="How long an Idempotency-Key is remembered."
     )
+    hiring_retention_days: float = Field(
+        0.0,
+        ge=0,
+        description="Applicants are erased who have no live application, and none that changed for"
+        " so long; 0: never.",
+    )
+    maintenance_hiring_connections: int = Field(
+        2,
+        ge=1,
+        description="Connections to Postgres with which a leader settles deadlines and scores.",
+    )

@@ -263,7 +263,7 @@ async def a_former_leader(
 ) -> AsyncIterator[Service]:
     """It stopped when it was about to publish a retry; another leads; it goes on."""
     async with Stack(tmp_path, shop.database_url, redis_url, **settings) as stack:
-        stopped = await stack.start("maintenance", failpoints="maintenance.mid_lead=stop@3")
+        stopped = await stack.start("maintenance", failpoints="maintenance.mid_lead=stop@4")
         await schedule(shop)  # something to write, if nothing else is
         await until_frozen(stopped)
         assert await shop.db.fetchval("SELECT term FROM leases") == 1

@@ -141,7 +141,7 @@ EVERY_MODE = (
         (
             "recovery.unfinished", "recovery.observe", "recovery.newest", "recovery.pipelines",
             "recovery.clock_milliseconds", "retries.next_due", "retries.counts", "workers.dead",
-            "leases.renew", "server.clock",
+            "leases.renew", "server.clock", "deadlines.next_due", "deadlines.due", "due_scores.due",
         ),
         KINDS,
     ),
@@ -163,6 +163,7 @@ EVERY_MODE = (
     Row(("leases.give_up", "retention.witness_time"), ONE, begin=depose),
     Row(("retention.oldest",), ONE, begin=depose),
     Row(("retention.remove_idempotency_keys",), ONE, begin=depose),
+    Row(("hiring_retention.remove_answers",), ONE, begin=depose),
     Row(("leases.end_former_leaders",), ONE, begin=stand_in_the_way),
 )  # fmt: skip
 PER_WRITE = (
@@ -259,7 +260,16 @@ BY_THE_SAME_GUARD = {
     **dict.fromkeys(_OF_ACTS, _BY_DATABASE),
     **dict.fromkeys(HIRING_READS, "shortlist.storage.postgres.database:Database.run"),
     **dict.fromkeys(
-        ("heads.write", "heads.wanted"), "shortlist.maintenance.context:LeaderContext.repeat"
+        (
+            "heads.write",
+            "heads.wanted",
+            "deadlines.lock_free",
+            "deadlines.lock",
+            "due_scores.lock",
+            "due_scores.done",
+            "hiring_retention.applicants_done",
+        ),
+        "shortlist.maintenance.context:LeaderContext.repeat",
     ),
     "server.run": "shortlist.embedded.scaling.observer:Observer",
     "recovery.not_unfinished": "shortlist.maintenance.context:LeaderContext.repeat",

@@ -34,7 +34,8 @@ def small_values() -> Json:
     return {
         "image": _image("SHORTLIST_IMAGE", "localhost/shortlist:test"),
         "operatorImage": _image("SHORTLIST_OPERATOR_IMAGE", "localhost/shortlist-operator:test"),
-        "ingest": {"replicas": 1},
+        # All requests have one address: the API server's.
+        "ingest": {"replicas": 1, "env": {"SHORTLIST_PUBLIC_RATE_LIMIT_PER_SECOND": "0"}},
         "maintenance": {"replicas": 1},
         "postgres": {
             "image": _image("SHORTLIST_POSTGRES_IMAGE", "localhost/postgres:17"),

@@ -767,3 +767,52 @@ GUARDS["floors_follow"] = lambda: replace(
     "shortlist.storage.postgres.queries.hiring.floors:after_join",
     lambda floors, key, **_: floors or (key,),
 )
+
+# --- hiring: what the leader does
+
+
+def _done_before_it_is_written() -> None:
+    """A score is marked as done in a transaction of its own, before the one that does it."""
+    from shortlist.storage.postgres.queries.hiring.leader import due_scores  # noqa: PLC0415 (only this one needs it)
+
+    async def settle(agent: Any, connection: Any, openings: Any) -> Any:
+        ids = [one for opening in openings for one in agent._found[opening]]
+        async with agent._desk.connection() as another:
+            await due_scores.done(another, ids)
+        return await old(agent, connection, openings)
+
+    _without("due_scores.lock", " AND is_due", "")()
+    old = replace("shortlist.maintenance.agents.hiring.scores:Scores._settle", settle)
+
+
+def _due_by_our_clock() -> None:
+    """The leader's own clock says which deadlines have passed."""
+    import time  # noqa: PLC0415 (only this one needs it)
+
+    async def due(connection: Any, *arguments: Any) -> Any:
+        seconds = await connection.fetchval("SELECT extract(epoch FROM now())::float8")
+        ahead = time.time() - seconds
+        return [one for one in await old(connection, *arguments) if one.late_seconds + ahead > 0]
+
+    old = replace("shortlist.storage.postgres.queries.hiring.leader.deadlines:due", due)
+
+
+GUARDS["locked_openings_are_left"] = _without("deadlines.lock_free", " SKIP LOCKED", "")
+GUARDS["broken_openings_are_left"] = lambda: replace(
+    "shortlist.maintenance.agents.hiring.settler:fault_of", lambda _: None
+)
+GUARDS["scores_are_done_when_written"] = _done_before_it_is_written
+
+
+async def _none_live(*_: object) -> list[Any]:
+    """In place of a second look at what an applicant has."""
+    return []
+
+
+GUARDS["erased_only_when_done"] = lambda: replace(
+    "shortlist.maintenance.agents.hiring.retention:placements.live_of", _none_live
+)
+GUARDS["floor_of_deadlines"] = lambda: replace(
+    "shortlist.maintenance.agents.hiring.floor:Floor.nothing_is_due", _nothing
+)
+GUARDS["deadlines_of_postgres"] = _due_by_our_clock
