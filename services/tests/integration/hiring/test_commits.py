@@ -7,10 +7,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from shortlist.domain.hiring.audit import Actor
 from shortlist.domain.hiring.opening import Rules
 from shortlist.domain.hiring.placement import ApplicantId, OpeningId, PlacementId
+from shortlist.domain.line.application import DEFAULT_PIPELINE, ApplicationId, NewApplication
 from shortlist.hiring.acts import Acts, NewOpening
 from shortlist.hiring.by import By
 from shortlist.hiring.errors import ConflictError
@@ -163,5 +165,8 @@ def test_asks_share_a_transaction_up_to_its_bounds_in_their_order() -> None:
     same: list[Ask] = [Applying(BY, OpeningId(1), ApplicantId(n)) for n in range(2 * MOST_ACTS + 1)]
     assert [len(part) for part in split(same)] == [MOST_ACTS, MOST_ACTS, 1]
     change = Changing(BY, OpeningId(1), {}, None)
+    long = NewApplication(ApplicationId(uuid7()), DEFAULT_PIPELINE, None, "x" * (3 << 20))
+    scored: list[Ask] = [Applying(BY, OpeningId(1), ApplicantId(n), long) for n in range(3)]
+    assert [len(part) for part in split(scored)] == [1, 1, 1]
     mixed = [*same[:2], change, *same[2:4]]
     assert list(split(mixed)) == [same[:2], [change], same[2:4]]

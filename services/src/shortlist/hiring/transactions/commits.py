@@ -43,6 +43,9 @@ MOST_OPENINGS: Final = 64
 MOST_ACTS: Final = 500
 """In one transaction: with what they lead to, some 100 ms."""
 
+MOST_PAYLOAD_CHARACTERS: Final = 4 << 20
+"""Submitted for scoring in one transaction: they are copied twice on their way to Postgres."""
+
 BACKLOG: Final = 5_000
 """Asks that wait for a transaction, at most."""
 
@@ -111,8 +114,10 @@ class Commits:
         return told
 
     async def finish(self) -> None:
-        """Wait until every ask is answered."""
+        """Wait until every ask is answered, and decided even if no caller waits any more."""
         await self._all_answered.wait()
+        await self._free.join()
+        await self._held.join()
 
     async def _run(
         self, asked: list[Asked[Ask | ByHand]], deadline: float, *, waits: bool
@@ -216,22 +221,46 @@ def _only_says_what_would_happen(asks: Mapping[int, Ask | ByHand], outcome: Outc
 
 def split(asks: Iterable[Ask | ByHand]) -> Iterator[list[Ask | ByHand]]:
     """Split asks into those that share a transaction, in order."""
-    together: list[Ask | ByHand] = []
-    touched: set[tuple[type, int]] = set()
+    group = _Together()
     for ask in asks:
         is_alone = not isinstance(ask, Applying | Withdrawing | Acknowledging)
-        where = _where(ask)
-        is_full = where not in touched and len(touched) == MOST_OPENINGS
-        if together and (is_alone or is_full or len(together) == MOST_ACTS):
-            yield together
-            together, touched = [], set()
-        together.append(ask)
-        touched.add(where)
+        if group.asks and (is_alone or not group.has_room_for(ask)):
+            yield group.asks
+            group = _Together()
+        group.add(ask)
         if is_alone:
-            yield together
-            together, touched = [], set()
-    if together:
-        yield together
+            yield group.asks
+            group = _Together()
+    if group.asks:
+        yield group.asks
+
+
+class _Together:
+    """Asks that share a transaction."""
+
+    def __init__(self) -> None:
+        self.asks: list[Ask | ByHand] = []
+        self._touched: set[tuple[type, int]] = set()
+        self._characters = 0
+
+    def has_room_for(self, ask: Ask | ByHand) -> bool:
+        """Tell whether an ask keeps the transaction within its bounds."""
+        is_another = _where(ask) not in self._touched
+        return (
+            len(self.asks) < MOST_ACTS
+            and (not is_another or len(self._touched) < MOST_OPENINGS)
+            and self._characters + _characters(ask) <= MOST_PAYLOAD_CHARACTERS
+        )
+
+    def add(self, ask: Ask | ByHand) -> None:
+        """Have it share the transaction."""
+        self.asks.append(ask)
+        self._touched.add(_where(ask))
+        self._characters += _characters(ask)
+
+
+def _characters(ask: Ask | ByHand) -> int:
+    return len(ask.scoring.payload) if isinstance(ask, Applying) and ask.scoring else 0
 
 
 def _where(ask: Ask | ByHand) -> tuple[type, int]:
