@@ -66,7 +66,7 @@ async def seed_large(connection: Connection, size: Size = _WHOLE) -> Made:
     chance = random.Random(size.seed)
     async with connection.transaction():
         await _refuse_twice(connection, chance)
-        now = dt.datetime.now(dt.UTC)
+        now = await seeds.clock(connection)
         applicants = await _add_applicants(connection, size.applicants, now, chance)
         events = 0
         for planned in sorted(

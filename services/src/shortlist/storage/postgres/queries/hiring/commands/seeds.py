@@ -19,6 +19,12 @@ async def titles(connection: Connection) -> set[str]:
     return {row["title"] for row in await SQL["seeds.titles"].fetch(connection)}
 
 
+async def clock(connection: Connection) -> dt.datetime:
+    """Return Postgres's time, by which all is that is not in the past."""
+    now: dt.datetime = await SQL["server.clock"].fetchval(connection)
+    return now
+
+
 async def is_there(connection: Connection, email_key: str) -> bool:
     """Tell whether an applicant is there."""
     found: bool = await SQL["seeds.is_there"].fetchval(connection, email_key=email_key)
