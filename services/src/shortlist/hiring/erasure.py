@@ -33,10 +33,10 @@ async def withdraw_and_erase(
 ) -> dict[OpeningId, int] | None:
     """Do as `erase`; return the newest sequence of each opening that it changed."""
     live = await placements.live_of(connection, applicant_id)
-    openings_ = {opening_id for _, opening_id in live}
+    opening_ids = {opening_id for _, opening_id in live}
     named = [placement_id for placement_id, _ in live]
     newest: dict[OpeningId, int] = {}
-    while await _withdraw(connection, openings_, named, actor, newest):
+    while await _withdraw(connection, opening_ids, named, actor, newest):
         pass  # more was overdue in one of them than one decision may settle
     if not await applicants.lock(connection, applicant_id):
         return None
@@ -48,20 +48,20 @@ async def withdraw_and_erase(
 
 async def _withdraw(
     connection: Connection,
-    openings_: set[OpeningId],
+    opening_ids: set[OpeningId],
     named: list[PlacementId],
     actor: Actor,
     newest: dict[OpeningId, int],
 ) -> bool:
     """Withdraw placements, as far as one decision on each opening goes; whether some are left."""
-    desk = await locking.lock(connection, openings_, named)
+    state = await locking.lock(connection, opening_ids, named)
     acts: dict[OpeningId, list[Act]] = {}
-    for row in list(desk.placements.values()):
+    for row in list(state.placements.values()):
         if row.placement.status != "INACTIVE":
             acts.setdefault(row.opening_id, []).append(Withdraw(actor, row.placement))
-    locked = await locking.read_lines(connection, desk, acts)
+    locked = await locking.read_lines(connection, state, acts)
     decisions = {where: decide(one, acts.get(where, ())) for where, one in locked.items()}
-    await write(connection, desk, decisions)
+    await write(connection, state, decisions)
     for where, decision in decisions.items():
         if decision.changes:
             newest[where] = decision.changes[-1].event.sequence

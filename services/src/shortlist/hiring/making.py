@@ -20,8 +20,8 @@ from shortlist.hiring.errors import (
     KeyReusedError,
     NotFoundError,
 )
-from shortlist.hiring.transactions import telling
-from shortlist.hiring.transactions.once import key_of
+from shortlist.hiring.transactions import answering
+from shortlist.hiring.transactions.idempotency import key_of
 from shortlist.hiring.views import Applicant, Job
 from shortlist.storage.postgres.queries.hiring import answers, applicants, opening_events, openings
 from shortlist.storage.postgres.queries.hiring.opening_events import EventRow
@@ -74,7 +74,7 @@ class Maker:
             else:
                 first = open_opening(opening_id, rules, actor=by.actor, clock=row.created_at)
                 await opening_events.append(connection, [EventRow(first, None, None)])
-            job = telling.job(row, start_of_chain(opening_id))
+            job = answering.job(row, start_of_chain(opening_id))
             await _keep(connection, by, job.model_dump_json(by_alias=True))
             return job
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from shortlist.domain.hiring.acts import Act, Decision
     from shortlist.domain.hiring.placement import OpeningId, PlacementId
-    from shortlist.hiring.transactions.locking import Desk
+    from shortlist.hiring.transactions.locking import LockedState
     from shortlist.storage.postgres import Connection
 
 
@@ -58,22 +58,29 @@ async def settle(
     """
     arrived = scores or {}
     named = {score.placement_id for mine in arrived.values() for score in mine}
-    desk = await locking.lock(connection, {*openings, *arrived}, named)
-    known = {where: _known(desk, where, mine) for where, mine in arrived.items()}
-    acts = {where: _acts(desk, mine) for where, mine in known.items() if mine}
-    locked = await locking.read_lines(connection, desk, acts)
+    state = await locking.lock(connection, {*openings, *arrived}, named)
+    known = {where: _known(state, where, mine) for where, mine in arrived.items()}
+    acts = {where: _acts(state, mine) for where, mine in known.items() if mine}
+    locked = await locking.read_lines(connection, state, acts)
     decisions = {where: decide(one, acts.get(where, ())) for where, one in locked.items()}
-    await write(connection, desk, decisions)
+    await write(connection, state, decisions)
     return _settled(decisions, known)
 
 
-def _known(desk: Desk, where: OpeningId, scores: Sequence[ArrivedScore]) -> list[ArrivedScore]:
-    return [score for score in scores if desk.opening_of(score.placement_id) == where]
+def _known(
+    state: LockedState, where: OpeningId, scores: Sequence[ArrivedScore]
+) -> list[ArrivedScore]:
+    return [score for score in scores if state.opening_of(score.placement_id) == where]
 
 
-def _acts(desk: Desk, scores: Sequence[ArrivedScore]) -> list[Act]:
+def _acts(state: LockedState, scores: Sequence[ArrivedScore]) -> list[Act]:
     return [
-        Score(SYSTEM, desk.placements[score.placement_id].placement, score.scoring_id, score.score)
+        Score(
+            SYSTEM,
+            state.placements[score.placement_id].placement,
+            score.scoring_id,
+            score.score,
+        )
         for score in scores
     ]
 

@@ -137,7 +137,7 @@ async def _write(connection: Connection, opening_id: OpeningId, steps: Sequence[
     """Write some steps as one transaction would have decided them."""
     changes = tuple(change for step in steps for change in step.changes)
     after = {change.after.id: change.after for change in changes if change.after is not None}
-    desk = await locking.lock(connection, [opening_id], after)
+    state = await locking.lock(connection, [opening_id], after)
     decision = Decision(
         changes=changes,
         placements=tuple(after.values()),
@@ -146,4 +146,4 @@ async def _write(connection: Connection, opening_id: OpeningId, steps: Sequence[
         left=(),
         again=False,
     )
-    await write(connection, desk, {opening_id: decision})
+    await write(connection, state, {opening_id: decision})

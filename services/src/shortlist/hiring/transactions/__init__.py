@@ -3,8 +3,8 @@
 Read in this order: `asked` (what is asked for), `locking` (openings are locked, and read),
 `translating` (asks become acts), `writing` (decisions become rows), `group` (asks on several
 openings, decided in one transaction), `by_hand` (a company's act, which is one of its own),
-`commits` (which asks share one, and what happens when Postgres breaks off in the middle), `once`
-(idempotency keys), `telling` (what is answered).
+`commits` (which asks share one, and what happens when Postgres breaks off in the middle),
+`idempotency` (keys of calls that are repeated), `answering` (what is answered).
 """
 
 from __future__ import annotations

@@ -13,11 +13,11 @@ from shortlist.domain.hiring.audit import SYSTEM, next_time, reason_digest
 from shortlist.domain.hiring.company_acts import UNDO_WINDOW, CompanyAct, Undo
 from shortlist.domain.hiring.draft import Refused
 from shortlist.hiring.errors import HiringError, NotFoundError
-from shortlist.hiring.transactions import locking, telling
+from shortlist.hiring.transactions import answering, locking
 from shortlist.hiring.transactions.asked import ActingByHand, Undoing
 from shortlist.hiring.transactions.group import Outcome, was_committed
-from shortlist.hiring.transactions.once import Keys
-from shortlist.hiring.transactions.translating import opening_
+from shortlist.hiring.transactions.idempotency import IdempotencyKeys
+from shortlist.hiring.transactions.translating import locked_opening
 from shortlist.hiring.transactions.writing import write
 from shortlist.hiring.views import ActionOutcome, ActionResult
 from shortlist.storage.postgres.queries.hiring import company_actions, opening_events, placements
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from shortlist.domain.hiring.company_acts import Outcome as Done
     from shortlist.domain.hiring.placement import OpeningId, Placement, PlacementId
     from shortlist.hiring.transactions.asked import ByHand
-    from shortlist.hiring.transactions.locking import Desk
+    from shortlist.hiring.transactions.locking import LockedState
     from shortlist.storage.postgres import Connection
 
 _PLACE = 0
@@ -41,16 +41,16 @@ async def run(
     connection: Connection, ask: ByHand, earlier: Outcome | None = None, *, waits: bool = True
 ) -> Outcome:
     """Lock, settle, decide and write; arguments and result as `group.run` has them."""
-    keys = Keys({_PLACE: ask})
-    desk = await locking.lock(connection, [ask.opening_id], _named(ask), waits=waits)
-    if not waits and not desk.openings:
-        return Outcome(desk.locked_at, held={_PLACE})
+    keys = IdempotencyKeys({_PLACE: ask})
+    state = await locking.lock(connection, [ask.opening_id], _named(ask), waits=waits)
+    if not waits and not state.openings:
+        return Outcome(state.locked_at, held={_PLACE})
     if earlier is not None and await was_committed(connection, earlier.newest):
         return earlier
-    outcome = Outcome(desk.locked_at, await keys.take(connection))
+    outcome = Outcome(state.locked_at, await keys.take(connection))
     if not outcome.answers:
         try:
-            await _act(connection, desk, ask, outcome)
+            await _act(connection, state, ask, outcome)
         except HiringError as refusal:
             outcome.answers[_PLACE] = refusal
     if not outcome.answers:
@@ -63,53 +63,53 @@ def _named(ask: ByHand) -> tuple[PlacementId, ...]:
     return ask.request.application_ids if isinstance(ask, ActingByHand) else ()
 
 
-async def _act(connection: Connection, desk: Desk, ask: ByHand, outcome: Outcome) -> None:
+async def _act(connection: Connection, state: LockedState, ask: ByHand, outcome: Outcome) -> None:
     """Settle, then do the act; no answer when there is more overdue than one transaction may."""
     where = ask.opening_id
-    opening_(desk, where)
-    settled = await _decide(connection, desk, where, None, outcome)
+    locked_opening(state, where)
+    settled = await _decide(connection, state, where, None, outcome)
     if settled.again:
         return
     if settled.changes:
-        desk = await locking.lock(connection, [where], _named(ask))
-    act, action_id = await _translate(connection, desk, ask)
-    decision = await _decide(connection, desk, where, act, outcome)
+        state = await locking.lock(connection, [where], _named(ask))
+    act, action_id = await _translate(connection, state, ask)
+    decision = await _decide(connection, state, where, act, outcome)
     match decision.answers:
         case (Refused() as refused,):
-            outcome.answers[_PLACE] = telling.refusal(refused)
+            outcome.answers[_PLACE] = answering.refusal(refused)
         case (tuple() as done,):
             if isinstance(ask, ActingByHand):
-                await _note(connection, ask, action_id, decision, desk)
-            outcome.answers[_PLACE] = await _told(connection, ask, action_id, desk, decision, done)
+                await _note(connection, ask, action_id, decision, state)
+            outcome.answers[_PLACE] = await _told(connection, ask, action_id, state, decision, done)
         case _:
             return  # more has become overdue just now
 
 
 async def _decide(
     connection: Connection,
-    desk: Desk,
+    state: LockedState,
     where: OpeningId,
     act: CompanyAct | Undo | None,
     outcome: Outcome,
 ) -> Decision:
     """Settle an opening, do the act, if there is one, and write both."""
     acts = [] if act is None else [act]
-    locked = await locking.read_lines(connection, desk, {where: acts})
+    locked = await locking.read_lines(connection, state, {where: acts})
     decision = decide(locked[where], acts)
-    await write(connection, desk, {where: decision})
+    await write(connection, state, {where: decision})
     if decision.changes:
         outcome.newest[where] = decision.changes[-1].event
     return decision
 
 
 async def _translate(
-    connection: Connection, desk: Desk, ask: ByHand
+    connection: Connection, state: LockedState, ask: ByHand
 ) -> tuple[CompanyAct | Undo, int]:
     """Return the act, and the id of the company's action."""
     if isinstance(ask, Undoing):
-        return await _undo(connection, desk, ask), ask.action.id
+        return await _undo(connection, state, ask), ask.action.id
     request, opening_id = ask.request, ask.opening_id
-    targets = tuple(_target(desk, opening_id, id_) for id_ in request.application_ids)
+    targets = tuple(_target(state, opening_id, id_) for id_ in request.application_ids)
     elsewhere: frozenset[PlacementId] = frozenset()
     previous = following = None
     if request.action == "reinstate":
@@ -120,7 +120,7 @@ async def _translate(
             opening_id,
             position=request.position or 1,
             skipped=request.application_ids,
-            floor=desk.ends[opening_id].first_floor,
+            floor=state.ends[opening_id].first_floor,
         )
     action_id = await company_actions.new_id(connection)
     act = CompanyAct(
@@ -136,14 +136,14 @@ async def _translate(
     return act, action_id
 
 
-def _target(desk: Desk, opening_id: OpeningId, placement_id: PlacementId) -> Placement:
-    row = desk.placements.get(placement_id)
+def _target(state: LockedState, opening_id: OpeningId, placement_id: PlacementId) -> Placement:
+    row = state.placements.get(placement_id)
     if row is None or row.opening_id != opening_id:
         raise NotFoundError("application")
     return row.placement
 
 
-async def _undo(connection: Connection, desk: Desk, ask: Undoing) -> Undo:
+async def _undo(connection: Connection, state: LockedState, ask: Undoing) -> Undo:
     """Return the act that takes the action's own events back; what it led to stays."""
     action = ask.action
     told = await opening_events.between(
@@ -152,17 +152,21 @@ async def _undo(connection: Connection, desk: Desk, ask: Undoing) -> Undo:
     own = [e for e in told if e.metadata.get("actionId") == str(action.id)]
     ids = [e.placement_id for e in own if e.placement_id is not None]
     rows = await placements.by_id(connection, ids)
-    desk.placements |= rows
+    state.placements |= rows
     elsewhere = await placements.live_elsewhere(connection, ids)
     targets = tuple(rows[id_].placement for id_ in ids)
     return Undo(ask.by.actor, str(action.id), targets, tuple(own), elsewhere)
 
 
 async def _note(
-    connection: Connection, ask: ActingByHand, action_id: int, decision: Decision, desk: Desk
+    connection: Connection,
+    ask: ActingByHand,
+    action_id: int,
+    decision: Decision,
+    state: LockedState,
 ) -> None:
     """Note the act with its reason, which is in no event."""
-    end = desk.ends[ask.opening_id]
+    end = state.ends[ask.opening_id]
     before = end.tail.sequence
     row = ActionRow(
         action_id,
@@ -185,16 +189,16 @@ async def _told(
     connection: Connection,
     ask: ByHand,
     action_id: int,
-    desk: Desk,
+    state: LockedState,
     decision: Decision,
     done: Sequence[Done],
 ) -> ActionResult:
     """Say what became of each placement, and who was promoted because of it."""
-    positions = await telling.positions(
+    positions = await answering.positions(
         connection, [(ask.opening_id, one.placement) for one in done]
     )
     is_dry = isinstance(ask, ActingByHand) and ask.request.dry_run
-    end = desk.ends[ask.opening_id]
+    end = state.ends[ask.opening_id]
     until = next_time(end.clock, end.tail.at) + UNDO_WINDOW
     return ActionResult(
         action_id=None if is_dry else action_id,

@@ -10,14 +10,14 @@ from shortlist.domain.hiring.audit import tail_of
 from shortlist.domain.hiring.draft import Opening, Refused
 from shortlist.domain.hiring.placement import Placement
 from shortlist.hiring.errors import HiringError
-from shortlist.hiring.transactions import locking, telling
+from shortlist.hiring.transactions import answering, locking
 from shortlist.hiring.transactions.asked import (
     Acknowledging,
     Applying,
     Changing,
     Withdrawing,
 )
-from shortlist.hiring.transactions.once import Keys
+from shortlist.hiring.transactions.idempotency import IdempotencyKeys
 from shortlist.hiring.transactions.translating import act_of
 from shortlist.hiring.transactions.writing import write
 from shortlist.storage.postgres.queries.hiring import applicants, opening_events, openings
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from shortlist.domain.hiring.placement import OpeningId, PlacementId
     from shortlist.domain.line.application import NewApplication
     from shortlist.hiring.transactions.asked import Answer, Ask, ByHand
-    from shortlist.hiring.transactions.locking import Desk
+    from shortlist.hiring.transactions.locking import LockedState
     from shortlist.storage.postgres import Connection
     from shortlist.storage.postgres.queries.hiring.openings import OpeningRow, Texts
 
@@ -98,64 +98,64 @@ async def run(
             whether it was committed. If it was, it is returned, and nothing is written.
         waits: for openings that another transaction holds; else their asks are left as they are.
     """
-    desk = await _lock(connection, asks, waits=waits)
+    state = await _lock(connection, asks, waits=waits)
     if earlier is not None and await was_committed(connection, earlier.newest):
         return earlier
-    held = set() if waits else {place for place, ask in asks.items() if not _is_locked(desk, ask)}
+    held = set() if waits else {place for place, ask in asks.items() if not _is_locked(state, ask)}
     asks = {place: ask for place, ask in asks.items() if place not in held}
-    keys = Keys(asks)
-    outcome = Outcome(desk.locked_at, await keys.take(connection), held)
+    keys = IdempotencyKeys(asks)
+    outcome = Outcome(state.locked_at, await keys.take(connection), held)
     todo = {
         place: ask
         for place, ask in asks.items()
         if place not in outcome.answers and not keys.comes_again(place)
     }
-    await locking.find_applicants(connection, desk, _applying(todo))
-    acts = _translate(desk, todo, outcome)
-    decisions = await _decide(connection, desk, acts)
-    texts = _texts(desk, acts, decisions)
+    await locking.find_applicants(connection, state, _applying(todo))
+    acts = _translate(state, todo, outcome)
+    decisions = await _decide(connection, state, acts)
+    texts = _texts(state, acts, decisions)
     outcome.submitted = await write(
-        connection, desk, decisions, scorings=_scorings(acts), texts=texts
+        connection, state, decisions, scorings=_scorings(acts), texts=texts
     )
-    await _unmake_applicants(connection, desk, decisions)
+    await _unmake_applicants(connection, state, decisions)
     outcome.newest = {w: d.changes[-1].event for w, d in decisions.items() if d.changes}
-    await _tell(connection, desk, acts, decisions, outcome)
+    await _tell(connection, state, acts, decisions, outcome)
     outcome.answers |= keys.repeated(outcome.answers)
     outcome.left = _left(asks, acts, decisions, outcome)
     await keys.keep(connection, outcome.answers)
     return outcome
 
 
-async def _lock(connection: Connection, asks: Mapping[int, Ask], *, waits: bool) -> Desk:
-    openings_ = set()
+async def _lock(connection: Connection, asks: Mapping[int, Ask], *, waits: bool) -> LockedState:
+    opening_ids = set()
     named = set()
     for ask in asks.values():
         if isinstance(ask, Withdrawing | Acknowledging):
             named.add(ask.placement_id)
         else:
-            openings_.add(ask.opening_id)
+            opening_ids.add(ask.opening_id)
     new = locking.count_new(_applying(asks))
-    return await locking.lock(connection, openings_, named, new, waits=waits)
+    return await locking.lock(connection, opening_ids, named, new, waits=waits)
 
 
-def _is_locked(desk: Desk, ask: Ask) -> bool:
+def _is_locked(state: LockedState, ask: Ask) -> bool:
     """Tell whether an ask can be decided; one about a placement that is not there can."""
     if isinstance(ask, Withdrawing | Acknowledging):
-        where = desk.opening_of(ask.placement_id)
-        return where is None or where in desk.openings
-    return ask.opening_id in desk.openings
+        where = state.opening_of(ask.placement_id)
+        return where is None or where in state.openings
+    return ask.opening_id in state.openings
 
 
 def _applying(asks: Mapping[int, Ask]) -> list[Applying]:
     return [ask for ask in asks.values() if isinstance(ask, Applying)]
 
 
-def _translate(desk: Desk, asks: Mapping[int, Ask], outcome: Outcome) -> _Acts:
+def _translate(state: LockedState, asks: Mapping[int, Ask], outcome: Outcome) -> _Acts:
     """Make each ask an act; those that cannot be one are answered."""
     acts: _Acts = {}
     for place, ask in asks.items():
         try:
-            opening_id, act = act_of(desk, ask)
+            opening_id, act = act_of(state, ask)
         except HiringError as refusal:
             outcome.answers[place] = refusal
         else:
@@ -163,10 +163,12 @@ def _translate(desk: Desk, asks: Mapping[int, Ask], outcome: Outcome) -> _Acts:
     return acts
 
 
-async def _decide(connection: Connection, desk: Desk, acts: _Acts) -> dict[OpeningId, Decision]:
+async def _decide(
+    connection: Connection, state: LockedState, acts: _Acts
+) -> dict[OpeningId, Decision]:
     """Decide on each opening, and note what was decided on each act."""
     by_opening = {where: [asked.act for asked in mine] for where, mine in acts.items()}
-    locked = await locking.read_lines(connection, desk, by_opening)
+    locked = await locking.read_lines(connection, state, by_opening)
     decisions = {where: decide(one, by_opening.get(where, ())) for where, one in locked.items()}
     for where, mine in acts.items():
         for asked, decided in zip(mine, decisions[where].answers, strict=False):  # some are left
@@ -187,11 +189,11 @@ def _scorings(acts: _Acts) -> dict[PlacementId, NewApplication]:
 
 
 def _texts(
-    desk: Desk, acts: _Acts, decisions: Mapping[OpeningId, Decision]
+    state: LockedState, acts: _Acts, decisions: Mapping[OpeningId, Decision]
 ) -> dict[OpeningId, Texts]:
     """Return the texts of openings whose change was accepted, or done in part."""
     return {
-        where: openings.with_changes(desk.openings[where], asked.ask.changes)[0]
+        where: openings.with_changes(state.openings[where], asked.ask.changes)[0]
         for where, mine in acts.items()
         for asked in mine
         if isinstance(asked.ask, Changing)
@@ -207,18 +209,18 @@ def _is_done_in_part(asked: _Asked, decision: Decision) -> bool:
 
 
 async def _unmake_applicants(
-    connection: Connection, desk: Desk, decisions: Mapping[OpeningId, Decision]
+    connection: Connection, state: LockedState, decisions: Mapping[OpeningId, Decision]
 ) -> None:
     """Remove applicants who were made for an application that was not accepted."""
     applied = {p.applicant_id for d in decisions.values() for p in d.placements}
-    unmade = {one.id for one in desk.people.values() if one.is_new} - applied
+    unmade = {one.id for one in state.people.values() if one.is_new} - applied
     if unmade:
         await applicants.unmake(connection, unmade)
 
 
 async def _tell(
     connection: Connection,
-    desk: Desk,
+    state: LockedState,
     acts: _Acts,
     decisions: Mapping[OpeningId, Decision],
     outcome: Outcome,
@@ -228,12 +230,12 @@ async def _tell(
         (where, asked.decided)
         for where, asked in _placed(acts)
         if isinstance(asked.decided, Placement)
-        and telling.stands_where_its_score_puts_it(decisions[where], asked.decided)
+        and answering.stands_where_its_score_puts_it(decisions[where], asked.decided)
     ]
-    positions = await telling.positions(connection, waiting) if waiting else {}
+    positions = await answering.positions(connection, waiting) if waiting else {}
     for where, asked in _placed(acts):
         if asked.decided is not None:
-            outcome.answers[asked.place] = _answer(desk, where, decisions[where], asked, positions)
+            outcome.answers[asked.place] = _answer(state, where, decisions[where], asked, positions)
 
 
 def _placed(acts: _Acts) -> Iterator[tuple[OpeningId, _Asked]]:
@@ -243,7 +245,7 @@ def _placed(acts: _Acts) -> Iterator[tuple[OpeningId, _Asked]]:
 
 
 def _answer(
-    desk: Desk,
+    state: LockedState,
     where: OpeningId,
     decision: Decision,
     asked: _Asked,
@@ -251,18 +253,18 @@ def _answer(
 ) -> Answer:
     match asked.decided:
         case Refused() as refused:
-            return telling.refusal(refused)
+            return answering.refusal(refused)
         case Opening() as opening:
             newest = decision.changes[-1].event if decision.changes else None
-            tail = tail_of(newest) if newest else desk.ends[where].tail
-            return telling.job(_row_after(desk.openings[where], opening, asked.ask), tail)
+            tail = tail_of(newest) if newest else state.ends[where].tail
+            return answering.job(_row_after(state.openings[where], opening, asked.ask), tail)
         case Placement() as placement:
             position = positions.get(placement.id)
             if position is None:
-                before = desk.ends[where].tail.sequence
-                position = telling.position_at_the_end(decision, before, placement)
+                before = state.ends[where].tail.sequence
+                position = answering.position_at_the_end(decision, before, placement)
             scoring = asked.ask.scoring if isinstance(asked.ask, Applying) else None
-            return telling.result(where, placement, position, scoring)
+            return answering.result(where, placement, position, scoring)
         case other:
             raise AssertionError(other)
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Desk:
+class LockedState:
     """What a transaction has locked and read.
 
     Attributes:
@@ -60,51 +60,55 @@ class Desk:
 
 async def lock(
     connection: Connection,
-    openings_: Collection[OpeningId],
+    opening_ids: Collection[OpeningId],
     named: Collection[PlacementId] = (),
     new: Mapping[OpeningId, int] | None = None,
     *,
     waits: bool = True,
-) -> Desk:
+) -> LockedState:
     """Lock openings, and those of named placements, and read where they stand.
 
     Args:
         connection: in a transaction.
-        openings_: to be locked.
+        opening_ids: to be locked.
         named: placements that asks name.
         new: how many ids of new placements each opening needs.
         waits: for those that another transaction holds; else they are as if they were not there.
     """
     take = openings.lock if waits else openings.lock_free
-    rows = await take(connection, openings_, named)
+    rows = await take(connection, opening_ids, named)
     await failpoint("hiring.after_lock")
-    desk = Desk(time.monotonic(), rows)
+    state = LockedState(time.monotonic(), rows)
     if named:
-        desk.placements = await placements.by_id(connection, named)
-    await read_ends(connection, desk, new or {})
-    return desk
+        state.placements = await placements.by_id(connection, named)
+    await read_ends(connection, state, new or {})
+    return state
 
 
-async def read_ends(connection: Connection, desk: Desk, new: Mapping[OpeningId, int]) -> None:
+async def read_ends(
+    connection: Connection, state: LockedState, new: Mapping[OpeningId, int]
+) -> None:
     """Read the ends of the locked openings' audits, and the clock."""
-    if desk.openings:
-        counts = [new.get(opening_id, 0) for opening_id in desk.openings]
-        rows = list(desk.openings.values())
-        desk.ends = await opening_events.ends(connection, rows, counts)
+    if state.openings:
+        counts = [new.get(opening_id, 0) for opening_id in state.openings]
+        rows = list(state.openings.values())
+        state.ends = await opening_events.ends(connection, rows, counts)
 
 
-async def find_applicants(connection: Connection, desk: Desk, asks: Sequence[Applying]) -> None:
+async def find_applicants(
+    connection: Connection, state: LockedState, asks: Sequence[Applying]
+) -> None:
     """Find who applies, and make who is not known yet."""
     by_id = {(ask.who, ask.opening_id) for ask in asks if not isinstance(ask.who, Person)}
     if by_id:
-        desk.applicants = await applicants.applying(connection, by_id)
+        state.applicants = await applicants.applying(connection, by_id)
     by_address = [
         (ask.who, ask.opening_id)
         for ask in asks
-        if isinstance(ask.who, Person) and ask.opening_id in desk.openings
+        if isinstance(ask.who, Person) and ask.opening_id in state.openings
     ]
     if by_address:
-        desk.people = await applicants.applying_by_address(connection, by_address)
+        state.people = await applicants.applying_by_address(connection, by_address)
 
 
 def count_new(asks: Sequence[Applying]) -> Counter[OpeningId]:
@@ -113,16 +117,16 @@ def count_new(asks: Sequence[Applying]) -> Counter[OpeningId]:
 
 
 async def read_lines(
-    connection: Connection, desk: Desk, acts: Mapping[OpeningId, Sequence[Act]]
+    connection: Connection, state: LockedState, acts: Mapping[OpeningId, Sequence[Act]]
 ) -> dict[OpeningId, Locked]:
     """Read the offers that have ended, and as much of each line as its acts may reach."""
-    offers = await _ended_offers(connection, desk)
+    offers = await _ended_offers(connection, state)
     locked = {
         opening_id: Locked(row.opening, end.tail, end.clock, tuple(offers.get(opening_id, ())))
-        for opening_id, row in desk.openings.items()
-        for end in [desk.ends[opening_id]]
+        for opening_id, row in state.openings.items()
+        for end in [state.ends[opening_id]]
     }
-    heads = await _heads(connection, desk, locked, acts)
+    heads = await _heads(connection, state, locked, acts)
     return {
         opening_id: Locked(
             one.opening, one.tail, one.clock, one.ended_offers, tuple(heads.get(opening_id, ()))
@@ -131,36 +135,38 @@ async def read_lines(
     }
 
 
-async def _ended_offers(connection: Connection, desk: Desk) -> dict[OpeningId, list[Placement]]:
+async def _ended_offers(
+    connection: Connection, state: LockedState
+) -> dict[OpeningId, list[Placement]]:
     wanted = [
         (opening_id, end.since, end.before)
-        for opening_id, end in desk.ends.items()
+        for opening_id, end in state.ends.items()
         if end.has_ended_offers
     ]
     if not wanted:
         return {}
-    return _kept(desk, await placements.ended_offers(connection, wanted, BATCH))
+    return _kept(state, await placements.ended_offers(connection, wanted, BATCH))
 
 
 async def _heads(
     connection: Connection,
-    desk: Desk,
+    state: LockedState,
     locked: Mapping[OpeningId, Locked],
     acts: Mapping[OpeningId, Sequence[Act]],
 ) -> dict[OpeningId, list[Placement]]:
     wanted = []
     for opening_id, one in locked.items():
         if count := needed_of_line(one, acts.get(opening_id, ())):
-            wanted.append(HeadOf(opening_id, desk.ends[opening_id].first_floor, count))
+            wanted.append(HeadOf(opening_id, state.ends[opening_id].first_floor, count))
     if not wanted:
         return {}
-    return _kept(desk, await placements.heads(connection, wanted))
+    return _kept(state, await placements.heads(connection, wanted))
 
 
-def _kept(desk: Desk, rows: Sequence[PlacementRow]) -> dict[OpeningId, list[Placement]]:
+def _kept(state: LockedState, rows: Sequence[PlacementRow]) -> dict[OpeningId, list[Placement]]:
     """Note rows that were read, and return their placements by opening, in order."""
     by_opening: dict[OpeningId, list[Placement]] = {}
     for row in rows:
-        desk.placements[row.placement.id] = row
+        state.placements[row.placement.id] = row
         by_opening.setdefault(row.opening_id, []).append(row.placement)
     return by_opening

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from shortlist.domain.hiring.acts import Act
     from shortlist.domain.hiring.placement import ApplicantId, OpeningId, Placement, PlacementId
     from shortlist.hiring.transactions.asked import Ask
-    from shortlist.hiring.transactions.locking import Desk
+    from shortlist.hiring.transactions.locking import LockedState
     from shortlist.storage.postgres.queries.hiring.applicants import Live
     from shortlist.storage.postgres.queries.hiring.openings import OpeningRow
 
 
-def act_of(desk: Desk, ask: Ask) -> tuple[OpeningId, Act]:
+def act_of(state: LockedState, ask: Ask) -> tuple[OpeningId, Act]:
     """Return the act that an ask becomes, and its opening.
 
     Raises:
@@ -36,47 +36,47 @@ def act_of(desk: Desk, ask: Ask) -> tuple[OpeningId, Act]:
     """
     match ask:
         case Applying():
-            applicant_id, live = _who(desk, ask)
-            opening_(desk, ask.opening_id)
-            placement_id = desk.ends[ask.opening_id].placement_ids.pop(0)
+            applicant_id, live = _who(state, ask)
+            locked_opening(state, ask.opening_id)
+            placement_id = state.ends[ask.opening_id].placement_ids.pop(0)
             return ask.opening_id, Apply(ask.by.actor, applicant_id, placement_id, live)
         case Withdrawing():
-            opening_id, placement = _placement(desk, ask.placement_id)
+            opening_id, placement = _placement(state, ask.placement_id)
             return opening_id, Withdraw(ask.by.actor, placement)
         case Acknowledging():
-            opening_id, placement = _placement(desk, ask.placement_id)
+            opening_id, placement = _placement(state, ask.placement_id)
             return opening_id, Acknowledge(ask.by.actor, placement)
         case Changing():
-            return ask.opening_id, _change(opening_(desk, ask.opening_id), ask)
+            return ask.opening_id, _change(locked_opening(state, ask.opening_id), ask)
         case ChangingState():
-            opening_(desk, ask.opening_id)
+            locked_opening(state, ask.opening_id)
             digest = None if ask.reason is None else reason_digest(ask.reason)
             return ask.opening_id, ChangeState(ask.by.actor, ask.change, digest)
         case _:
             assert_never(ask)
 
 
-def opening_(desk: Desk, opening_id: OpeningId) -> OpeningRow:
+def locked_opening(state: LockedState, opening_id: OpeningId) -> OpeningRow:
     """Return an opening that was to be locked; raises `NotFoundError`."""
-    row = desk.openings.get(opening_id)
+    row = state.openings.get(opening_id)
     if row is None:
         raise NotFoundError("job")
     return row
 
 
-def _who(desk: Desk, ask: Applying) -> tuple[ApplicantId, Live]:
+def _who(state: LockedState, ask: Applying) -> tuple[ApplicantId, Live]:
     if isinstance(ask.who, Person):
-        found = desk.people.get((ask.who.key, ask.opening_id))
+        found = state.people.get((ask.who.key, ask.opening_id))
         if found is None:  # only those who apply to an opening that is there are found or made
             raise NotFoundError("job")
         return found.id, found.live
-    if (ask.who, ask.opening_id) not in desk.applicants:
+    if (ask.who, ask.opening_id) not in state.applicants:
         raise NotFoundError("applicant")
-    return ask.who, desk.applicants[ask.who, ask.opening_id]
+    return ask.who, state.applicants[ask.who, ask.opening_id]
 
 
-def _placement(desk: Desk, placement_id: PlacementId) -> tuple[OpeningId, Placement]:
-    row = desk.placements.get(placement_id)
+def _placement(state: LockedState, placement_id: PlacementId) -> tuple[OpeningId, Placement]:
+    row = state.placements.get(placement_id)
     if row is None:
         raise NotFoundError("application")
     return row.opening_id, row.placement

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shortlist.domain.hiring.draft import Change
     from shortlist.domain.hiring.placement import OpeningId, Placement, PlacementId
     from shortlist.domain.line.application import NewApplication
-    from shortlist.hiring.transactions.locking import Desk
+    from shortlist.hiring.transactions.locking import LockedState
     from shortlist.storage.postgres import Connection
     from shortlist.storage.postgres.queries.hiring.openings import OpeningRow, Texts
 
@@ -44,7 +44,7 @@ class _Rows:
 
 async def write(
     connection: Connection,
-    desk: Desk,
+    state: LockedState,
     decisions: Mapping[OpeningId, Decision],
     *,
     scorings: Mapping[PlacementId, NewApplication] | None = None,
@@ -54,14 +54,14 @@ async def write(
 
     Args:
         connection: whose transaction has the openings locked.
-        desk: what was read.
+        state: what was read.
         decisions: by opening.
         scorings: the payloads of placements; those that were not made are not submitted.
         texts: of openings whose texts change.
     """
     rows = _Rows()
     for opening_id, decision in decisions.items():
-        _add(rows, desk, opening_id, decision, (texts or {}).get(opening_id))
+        _add(rows, state, opening_id, decision, (texts or {}).get(opening_id))
     accepted = {
         row.placement.id: (row.opening_id, scorings[row.placement.id])
         for row in rows.new
@@ -80,28 +80,32 @@ async def write(
         await payloads.submit(connection, accepted)
     for row in rows.openings:
         await openings.update(connection, row)
-    await _write_fences(connection, desk, decisions)
+    await _write_fences(connection, state, decisions)
     return [new for _, new in accepted.values()]
 
 
 def _add(
-    rows: _Rows, desk: Desk, opening_id: OpeningId, decision: Decision, texts: Texts | None
+    rows: _Rows,
+    state: LockedState,
+    opening_id: OpeningId,
+    decision: Decision,
+    texts: Texts | None,
 ) -> None:
     """Add one opening's rows."""
     stands_from: dict[PlacementId, int] = {}
-    under = desk.ends[opening_id].floors
+    under = state.ends[opening_id].floors
     for change in decision.changes:
         under = _add_event(rows, change, under)
-        _add_span(rows, desk, change, stands_from)
+        _add_span(rows, state, change, stands_from)
     if decision.changes:
         last = rows.events[-1]
         rows.events[-1] = EventRow(last.event, last.leaves, last.joins, under)
     for placement in decision.placements:
-        before = desk.placements.get(placement.id)
+        before = state.placements.get(placement.id)
         since = stands_from.get(placement.id, before.stands_from if before else 0)
         row = PlacementRow(opening_id, placement, since)
         (rows.changed if before else rows.new).append(row)
-    _add_opening(rows, desk, opening_id, decision, texts)
+    _add_opening(rows, state, opening_id, decision, texts)
 
 
 def _add_event(rows: _Rows, change: Change, under: floors.Floors) -> floors.Floors:
@@ -125,7 +129,9 @@ def _key_in_line(placement: Placement | None) -> bytes | None:
     return encode_key(placement.key)
 
 
-def _add_span(rows: _Rows, desk: Desk, change: Change, stands_from: dict[PlacementId, int]) -> None:
+def _add_span(
+    rows: _Rows, state: LockedState, change: Change, stands_from: dict[PlacementId, int]
+) -> None:
     """Add where a placement stood until an event, if it stands elsewhere from then on."""
     before, after, event = change.before, change.after, change.event
     if after is None:
@@ -133,16 +139,20 @@ def _add_span(rows: _Rows, desk: Desk, change: Change, stands_from: dict[Placeme
     if before is None:
         stands_from[after.id] = event.sequence
     elif (before.status, before.key) != (after.status, after.key):
-        since = stands_from.get(after.id) or desk.placements[after.id].stands_from
+        since = stands_from.get(after.id) or state.placements[after.id].stands_from
         rows.spans.append(Span(event.opening_id, before, since, event.sequence))
         stands_from[after.id] = event.sequence
 
 
 def _add_opening(
-    rows: _Rows, desk: Desk, opening_id: OpeningId, decision: Decision, texts: Texts | None
+    rows: _Rows,
+    state: LockedState,
+    opening_id: OpeningId,
+    decision: Decision,
+    texts: Texts | None,
 ) -> None:
     """Add the opening's row if the company or time changed it, or time has something else to do."""
-    row, end = desk.openings[opening_id], desk.ends[opening_id]
+    row, end = state.openings[opening_id], state.ends[opening_id]
     now = next_time(end.clock, end.tail.at)
     opening = decision.opening
     due_at = now if decision.again else next_due(opening, now)
@@ -152,11 +162,11 @@ def _add_opening(
 
 
 async def _write_fences(
-    connection: Connection, desk: Desk, decisions: Mapping[OpeningId, Decision]
+    connection: Connection, state: LockedState, decisions: Mapping[OpeningId, Decision]
 ) -> None:
     """Write the next fences of those lines that have changed enough."""
     for opening_id, decision in decisions.items():
-        before = desk.ends[opening_id].tail.sequence
+        before = state.ends[opening_id].tail.sequence
         after = before + len(decision.changes)
         if line.may_need_fences(before, after):
             await line.next_fences(connection, opening_id, after)

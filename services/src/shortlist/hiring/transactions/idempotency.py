@@ -28,7 +28,7 @@ def key_of(once: Once) -> Key:
     return Key(once.key, once.route)
 
 
-class Keys:
+class IdempotencyKeys:
     """The idempotency keys of the asks of one transaction."""
 
     def __init__(self, asks: Mapping[int, Ask | ByHand]) -> None:
