@@ -204,7 +204,7 @@ HIRING_READS = (
     "line.ahead", "line.write_fences", "audit_views.after", "audit_views.before",
     "audit_views.of_placements", "audit_views.of_applicant_before",
     "audit_views.of_applicant_after", "audit_views.count_of_applicant", "audit_views.to_fold",
-    "audit_views.live", "heads.newest", "heads.sums", "heads.all_of", "job_views.openings",
+    "audit_views.live", "heads.newest", "heads.sums", "heads.between", "job_views.openings",
     "job_views.opening", "job_views.count_openings", "job_views.applicants",
     "job_views.applicant", "job_views.count_applicants", "moments.at_time",
     "moments.at_sequence", "moments.rules", "moments.waiting", "moments.holders",

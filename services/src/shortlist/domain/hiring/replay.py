@@ -23,7 +23,7 @@ from shortlist.domain.hiring.placement import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, MutableMapping
 
 _OF_OPENINGS = frozenset(get_args(OpeningEvent))
 
@@ -34,7 +34,7 @@ class Standing:
 
     opening_id: OpeningId
     opening: Opening | None = None
-    placements: dict[PlacementId, Placement] = field(default_factory=dict)
+    placements: MutableMapping[PlacementId, Placement] = field(default_factory=dict)
     sequence: int = 0
     held: int = 0
     waiting: int = 0

@@ -14,9 +14,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from shortlist.domain.hiring.audit import BrokenAuditError, start_of_chain, verify
-from shortlist.domain.hiring.placement import OpeningId, Placement, PlacementId
+from shortlist.domain.hiring.placement import OpeningId, Placement, PlacementId, Status
 from shortlist.domain.hiring.replay import Standing, apply, placement_after
 from shortlist.hiring.reading.openings import read_row
+from shortlist.hiring.reading.packed import PackedPlacements
 from shortlist.hiring.views import Verification
 from shortlist.storage.postgres.queries.hiring import codec
 from shortlist.storage.postgres.queries.hiring.openings import opening_row
@@ -44,6 +45,10 @@ class Look(Protocol):
         """Return what ``work`` returns."""
 
 
+_Live = dict[int, tuple[Status, bytes]]
+"""Statuses and keys of live placements, by their ids."""
+
+
 async def verify_opening(look: Look, opening_id: int) -> Verification:
     """Verify an opening's audit: chain, totals, fold; then heads and tables against the fold.
 
@@ -63,14 +68,19 @@ async def verify_opening(look: Look, opening_id: int) -> Verification:
 async def _is_at_the_end(look: Look, walk: _Walk) -> bool:
     """Take the next part; if it was the last, compare the tables, read at the same moment."""
 
-    async def read(connection: Connection) -> tuple[Sequence[Row], Sequence[Row], _Tables | None]:
+    async def read(
+        connection: Connection,
+    ) -> tuple[Sequence[Row], Sequence[Row], tuple[Row, _Live] | None]:
         opening = await read_row(connection, walk.opening_id)
         upto = opening["sequence"]
         rows = await audit.after(
             connection, walk.opening_id, after=walk.tail.sequence, upto=upto, limit=_PART
         )
-        new_heads = await heads.all_of(connection, walk.opening_id, walk.tail.sequence)
-        is_last = not rows or rows[-1]["sequence"] == upto
+        last = rows[-1]["sequence"] if rows else upto
+        new_heads = await heads.between(
+            connection, walk.opening_id, after=walk.tail.sequence, upto=last
+        )
+        is_last = last == upto
         tables = (opening, await _live(connection, walk.opening_id)) if is_last else None
         return rows, new_heads, tables
 
@@ -85,28 +95,27 @@ async def _is_at_the_end(look: Look, walk: _Walk) -> bool:
     return True
 
 
-async def _live(connection: Connection, opening_id: int) -> list[Row]:
+async def _live(connection: Connection, opening_id: int) -> _Live:
     """Read how the live placements stand, part by part."""
-    found: list[Row] = []
+    found: _Live = {}
+    after = 0
     while True:
-        after = found[-1]["applicant_id"] if found else 0
         part = await audit.live(connection, opening_id, after=after, limit=_PART)
-        found += part
+        found |= {row["id"]: (codec.STATUS_OF[row["status"]], row["key"]) for row in part}
         if len(part) < _PART:
             return found
-
-
-_Tables = tuple[Any, Any]
+        after = part[-1]["applicant_id"]
 
 
 def _that_come_back(events: Sequence[Event], walk: _Walk) -> list[PlacementId]:
     """Return the placements of some events that are inactive and were forgotten."""
-    known = set(walk.standing.placements)
+    known = walk.standing.placements
+    seen: set[PlacementId] = set()
     found = []
     for event in events:
         placement_id = event.placement_id
-        if placement_id is not None and placement_id not in known:
-            known.add(placement_id)
+        if placement_id is not None and placement_id not in known and placement_id not in seen:
+            seen.add(placement_id)
             if event.from_status is not None:
                 found.append(placement_id)
     return found
@@ -128,7 +137,7 @@ class _Walk:
     def __init__(self, opening_id: OpeningId) -> None:
         self.opening_id = opening_id
         self.tail = start_of_chain(opening_id)
-        self.standing = Standing(opening_id)
+        self.standing = Standing(opening_id, placements=PackedPlacements())
         self._line: list[bytes] = []
         self._holders: list[Holding] = []
 
@@ -183,13 +192,12 @@ class _Walk:
         if not is_right:
             raise BrokenAuditError(self.opening_id, row["sequence"], "has another head")
 
-    def compare(self, opening: Row, live: Sequence[Row]) -> None:
+    def compare(self, opening: Row, live: _Live) -> None:
         """Compare the tables with the fold."""
-        ours = {p.id: (p.status, p.key) for p in self.standing.placements.values()}
-        theirs = {row["id"]: (codec.STATUS_OF[row["status"]], row["key"]) for row in live}
-        folded = {i: (status, codec.encode_key(key)) for i, (status, key) in ours.items()}
-        if folded != theirs:
-            wrong = min(i for i in folded.keys() | theirs if folded.get(i) != theirs.get(i))
+        placements = self.standing.placements.values()
+        folded: _Live = {p.id: (p.status, codec.encode_key(p.key)) for p in placements}
+        if folded != live:
+            wrong = min(i for i in folded.keys() | live if folded.get(i) != live.get(i))
             self._other_tables(f"application {wrong} stands elsewhere in the tables")
         if self.standing.opening != opening_row(opening).opening:
             self._other_tables("the opening has other rules in the tables")

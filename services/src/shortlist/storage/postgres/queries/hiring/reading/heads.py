@@ -239,9 +239,13 @@ async def wanted(
     return ids, OpeningId(rows[-1]["id"]) if len(rows) == limit else None
 
 
-async def all_of(connection: Connection, opening_id: int, after: int) -> list[Record]:
-    """List the next few heads of an opening behind a sequence, oldest first."""
-    return await SQL["heads.all_of"].fetch(connection, opening_id=opening_id, after=after)
+async def between(
+    connection: Connection, opening_id: int, *, after: int, upto: int
+) -> list[Record]:
+    """List an opening's heads behind an event and up to another, oldest first."""
+    return await SQL["heads.between"].fetch(
+        connection, opening_id=opening_id, after=after, upto=upto
+    )
 
 
 _NO_END: Final = 2**63 - 1

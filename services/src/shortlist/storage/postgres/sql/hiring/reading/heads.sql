@@ -42,8 +42,8 @@ SELECT o.id,
        >= :every AS lacks
 FROM openings o WHERE o.id > :after ORDER BY o.id LIMIT :limit
 
--- name: all_of(opening_id, after)
--- Lists an opening's heads behind a sequence, oldest first, a few at a time. Who verifies.
+-- name: between(opening_id, after, upto)
+-- Lists an opening's heads behind an event and up to another, oldest first. Who verifies.
 SELECT h.*, e.held, e.waiting
 FROM opening_heads h JOIN opening_events e USING (opening_id, sequence)
-WHERE h.opening_id = :opening_id AND h.sequence > :after ORDER BY h.sequence LIMIT 10
+WHERE h.opening_id = :opening_id AND h.sequence > :after AND h.sequence <= :upto ORDER BY h.sequence
