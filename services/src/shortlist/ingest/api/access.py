@@ -5,16 +5,19 @@ A route finds its row when it is made; one without a row cannot be made.
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Final
 
 from fastapi import Depends, Request
 
 from shortlist.domain.hiring.audit import Actor
+from shortlist.http.errors import ApiError
+from shortlist.storage.unavailable import DatabaseUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 
-    from shortlist.ingest.admission.access import Admitted, Need
+    from shortlist.ingest.admission.access import Access, Admitted, Need
 
 _READ: Need = frozenset({"read"})
 _APPLY: Need = frozenset({"apply"})
@@ -72,3 +75,26 @@ async def caller(request: Request) -> Actor:
 
 Caller = Annotated[Actor, Depends(caller)]
 """A parameter of a route: who calls."""
+
+
+async def while_admitted(
+    request: Request, chunks: AsyncGenerator[bytes, None]
+) -> AsyncIterator[bytes]:
+    """Yield what a stream sends, until the client's key is not valid any more."""
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            if not await _still_may(request):
+                return
+            yield chunk
+
+
+async def _still_may(request: Request) -> bool:
+    """Tell whether a client that was admitted may go on; while Postgres is away, it may."""
+    access: Access = request.app.state.access
+    try:
+        await access.admit(request.scope, NEEDS["GET /events"])
+    except ApiError:
+        return False
+    except DatabaseUnavailableError:
+        pass  # nothing new is told meanwhile
+    return True

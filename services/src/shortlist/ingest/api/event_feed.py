@@ -29,7 +29,7 @@ from shortlist.storage.redis import events
 from shortlist.storage.trouble import Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 
     from shortlist.hiring.reading import Views
     from shortlist.storage.postgres.database import Database
@@ -165,7 +165,7 @@ class EventFeed:
         (found,) = (await self._heads([topic])).values()
         return found.newest
 
-    async def stream(self, topic: Topic, after: int) -> AsyncIterator[bytes]:
+    async def stream(self, topic: Topic, after: int) -> AsyncGenerator[bytes, None]:
         """Yield each event with a number above ``after``, as it comes, and heartbeats.
 
         ``after`` is not above `newest`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from shortlist.ingest.admission.access import WITHOUT_KEY, Access, Admitted
 from shortlist.ingest.api import access as access_module
 from shortlist.ingest.api.app import make
 from testkit.hiring.keys import bearer, expire, make_key, revoke
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -169,3 +171,41 @@ async def test_clients_without_a_key_are_told_what_is_left_and_then_to_wait(
         with_key = bearer(await make_key(db, "apply"))
         reply = await door.client.post("/api/apply-public", json={}, headers=with_key)
         assert reply.status_code == 400
+
+
+async def a_stream_ends_when_its_key_is_revoked(opening: Opener, db: Connection) -> None:
+    async with opening() as door:
+        reading, managing = await make_key(db, "read"), bearer(await make_key(db, "manage"))
+        new = {"title": "x", "capacity": 1}
+        job = (await door.client.post("/api/jobs", json=new, headers=managing)).json()["id"]
+        async with door.client.stream(
+            "GET", f"/api/events?jobId={job}", headers=bearer(reading)
+        ) as reply:
+            lines = reply.aiter_lines()
+            assert (await anext(lines)).startswith("retry: ")
+            await revoke(db, reading)
+
+            async def refused() -> bool:
+                again = await door.client.get("/api/jobs", headers=bearer(reading))
+                return again.status_code == 401
+
+            await until(refused, within_seconds=30, what="the key is refused")
+            await door.client.post(f"/api/jobs/{job}/close", json={}, headers=managing)
+            async with asyncio.timeout(10):
+                told = [line async for line in lines if line.startswith("data:")]
+            assert told == []
+
+
+async def test_a_stream_ends_when_its_key_is_revoked(opening: Opener, db: Connection) -> None:
+    await a_stream_ends_when_its_key_is_revoked(opening, db)
+
+
+async def test_off_switch_a_stream_that_was_admitted_goes_on(
+    opening: Opener, db: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def still_may(_: object) -> bool:
+        return True
+
+    monkeypatch.setattr(access_module, "_still_may", still_may)
+    with pytest.raises(TimeoutError):
+        await a_stream_ends_when_its_key_is_revoked(opening, db)

@@ -8,6 +8,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from shortlist.http.errors import invalid, unavailable
+from shortlist.ingest.api.access import while_admitted
 from shortlist.ingest.api.callers import Here, Parts
 from shortlist.ingest.api.document import refuses
 from shortlist.ingest.api.event_feed import Topic
@@ -60,7 +61,8 @@ async def follow(
     watchers = table.begin_stream(request.client and request.client.host)
     if watchers is None:
         raise unavailable("Too many clients watch. Poll instead.")
-    stream = _Stream(here.feed.stream(topic, after), 200, _HEADERS, "text/event-stream")
+    told = while_admitted(request, here.feed.stream(topic, after))
+    stream = _Stream(told, 200, _HEADERS, "text/event-stream")
     stream.end = partial(table.end_stream, watchers)
     return stream
 
