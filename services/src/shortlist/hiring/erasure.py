@@ -20,10 +20,18 @@ if TYPE_CHECKING:
     from shortlist.storage.postgres import Connection
 
 
+class AppliedMeanwhileError(ConflictError):
+    """The applicant applied while they were about to be erased: nothing was done, try again."""
+
+    def __init__(self) -> None:
+        """Its message needs no more."""
+        super().__init__("CONFLICT", "The applicant has just applied; nothing was erased.")
+
+
 async def erase(connection: Connection, applicant_id: ApplicantId, actor: Actor) -> bool:
     """Erase an applicant in the caller's transaction; false when there is none, or no more.
 
-    Raises `ConflictError` when they have just applied elsewhere: roll back, and try again.
+    Raises `AppliedMeanwhileError` when they have just applied: roll back, and try again.
     """
     return await withdraw_and_erase(connection, applicant_id, actor) is not None
 
@@ -41,7 +49,7 @@ async def withdraw_and_erase(
     if not await applicants.lock(connection, applicant_id):
         return None
     if await placements.live_of(connection, applicant_id):
-        raise ConflictError("CONFLICT", "The applicant has just applied: try again.")
+        raise AppliedMeanwhileError
     await applicants.erase(connection, applicant_id)
     return newest
 

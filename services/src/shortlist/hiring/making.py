@@ -112,7 +112,14 @@ class Maker:
             await _keep(connection, by, "erased")
             return newest
 
-        self._on_committed(await self._do(work, self._deadline()))
+        deadline = self._deadline()
+        while True:
+            try:
+                newest = await self._do(work, deadline)
+            except erasure.AppliedMeanwhileError:
+                continue  # in an opening that was not locked: the next try locks it too
+            self._on_committed(newest)
+            return
 
     def _deadline(self) -> float:
         return time.monotonic() + self._database.timeout_seconds

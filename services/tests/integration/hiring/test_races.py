@@ -236,6 +236,18 @@ async def a_failed_transaction_leaves_no_gap(office: Office) -> None:
     assert sequences == list(range(1, len(sequences) + 1)), "there is a gap"
 
 
+async def an_erased_applicant_has_nothing_left(office: Office) -> None:
+    await office.opens()
+    ada = await office.applicant("ada")
+    applied, erased, waited = await office.race.run(
+        office.first.apply(ada, office.id, BY), office.second.erase(ada, BY)
+    )
+    assert waited, "an applicant was erased who was about to apply"
+    assert applied.status == "ACTIVE"
+    assert erased is None
+    assert [p.status for p in (await office.read()).placements.values()] == ["INACTIVE"]
+
+
 RACES: dict[Callable[[Office], Awaitable[None]], tuple[str, str]] = {
     last_place_is_taken_once: ("opening_lock", "the last place was taken twice"),
     newcomer_never_passes_the_line: ("settled_first", "a newcomer passed the line"),
@@ -249,6 +261,7 @@ RACES: dict[Callable[[Office], Awaitable[None]], tuple[str, str]] = {
     undo_against_apply: ("opening_lock", "the place was given back and given away"),
     two_leaders_settle_once: ("opening_lock", "one miss was counted twice"),
     a_failed_transaction_leaves_no_gap: ("sequence_of_the_audit", "there is a gap"),
+    an_erased_applicant_has_nothing_left: ("applicants_stay", "who was about to apply"),
 }
 """Each race, its guard (`testkit.unguarded`), and what happens without it."""
 

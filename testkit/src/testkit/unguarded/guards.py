@@ -759,6 +759,7 @@ GUARDS["opening_lock"] = _all(
     _without("openings.lock", "FOR NO KEY UPDATE", ""),
     _without("openings.lock_free", "FOR NO KEY UPDATE SKIP LOCKED", ""),
 )
+GUARDS["applicants_stay"] = _without("applicants.applying", "FOR KEY SHARE", "")
 GUARDS["one_address"] = lambda: replace("shortlist.hiring.acts:email_key", str)
 GUARDS["standings_end"] = lambda: replace(
     "shortlist.storage.postgres.queries.hiring.placements:end_standings", _says_nothing
