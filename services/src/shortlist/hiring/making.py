@@ -21,6 +21,7 @@ from shortlist.hiring.errors import (
     NotFoundError,
 )
 from shortlist.hiring.transactions import answering
+from shortlist.hiring.transactions.committing import commit
 from shortlist.hiring.transactions.idempotency import key_of
 from shortlist.hiring.views import Applicant, Job
 from shortlist.storage.postgres.queries.hiring import answers, applicants, opening_events, openings
@@ -135,7 +136,7 @@ class Maker:
             except HiringError as refusal:
                 await transaction.rollback()
                 return refusal
-            await transaction.commit()
+            await commit(transaction)
             return result
 
         result = await self._database.run(attempt, deadline)

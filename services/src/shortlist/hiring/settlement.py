@@ -12,6 +12,7 @@ from shortlist.domain.hiring.acts import Score, decide
 from shortlist.domain.hiring.audit import SYSTEM
 from shortlist.hiring.transactions import locking
 from shortlist.hiring.transactions.writing import write
+from shortlist.runtime.failpoints import failpoint
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -64,6 +65,7 @@ async def settle(
     locked = await locking.read_lines(connection, state, acts)
     decisions = {where: decide(one, acts.get(where, ())) for where, one in locked.items()}
     await write(connection, state, decisions)
+    await failpoint("hiring.before_commit")
     return _settled(decisions, known)
 
 

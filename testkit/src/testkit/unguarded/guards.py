@@ -817,3 +817,6 @@ GUARDS["floor_of_deadlines"] = lambda: replace(
     "shortlist.maintenance.agents.hiring.floor:Floor.nothing_is_due", _nothing
 )
 GUARDS["deadlines_of_postgres"] = _due_by_our_clock
+GUARDS["commits_are_awaited"] = lambda: replace(
+    "shortlist.hiring.transactions.committing:GRACE_SECONDS", 0.0
+)

@@ -22,6 +22,7 @@ from shortlist.hiring.transactions.asked import (
     Undoing,
     Withdrawing,
 )
+from shortlist.hiring.transactions.committing import commit
 from shortlist.runtime.failpoints import failpoint
 from shortlist.storage.deadline_batcher import Asked, DeadlineBatcher
 from shortlist.storage.unavailable import DatabaseUnavailableError
@@ -181,7 +182,7 @@ class Commits:
                 return outcome
             await failpoint("hiring.before_commit")
             written = outcome
-            await transaction.commit()
+            await commit(transaction)
             HIRING_LOCK_WAIT_SECONDS.observe(outcome.locked_at - began)
             HIRING_LOCK_HOLD_SECONDS.observe(time.monotonic() - outcome.locked_at)
             return outcome

@@ -16,17 +16,23 @@ if TYPE_CHECKING:
     from shortlist.storage.postgres import Connection
 
 _PATIENT_SECONDS = 30.0
-_PATIENT = {"lock_timeout": "30 s", "idle_in_transaction_session_timeout": "30 s"}
+_PATIENT = {
+    "lock_timeout": "30 s",
+    "idle_in_transaction_session_timeout": "30 s",
+    "statement_timeout": "30 s",
+}
 """A busy machine is not what these tests are about."""
 
 
-def acts_on(database_url: str, *, name: str = "acts") -> tuple[Acts, Database]:
+def acts_on(
+    database_url: str, *, name: str = "acts", timeout_seconds: float = _PATIENT_SECONDS
+) -> tuple[Acts, Database]:
     """Acts as ingest has them, on connections whose application name is ``name``."""
     database = Database(
         database_url,
         name=name,
         connections=2,
-        timeout_seconds=_PATIENT_SECONDS,
+        timeout_seconds=timeout_seconds,
         settings={**SESSION, **_PATIENT},
     )
     return Acts(database, on_submitted=lambda _: None, on_committed=lambda _: None), database

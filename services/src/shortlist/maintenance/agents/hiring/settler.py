@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from shortlist.domain.hiring.draft import BATCH
+from shortlist.runtime.failpoints import failpoint
 from shortlist.storage.faults import Fault, fault_of
 from shortlist.storage.postgres.queries.hiring.leader import deadlines
 from shortlist.storage.postgres.queries.leases import NotLeadingError
@@ -214,6 +215,7 @@ class Settler:
             if not free:
                 return set()
             settled = await self._settle(connection, free)
+        await failpoint("hiring.after_commit")
         committed = time.monotonic()
         metrics.HIRING_LOCK_WAIT_SECONDS.observe(locked - asked)
         metrics.HIRING_LOCK_HOLD_SECONDS.observe(committed - locked)

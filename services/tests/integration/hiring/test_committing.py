@@ -1,0 +1,91 @@
+"""A COMMIT that was sent when the deadline passes is answered as Postgres answers it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shortlist.domain.hiring.opening import Rules
+from shortlist.domain.hiring.placement import OpeningId
+from shortlist.hiring.by import By
+from shortlist.hiring.requests import NewOpening
+from shortlist.hiring.transactions import committing
+from shortlist.storage.unavailable import DatabaseUnavailableError
+from testkit.faults.unguarding import without
+from testkit.hiring.memory import COMPANY, PERSON
+from testkit.hiring.stored.acts import acts_on
+from testkit.waiting import until
+
+if TYPE_CHECKING:
+    from shortlist.storage.postgres import Connection
+
+TIMEOUT_SECONDS = 1.0
+
+_WAIT_IN_COMMIT = """
+CREATE FUNCTION wait_in_commit() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(4712);
+    RETURN NULL;
+END
+$$;
+CREATE CONSTRAINT TRIGGER wait_in_commit AFTER INSERT ON placements DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION wait_in_commit();
+"""
+_IN_COMMIT = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event = 'advisory' AND starts_with(query, 'COMMIT')
+"""
+
+
+async def answered_after_the_deadline(db: Connection, database_url: str) -> None:
+    """Postgres commits only after the deadline has passed; whoever applied is told so."""
+    acts, database = acts_on(database_url, timeout_seconds=TIMEOUT_SECONDS)
+    await db.execute(_WAIT_IN_COMMIT)
+    job = await acts.open(NewOpening("Baker", Rules(1)), By(COMPANY))
+    await db.execute("SELECT pg_advisory_lock(4712)")
+    asked = acts.apply_publicly("Ada", "ada@example.org", OpeningId(job.id), By(PERSON))
+    applying = asyncio.create_task(asked)
+
+    async def is_in_commit() -> bool:
+        return bool(await db.fetchval(_IN_COMMIT))
+
+    await until(is_in_commit, what="it commits", poll_seconds=0.01)
+    await asyncio.sleep(TIMEOUT_SECONDS)  # until the deadline has passed for certain
+    await db.execute("SELECT pg_advisory_unlock(4712)")
+    try:
+        result = await applying
+    except DatabaseUnavailableError:
+        told = "nothing has changed"
+    else:
+        told = result.status
+
+    async def has_ended() -> bool:
+        return not await is_in_commit()
+
+    await until(has_ended, what="the commit has ended")
+    await database.close()
+    there = await db.fetchval("SELECT count(*) FROM placements")
+    assert (told, there) in {("ACTIVE", 1), ("nothing has changed", 0)}, f"told: {told}"
+
+
+@pytest.fixture
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is not what is tested."""
+    monkeypatch.setattr(committing, "GRACE_SECONDS", 60.0)
+
+
+@pytest.mark.usefixtures("_patient")
+async def test_what_is_committed_after_the_deadline_is_answered_so(
+    db: Connection, database_url: str
+) -> None:
+    await answered_after_the_deadline(db, database_url)
+    assert await db.fetchval("SELECT count(*) FROM placements") == 1
+
+
+async def test_off_switch_without_a_grace_it_is_there_and_was_answered_503(
+    db: Connection, database_url: str
+) -> None:
+    with without("commits_are_awaited"), pytest.raises(AssertionError, match="told: nothing"):
+        await answered_after_the_deadline(db, database_url)
