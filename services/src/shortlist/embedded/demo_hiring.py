@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
     import httpx2
 
-_PEOPLE = 100_000
+_PEOPLE = range(1_000_000, 1_100_000)
+"""Their numbers: none of a seeded year's."""
+
 _LINE_IS_LONG = 12
 _LEAVES, _ANSWERS = 0.3, 0.5
 
@@ -41,7 +43,7 @@ class HiringDemo:
             await self._apply(job["id"])
 
     async def _apply(self, job_id: int) -> None:
-        who = person(self._chance.randrange(_PEOPLE), self._chance)
+        who = person(self._chance.choice(_PEOPLE), self._chance)
         await self._post("/api/apply-public", name=who.name, email=who.email, jobId=job_id)
 
     async def _answer_offers(self, holders: list[dict[str, Any]]) -> None:

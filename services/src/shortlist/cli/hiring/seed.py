@@ -34,6 +34,8 @@ def seed(*, large: _Large = False, **flags: Any) -> None:
         made = await once.with_connection(url, "seed", seed_large)
         typer.echo(
             f"Made {made.openings} openings, {made.applicants} applicants, {made.events} events."
+            if made
+            else "The year is there already."
         )
 
     run_command("seed", many if large else few, flags)
