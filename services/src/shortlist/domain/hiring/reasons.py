@@ -81,9 +81,10 @@ def _setbacks(own: Iterable[Event], zone: ZoneInfo) -> Iterable[str]:
     for event in own:
         match event.type:
             case "DECAY_TRIGGERED" if event.to_status == "WAITLIST":
+                others = event.waiting - 1
                 yield (
                     f"You missed the deadline of an offer: back in line from "
-                    f"{_moment(event.at, zone)}, with {event.waiting - 1} others waiting."
+                    f"{_moment(event.at, zone)}, behind {others} other{'' if others == 1 else 's'}."
                 )
             case "MOVED":
                 yield f"The company moved you in line at {_moment(event.at, zone)}."

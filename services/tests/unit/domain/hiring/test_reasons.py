@@ -47,7 +47,7 @@ def test_an_applicant_is_told_of_a_missed_deadline() -> None:
         "1 ahead: 1 joined the line earlier.",
         (
             "You missed the deadline of an offer: back in line from 4 May 2026, 12:05 CEST, "
-            "with 2 others waiting."
+            "behind 2 others."
         ),
     ]
 
