@@ -206,6 +206,8 @@ async def score_some(url: str) -> None:
             body = {"candidate": "Ada", "payload": f"application {number}"}
             async with http.post("/applications", json=body) as answer:
                 assert answer.status == 202
+        async with http.get("/api/healthz") as answer:
+            assert answer.status == 200
 
 
 async def seen_everywhere(prometheus: Prometheus, count: int) -> None:
