@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from loadtest.bench import ours
@@ -52,22 +53,23 @@ async def run(bench: Bench) -> list[Figure]:
     for number in range(bench.rounds):
         one.append(await _due_at_once(bench, openings=1))
         many.append(await _due_at_once(bench, openings=_DUE))
-        late.append(await _lateness(bench))
-        killed.append(await _lateness_after_a_kill(bench))
+        steady, after = await _lateness(bench)
+        late.append(steady)
+        killed.append(after)
         bench.say(
             f"deadlines, round {number + 1}: {_DUE} in one opening {one[-1]:.2f} s, in {_DUE}"
             f" {many[-1]:.2f} s; late {late[-1]:.2f} s, after a kill {killed[-1]:.2f} s"
         )
     due = f"{_DUE} deadlines at the same moment, until all have decayed and the next are promoted"
-    steady = f"lateness of deadlines at {_APPLIES_PER_SECOND} applies/s"
+    lateness = f"lateness of deadlines at {_APPLIES_PER_SECOND} applies/s"
     return [
         Figure("hiring_deadlines_one", f"{due}, in one opening", "s", Samples.of(one),
                Target("at most", 2.0)),
         Figure("hiring_deadlines_many", f"{due}, in {_DUE} openings", "s", Samples.of(many),
                Target("at most", 2.0)),
-        Figure("hiring_lateness", f"p99 of the {steady}", "s", Samples.of(late),
+        Figure("hiring_lateness", f"p99 of the {lateness}", "s", Samples.of(late),
                Target("at most", 1.0), note=f"in {_OPENINGS} openings"),
-        Figure("hiring_lateness_killed", f"greatest {steady}, the leader killed", "s",
+        Figure("hiring_lateness_killed", f"greatest {lateness}, the leader killed", "s",
                Samples.of(killed), Target("at most", 5.0)),
     ]  # fmt: skip
 
@@ -125,53 +127,55 @@ async def until_led(connection: Connection) -> None:
         await asyncio.sleep(_POLL_SECONDS)
 
 
-async def _lateness(bench: Bench) -> float:
-    """p99, seconds: everyone is offered a place and lets it pass, which ends their placement."""
-    async with bench.place() as place:
-        late = await _under_load(bench, place, kill=False)
-        return nearest_rank(sorted(late), 0.99)
+async def _lateness(bench: Bench) -> tuple[float, float]:
+    """p99 until the leader is killed, and the greatest from then on; seconds.
 
-
-async def _lateness_after_a_kill(bench: Bench) -> float:
-    """Find the greatest, the leader being killed in the middle while another waits to lead."""
-    async with bench.place() as place:
-        return max(await _under_load(bench, place, kill=True))
-
-
-async def _under_load(bench: Bench, place: Place, *, kill: bool) -> list[float]:
-    seconds = bench.scale(6.0, 20.0)
+    All are offered a place and let it pass, which ends their placement. Another replica waits to
+    lead.
+    """
+    seconds = bench.scale(10.0, 30.0)
     count = int(seconds * _APPLIES_PER_SECOND)
-    connection = await place.connect()
-    await rows.add_applicants(connection, count)
-    rules = Rules(CAPACITY_MAX, _WINDOW_SECONDS, confirm="everyone", max_misses=1)
-    made = [await rows.make(connection, rules, waiting=0) for _ in range(_OPENINGS)]
-    bodies = [
-        {"applicantId": number + 1, "jobId": made[number % _OPENINGS].opening_id}
-        for number in range(count)
-    ]
-    authorization = bearer(await make_key(connection))["Authorization"]
+    async with bench.place() as place:
+        connection = await place.connect()
+        await rows.add_applicants(connection, count)
+        rules = Rules(CAPACITY_MAX, _WINDOW_SECONDS, confirm="everyone", max_misses=1)
+        made = [await rows.make(connection, rules, waiting=0) for _ in range(_OPENINGS)]
+        bodies = [
+            {"applicantId": number + 1, "jobId": made[number % _OPENINGS].opening_id}
+            for number in range(count)
+        ]
+        load = Load(
+            0, path="/api/apply", count=count, per_second=_APPLIES_PER_SECOND,
+            bodies_file=str(write_bodies(bench, bodies)),
+            authorization=bearer(await make_key(connection))["Authorization"],
+        )  # fmt: skip
+        killed_at = await _kill_the_leader_under(bench, place, connection, load, seconds / 2)
+        late = await connection.fetch(_LATENESS)
+        await connection.close()
+    assert len(late) == count
+    before = sorted(row["late"] for row in late if row["at"] < killed_at)
+    return nearest_rank(before, 0.99), max(row["late"] for row in late if row["at"] >= killed_at)
+
+
+async def _kill_the_leader_under(
+    bench: Bench, place: Place, connection: Connection, load: Load, after_seconds: float
+) -> dt.datetime:
+    """Send a load, kill the leader in the middle, and wait until all is settled; when it was."""
     with ExitStack() as stack:
         leader = stack.enter_context(ours.process(bench, place, "maintenance"))
         await until_led(connection)
         other = stack.enter_context(ours.process(bench, place, "maintenance"))
         await ours.until_ready(other)
         async with ours.ingest(bench, place) as door:
-            load = Load(
-                door.port, path="/api/apply", authorization=authorization, count=count,
-                bodies_file=str(write_bodies(bench, bodies)), per_second=_APPLIES_PER_SECOND,
-            )  # fmt: skip
-            sending = asyncio.create_task(asyncio.to_thread(send, load))
-            if kill:
-                await asyncio.sleep(seconds / 2)
-                leader.child.kill()
+            sending = asyncio.create_task(asyncio.to_thread(send, replace(load, port=door.port)))
+            await asyncio.sleep(after_seconds)
+            leader.child.kill()
+            killed_at = await connection.fetchval("SELECT clock_timestamp()")
             report = await sending
         assert set(report.statuses) == {"201"}, report.statuses
-        other.child.must_run()
         await _until_none_pending(connection)
-    late = [row["late"] for row in await connection.fetch(_LATENESS)]
-    await connection.close()
-    assert len(late) == count
-    return late
+    assert isinstance(killed_at, dt.datetime)
+    return killed_at
 
 
 async def _until_none_pending(connection: Connection) -> None:

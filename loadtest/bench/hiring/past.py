@@ -107,13 +107,14 @@ async def _openings(bench: Bench, wanted: dict[str, tuple[int, int]]) -> AsyncIt
     async with bench.place() as place:
         connection = await place.connect()
         most = max((waiting + events for waiting, events in wanted.values()), default=0)
-        await rows.add_applicants(connection, most // 2 + 60 * _AT_MOST_PER_SECOND)
+        await rows.add_applicants(connection, most // 2 + 80 * _AT_MOST_PER_SECOND)
         made = {
             name: await rows.make(
                 connection, Rules(capacity=_CAPACITY), waiting=waiting, events=events
             )
             for name, (waiting, events) in wanted.items()
         }
+        await _make_behind(connection)
         await _write_heads(place, made)
         await connection.execute("VACUUM (ANALYZE, FREEZE)")
         await connection.execute("CHECKPOINT")
@@ -169,18 +170,36 @@ async def _replays(bench: Bench, full: _Openings, little: _Openings) -> dict[str
 
 
 async def _applies(bench: Bench, full: _Openings, fresh: _Openings) -> dict[str, list[float]]:
-    """Measure applies per second from 64 connections; ``fresh``: each time to a new opening."""
+    """Measure applies per second from 64 connections; ``fresh``: each time to a new opening.
+
+    A round is a turn for each, and another in the opposite order: what changes steadily meanwhile
+    does not favour one.
+    """
     applies: dict[str, list[float]] = {"fresh": [], "line": [], "past": []}
-    seconds = bench.scale(2.0, 6.0)
     for number in range(bench.rounds):
-        name = f"fresh {number}"
-        connection = await fresh.place.connect()
-        fresh.made[name] = await rows.make(connection, Rules(capacity=_CAPACITY), waiting=0)
-        await connection.close()
-        for where, opening, rates_of in (
-            (fresh, name, "fresh"), (full, "line", "line"), (full, "past", "past"),
-        ):  # fmt: skip
-            done = await where.subject(opening).apply(bench, seconds, _AT_MOST_PER_SECOND)
-            applies[rates_of] += rates([done])
+        turns: dict[str, list[float]] = {name: [] for name in applies}
+        for name in (*applies, *reversed(applies)):
+            where, opening = (full, name) if name != "fresh" else (fresh, await _new(fresh))
+            done = await where.subject(opening).apply(
+                bench, bench.scale(2.0, 5.0), _AT_MOST_PER_SECOND
+            )
+            turns[name] += rates([done])
+        for name, both in turns.items():
+            applies[name].append(sum(both) / len(both))
         bench.say(f"applies, round {number + 1}: {_rates(applies, *applies)}")
     return applies
+
+
+async def _new(fresh: _Openings) -> str:
+    """Make one more opening, without a line; its name."""
+    name = f"fresh {len(fresh.made)}"
+    connection = await fresh.place.connect()
+    fresh.made[name] = await rows.make(connection, Rules(capacity=_CAPACITY), waiting=0)
+    await _make_behind(connection)
+    await connection.close()
+    return name
+
+
+async def _make_behind(connection: Connection) -> None:
+    """Make an opening with a higher id: the last one of all has the cheapest place in an index."""
+    await rows.make(connection, Rules(capacity=_CAPACITY), waiting=_CAPACITY)
