@@ -73,7 +73,7 @@ async def answered_after_the_deadline(db: Connection, database_url: str) -> None
 @pytest.fixture
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine is not what is tested."""
-    monkeypatch.setattr(committing, "GRACE_SECONDS", 60.0)
+    monkeypatch.setattr(committing, "GRACE_LOOKS", 1200)
 
 
 @pytest.mark.usefixtures("_patient")

@@ -818,5 +818,5 @@ GUARDS["floor_of_deadlines"] = lambda: replace(
 )
 GUARDS["deadlines_of_postgres"] = _due_by_our_clock
 GUARDS["commits_are_awaited"] = lambda: replace(
-    "shortlist.hiring.transactions.committing:GRACE_SECONDS", 0.0
+    "shortlist.hiring.transactions.committing:GRACE_LOOKS", 0
 )

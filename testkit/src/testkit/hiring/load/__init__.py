@@ -1,0 +1,1 @@
+"""Many clients of hiring's contract at once, their books, and the faults that happen meanwhile."""
