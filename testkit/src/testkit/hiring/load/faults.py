@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
+
 from shortlist.storage import postgres as connections
 from testkit.databases.servers import flush, terminate_backends
 from testkit.waiting import until
@@ -52,8 +54,7 @@ class Scene:
         """The maintenance that leads."""
 
         async def look() -> Service | None:
-            replicas = self.those("maintenance")
-            leading = [one for one in replicas if one.alive and await one.metric(LEADING)]
+            leading = [one for one in self.those("maintenance") if await _leads(one)]
             return leading[0] if len(leading) == 1 else None
 
         found = await until(look, what="one leads")
@@ -68,6 +69,14 @@ class Scene:
             yield
         finally:
             self.unconfirmed.append((began, time.monotonic() + _ON_ITS_WAY_SECONDS))
+
+
+async def _leads(replica: Service) -> bool:
+    """Whether it says so; one that has just died, or begins, does not."""
+    try:
+        return bool(await replica.metric(LEADING))
+    except aiohttp.ClientError:
+        return False
 
 
 async def a_process_dies(scene: Scene) -> None:
