@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from shortlist.domain.sizing.pipeline import ConnectionsSpec
 from shortlist.domain.sizing.scaling import LineReading
 from shortlist.storage.postgres.queries.connection_limits import ConnectionLimits
 from shortlist.storage.redis.heartbeats import STALE_AFTER_SECONDS, Heartbeat
@@ -68,8 +69,9 @@ def a_line(
 
 
 def postgres(budget: int, opened: Mapping[str, int] | None = None) -> ConnectionsSnapshot:
-    """A Postgres that has so many connections; a pipeline here reserves 20 for others."""
-    return ConnectionsSnapshot(ConnectionLimits(budget + 20, 0, 0), dict(opened or {}))
+    """A Postgres that has so many connections besides those that a pipeline reserves for others."""
+    limits = ConnectionLimits(budget + ConnectionsSpec().reserved, 0, 0)
+    return ConnectionsSnapshot(limits, dict(opened or {}))
 
 
 def a_sight(

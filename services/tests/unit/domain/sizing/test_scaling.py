@@ -573,7 +573,9 @@ class ScalingMachine(RuleBasedStateMachine):
             decision = self.world.second(self.chance.randint(rate // 2, rate + rate // 2))
             assert decision.demand is not None
             if self.world.now - self.killed_at < self.window:
-                assert decision.replicas >= min(self.found, self.most_connected())
+                # If there were connections for fewer, it holds those until load wants more.
+                self.found = min(self.found, self.most_connected())
+                assert decision.replicas >= self.found
 
     def most_connected(self) -> int:
         budget = self.world.memory.budget
