@@ -24,37 +24,44 @@ from shortlist.storage.postgres.queries.hiring import company_actions, opening_e
 from shortlist.storage.postgres.queries.hiring.company_actions import ActionRow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from shortlist.domain.hiring.acts import Decision
     from shortlist.domain.hiring.company_acts import Outcome as Done
     from shortlist.domain.hiring.placement import OpeningId, Placement, PlacementId
-    from shortlist.hiring.transactions.asked import ByHand
+    from shortlist.hiring.transactions.asked import Answer, ByHand
     from shortlist.hiring.transactions.locking import LockedState
     from shortlist.storage.postgres import Connection
 
-_PLACE = 0
-"""Of the only ask."""
-
 
 async def run(
-    connection: Connection, ask: ByHand, earlier: Outcome | None = None, *, waits: bool = True
+    connection: Connection,
+    asks: Mapping[int, ByHand],
+    earlier: Outcome | None = None,
+    *,
+    waits: bool = True,
 ) -> Outcome:
-    """Lock, settle, decide and write; arguments and result as `group.run` has them."""
-    keys = IdempotencyKeys({_PLACE: ask})
+    """Lock, settle, decide and write; arguments and result as `group.run` has them.
+
+    ``asks``: one, by its place in the group.
+    """
+    ((place, ask),) = asks.items()
+    keys = IdempotencyKeys(asks)
     state = await locking.lock(connection, [ask.opening_id], _named(ask), waits=waits)
     if not waits and not state.openings:
-        return Outcome(state.locked_at, held={_PLACE})
+        return Outcome(state.locked_at, held={place})
     if earlier is not None and await was_committed(connection, earlier.newest):
         return earlier
     outcome = Outcome(state.locked_at, await keys.take(connection))
     if not outcome.answers:
         try:
-            await _act(connection, state, ask, outcome)
+            answer = await _act(connection, state, ask, outcome)
         except HiringError as refusal:
-            outcome.answers[_PLACE] = refusal
-    if not outcome.answers:
-        outcome.left = {_PLACE: ask}
+            answer = refusal
+        if answer is None:
+            outcome.left = {place: ask}
+        else:
+            outcome.answers[place] = answer
     await keys.keep(connection, outcome.answers)
     return outcome
 
@@ -63,26 +70,28 @@ def _named(ask: ByHand) -> tuple[PlacementId, ...]:
     return ask.request.application_ids if isinstance(ask, ActingByHand) else ()
 
 
-async def _act(connection: Connection, state: LockedState, ask: ByHand, outcome: Outcome) -> None:
-    """Settle, then do the act; no answer when there is more overdue than one transaction may."""
+async def _act(
+    connection: Connection, state: LockedState, ask: ByHand, outcome: Outcome
+) -> Answer | None:
+    """Settle, then do the act; None when there is more overdue than one transaction may settle."""
     where = ask.opening_id
     locked_opening(state, where)
     settled = await _decide(connection, state, where, None, outcome)
     if settled.again:
-        return
+        return None
     if settled.changes:
         state = await locking.lock(connection, [where], _named(ask))
     act, action_id = await _translate(connection, state, ask)
     decision = await _decide(connection, state, where, act, outcome)
     match decision.answers:
         case (Refused() as refused,):
-            outcome.answers[_PLACE] = answering.refusal(refused)
+            return answering.refusal(refused)
         case (tuple() as done,):
             if isinstance(ask, ActingByHand):
                 await _note(connection, ask, action_id, decision, state)
-            outcome.answers[_PLACE] = await _told(connection, ask, action_id, state, decision, done)
+            return await _told(connection, ask, action_id, state, decision, done)
         case _:
-            return  # more has become overdue just now
+            return None  # more has become overdue just now
 
 
 async def _decide(

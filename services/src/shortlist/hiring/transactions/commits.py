@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from shortlist.hiring.errors import HiringError
@@ -19,7 +20,6 @@ from shortlist.hiring.transactions.asked import (
     ActingByHand,
     Applying,
     ByHand,
-    Undoing,
     Withdrawing,
 )
 from shortlist.hiring.transactions.committing import commit
@@ -128,9 +128,10 @@ class Commits:
         What was committed is answered, whatever becomes of the rest.
         """
         answers: dict[int, _Told] = {}
+        places = count()
         for asks in split(one.item for one in asked):
-            places = dict(enumerate(asks, len(answers)))
-            answers |= await self._decide(places, deadline, waits=waits)
+            by_place = {next(places): ask for ask in asks}
+            answers |= await self._decide(by_place, deadline, waits=waits)
         unavailable = [a for a in answers.values() if isinstance(a, DatabaseUnavailableError)]
         if len(unavailable) == len(answers):
             raise unavailable[0]
@@ -207,9 +208,9 @@ async def _run(
     *,
     waits: bool,
 ) -> Outcome:
-    first = next(iter(asks.values()))
-    if isinstance(first, ActingByHand | Undoing):
-        return await by_hand.run(connection, first, earlier, waits=waits)
+    by_company = {place: ask for place, ask in asks.items() if isinstance(ask, ByHand)}
+    if by_company:  # it is alone: see `split`
+        return await by_hand.run(connection, by_company, earlier, waits=waits)
     plain = {place: ask for place, ask in asks.items() if not isinstance(ask, ByHand)}
     return await group.run(connection, plain, earlier, waits=waits)
 

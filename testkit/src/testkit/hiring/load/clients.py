@@ -148,6 +148,8 @@ class Crowd:
             body["payload"] = f"What {person['name']} can do"
         reply = await self.call("POST", "/apply-public", body)
         self._note(reply, person["email"], opening)
+        if reply.status == 409 and reply.body["error"]["code"] == "DUPLICATE_SUBMISSION":
+            self.books.flaws.append(f"{person['email']} applied once, and is a duplicate")
 
     async def insist(self, opening: int) -> None:
         """Apply with an idempotency key until there is an answer."""

@@ -137,7 +137,7 @@ async def anothers_lock_is_held_for_10_s(scene: Scene) -> None:
     assert not there, f"half done: {there} were answered 503 and are there"
     await transaction.rollback()
     await holder.close()
-    assert answered >= 3
+    assert answered >= (3 if scene.times else 1), f"{answered} were answered"
 
 
 async def redis_is_away(scene: Scene) -> None:
