@@ -5,6 +5,7 @@ Read by statements of its own, so that what the product's queries get wrong is s
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -105,7 +106,10 @@ async def read(connection: Connection, ids: Collection[OpeningId]) -> list[Openi
         found[table] = defaultdict(list)
         for row in await connection.fetch(sql, list(ids)):
             found[table][row["id" if table == "openings" else "opening_id"]].append(row)
-    return [_tables(OpeningId(id_), clock, found) for id_ in sorted(found["openings"])]
+    return [
+        await asyncio.to_thread(_tables, OpeningId(id_), clock, found)
+        for id_ in sorted(found["openings"])
+    ]
 
 
 def _tables(
