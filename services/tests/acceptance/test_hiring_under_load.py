@@ -22,6 +22,7 @@ from testkit.hiring.load.clients import Crowd
 from testkit.hiring.load.faults import FAULTS, HOUR_SECONDS, Fault, Scene
 from testkit.processes.faketime import Clock
 from testkit.processes.stack import Stack
+from testkit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -68,12 +69,18 @@ async def scene_of(
 async def load(scene: Scene, *faults: Fault, operations: int, clients: int = CLIENTS) -> None:
     """Do operations while faults happen, one after the other; then all that was answered is so."""
 
-    async def happen() -> None:
-        for fault in faults:
-            await fault.during(scene)
-
     url, crowd = scene.servers.postgres.url, scene.crowd
     async with checked_meanwhile(url) as looks:
+
+        async def checked() -> bool:
+            return bool(looks.total())
+
+        async def happen() -> None:
+            for fault in faults:
+                await fault.during(scene)
+            # The load goes on until a check was whole, which takes seconds of a busy machine.
+            await until(checked, what="a check in the middle of the load", within_seconds=120)
+
         happening = asyncio.create_task(happen())
         await crowd.work(operations, clients=clients, beside=happening)
         await happening

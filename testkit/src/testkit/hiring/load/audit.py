@@ -29,14 +29,20 @@ SETTLED_SECONDS = 5.0
 
 @asynccontextmanager
 async def checked_meanwhile(database_url: str) -> AsyncIterator[Counter[str]]:
-    """Check what must hold again and again for the length of a block; counts the checks."""
+    """Check what must hold again and again for the length of a block; counts the checks.
+
+    ``whole``: those that Postgres answered; ``ended``: 1 once one has found something wrong.
+    """
     looks: Counter[str] = Counter()
 
     async def look_on() -> None:
-        while True:
-            if await _checked_once(database_url):
-                looks["whole"] += 1
-            await asyncio.sleep(_CHECK_INTERVAL_SECONDS)
+        try:
+            while True:
+                if await _checked_once(database_url):
+                    looks["whole"] += 1
+                await asyncio.sleep(_CHECK_INTERVAL_SECONDS)
+        finally:
+            looks["ended"] += 1
 
     looking = asyncio.create_task(look_on())
     try:
