@@ -144,6 +144,7 @@ async def test_an_idle_line_goes_to_zero_workers_and_an_application_wakes_it(
             await until_workers(up, 0)
 
 
+@pytest.mark.slow
 async def test_a_dry_run_says_what_it_would_do_and_does_nothing(
     tmp_path: Path, database_url: str, redis_url: str
 ) -> None:
@@ -161,6 +162,7 @@ async def test_a_dry_run_says_what_it_would_do_and_does_nothing(
     assert set(map(frozenset, seen)) == {frozenset(before)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["Paused", "--workers"])
 async def test_a_paused_policy_leaves_the_workers_as_they_are(
     tmp_path: Path, database_url: str, redis_url: str, how: str
@@ -181,6 +183,7 @@ async def test_a_paused_policy_leaves_the_workers_as_they_are(
     assert set(map(frozenset, seen)) == {frozenset(before)}
 
 
+@pytest.mark.slow
 async def test_kill_9_of_a_worker_in_its_drain_costs_nothing_but_another_attempt(
     tmp_path: Path, database_url: str, redis_url: str
 ) -> None:
@@ -206,6 +209,7 @@ async def test_kill_9_of_a_worker_in_its_drain_costs_nothing_but_another_attempt
     await client.aclose()
 
 
+@pytest.mark.slow
 async def test_while_redis_does_not_answer_nobody_is_let_go_and_the_fallback_is_started(
     tmp_path: Path,
 ) -> None:

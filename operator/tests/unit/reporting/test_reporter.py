@@ -166,8 +166,12 @@ async def test_a_status_has_the_figures_of_its_tick(server: ApiServer, reporter:
     assert written["observedGeneration"] == 5
     assert written["replicas"] == {"desired": 2, "current": 2, "ready": 2, "draining": 0}
     assert written["connections"] == {
-        "max": 100, "budget": 80, "granted": 19, "open": 5, "summary": "5/80"
-    }  # fmt: skip
+        "max": 80 + ConnectionsSpec().reserved,
+        "budget": 80,
+        "granted": 19,
+        "open": 5,
+        "summary": "5/80",
+    }
     assert written["demand"]["pending"] == 7
     assert written["demand"]["waiters"] == 3
     assert written["demand"]["arrivalRate"] == "2.50"

@@ -59,6 +59,7 @@ async def test_a_full_disk_strands_nothing_and_wastes_no_verdict(
     await disk_is_full_for_a_while(refused_bench, proxy, mode)
 
 
+@pytest.mark.slow
 async def test_off_switch_verdicts_that_are_not_tried_again_are_wasted(
     refused_bench: Bench, proxy: PostgresProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
