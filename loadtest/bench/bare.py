@@ -1,7 +1,6 @@
 """The bare FastAPI handler that our front door is compared with: it stores nothing.
 
-``python -m loadtest.bench.bare PORT`` serves it the way FastAPI's documentation recommends:
-uvicorn with uvloop and httptools, no access log.
+``python -m loadtest.bench.bare PORT`` serves it.
 """
 
 from __future__ import annotations
@@ -10,10 +9,11 @@ import itertools
 import sys
 from uuid import uuid4
 
-import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
+
+from loadtest.bench.serving import serve
 
 app = FastAPI()
 _CAMEL = ConfigDict(alias_generator=to_camel, populate_by_name=True)
@@ -75,12 +75,4 @@ async def read(application_id: str) -> dict[str, str | float]:
 
 
 if __name__ == "__main__":
-    uvicorn.run(
-        app,
-        host="127.0.0.1",
-        port=int(sys.argv[1]),
-        loop="uvloop",
-        http="httptools",
-        access_log=False,
-        log_level="warning",
-    )
+    serve(app, int(sys.argv[1]))

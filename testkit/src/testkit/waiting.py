@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from shortlist.runtime import tasks
+
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
 T = TypeVar("T")
 
@@ -32,3 +35,16 @@ async def until(
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within_seconds} s: {what}")
         await asyncio.sleep(poll_seconds)
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Do some work for the length of a block, and end it then; what it raised is raised."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        await tasks.end([task])
+        (ended,) = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(ended, Exception):
+        raise ended

@@ -7,7 +7,6 @@ import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated
 
-import uvicorn
 from fastapi import Depends, FastAPI
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
@@ -15,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from loadtest.bench.hiring.usual import acts
 from loadtest.bench.hiring.usual.models import make_engine
+from loadtest.bench.serving import serve
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -98,12 +98,4 @@ async def withdraw(body: Withdraw, session: Session) -> Result:
 
 
 if __name__ == "__main__":
-    uvicorn.run(
-        app,
-        host="127.0.0.1",
-        port=int(sys.argv[1]),
-        loop="uvloop",
-        http="httptools",
-        access_log=False,
-        log_level="warning",
-    )
+    serve(app, int(sys.argv[1]))

@@ -58,3 +58,11 @@ class KeyReusedError(HiringError):
     def __init__(self) -> None:
         """Its message needs no more."""
         super().__init__("The idempotency key was used before, with another request.")
+
+
+class BusyError(HiringError):
+    """The process verifies another audit; the client is to try again later."""
+
+    def __init__(self) -> None:
+        """Its message needs no more."""
+        super().__init__("Another audit is being verified. Try again later.")

@@ -16,10 +16,10 @@ from shortlist.domain.hiring.replay import replay
 from shortlist.hiring.acts import ActionRequest, Acts, NewOpening
 from shortlist.hiring.by import By
 from shortlist.hiring.errors import HiringError
-from shortlist.hiring.reading import Views
 from shortlist.hiring.settlement import ArrivedScore, settle
 from shortlist.hiring.transactions import SESSION
 from shortlist.storage.postgres.database import Database
+from shortlist.storage.postgres.queries.hiring.opening_events import event_of
 from shortlist.storage.postgres.queries.hiring.reading import audit, heads
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from shortlist.domain.hiring.company_acts import Action
     from shortlist.domain.hiring.ordering import Order
+    from shortlist.hiring.reading import Views
     from shortlist.storage.postgres import Connection
 
 BY = By(Actor("key", "42"))
@@ -40,13 +41,6 @@ async def acts(database_url: str) -> AsyncIterator[Acts]:
     made = Acts(database, on_submitted=lambda _: None, on_committed=lambda _: None)
     yield made
     await made.finish()
-    await database.close()
-
-
-@pytest.fixture
-async def views(database_url: str) -> AsyncIterator[Views]:
-    database = Database(database_url, name="test views", connections=2, timeout_seconds=20)
-    yield Views(database)
     await database.close()
 
 
@@ -87,7 +81,7 @@ async def live(
 
 async def all_events(db: Connection, opening_id: OpeningId) -> list[Event]:
     rows = await audit.after(db, opening_id, after=0, upto=10**9, limit=10**6)
-    return [audit.event_of(row) for row in rows]
+    return [event_of(row) for row in rows]
 
 
 @pytest.mark.parametrize("order", ["fifo", "score"])

@@ -9,24 +9,14 @@ import pytest
 
 from shortlist.domain.hiring.replay import replay
 from shortlist.hiring.errors import InvalidError, NotFoundError
-from shortlist.hiring.reading import Views
-from shortlist.storage.postgres.database import Database
 from shortlist.storage.postgres.queries.hiring.reading import heads
 from testkit.hiring.living import LivingLine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from shortlist.domain.hiring.ordering import Order
+    from shortlist.hiring.reading import Views
     from shortlist.hiring.views import ReplayView
     from shortlist.storage.postgres import Connection
-
-
-@pytest.fixture
-async def views(database_url: str) -> AsyncIterator[Views]:
-    database = Database(database_url, name="test views", connections=2, timeout_seconds=10)
-    yield Views(database)
-    await database.close()
 
 
 @pytest.fixture

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
 from shortlist.domain.hiring.audit import canonical
-from shortlist.hiring.errors import NotFoundError
+from shortlist.hiring.errors import BusyError, NotFoundError
 from shortlist.hiring.reading import Views, verification
-from shortlist.storage.postgres.database import Database
+from shortlist.hiring.views import Verification
 from shortlist.storage.postgres.queries.hiring.reading import heads
 from testkit.hiring.living import LivingLine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from shortlist.storage.postgres import Connection
-
-
-@pytest.fixture
-async def views(database_url: str) -> AsyncIterator[Views]:
-    database = Database(database_url, name="test views", connections=2, timeout_seconds=10)
-    yield Views(database)
-    await database.close()
 
 
 @pytest.fixture
@@ -85,6 +77,15 @@ async def test_what_was_changed_is_named(
     assert not told.intact
     assert told.problem is not None
     assert problem in told.problem
+
+
+async def test_one_audit_is_verified_at_a_time(it: LivingLine, views: Views) -> None:
+    events = len(it.memory.events)
+    first, second = await asyncio.gather(views.verify(1), views.verify(1), return_exceptions=True)
+    assert isinstance(first, Verification)
+    assert first.events == events
+    assert isinstance(second, BusyError)
+    assert (await views.verify(1)).intact
 
 
 async def test_an_exported_log_holds_all_that_is_hashed(it: LivingLine, views: Views) -> None:

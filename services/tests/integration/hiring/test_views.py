@@ -10,25 +10,15 @@ import pytest
 from shortlist.domain.hiring.acts import Acknowledge, Score, Withdraw
 from shortlist.domain.hiring.company_acts import CompanyAct
 from shortlist.hiring.errors import InvalidError, NotFoundError
-from shortlist.hiring.reading import Views
-from shortlist.storage.postgres.database import Database
 from shortlist.storage.postgres.queries.hiring.reading import heads
 from testkit.hiring.living import LivingLine
 from testkit.hiring.memory import COMPANY, PERSON, START
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from shortlist.domain.hiring.placement import Placement
+    from shortlist.hiring.reading import Views
     from shortlist.storage.postgres import Connection
     from testkit.hiring.memory import Memory
-
-
-@pytest.fixture
-async def views(database_url: str) -> AsyncIterator[Views]:
-    database = Database(database_url, name="test views", connections=2, timeout_seconds=10)
-    yield Views(database)
-    await database.close()
 
 
 async def opening(db: Connection, number: int = 1, **more: Any) -> LivingLine:

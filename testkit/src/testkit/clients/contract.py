@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SAY_WHEN = {429, 503}
 """They tell in ``Retry-After`` when to try again."""
+
+
+_OURS = re.compile(r"\b(?:[A-Z][a-z]+){2,}\b|\\|Traceback")
+"""What no client is to read: a class's name, a pattern, an exception."""
 
 
 def flaw(status: int, headers: Mapping[str, str], body: bytes) -> str | None:
@@ -20,11 +25,19 @@ def flaw(status: int, headers: Mapping[str, str], body: bytes) -> str | None:
         error = json.loads(body)["error"]
         told = isinstance(error["message"], str) and isinstance(error["code"], str)
         told = told and _are_details(error["code"], error["details"])
+        if told and any(map(_OURS.search, _texts(error))):
+            return f"{status} tells of our code: {body[:200]!r}"
     except (ValueError, KeyError, TypeError):
         told = False
     if not told:
         return f"{status} without a message and a code, or with odd details: {body[:200]!r}"
     return _flaw_of_wait(status, {name.lower(): value for name, value in headers.items()})
+
+
+def _texts(error: dict[str, Any]) -> list[str]:
+    """What people read of an error."""
+    fields = error["details"] if error["code"] == "VALIDATION_ERROR" else None
+    return [error["message"], *(one["message"] for one in fields or ())]
 
 
 def _are_details(code: str, details: object) -> bool:

@@ -15,9 +15,9 @@ from uuid import uuid4
 
 import aiohttp
 
-from shortlist.runtime import tasks
 from testkit.hiring.keys import bearer, make_key
 from testkit.kubernetes.cluster import Refused
+from testkit.waiting import beside
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -107,12 +107,8 @@ class Opening:
                 await self.apply()
                 await asyncio.sleep(max(0.0, started + sent / per_second - time.monotonic()))
 
-        pacing = asyncio.create_task(pace())
-        try:
+        async with beside(pace()):
             yield
-        finally:
-            await tasks.end([pacing])
-            await asyncio.gather(pacing, return_exceptions=True)
 
     async def until_decays(self, count: int) -> None:
         """Wait until so many offers have run out and were taken back."""

@@ -10,12 +10,12 @@ from uuid import UUID, uuid4
 
 from shortlist.domain.line.application import PipelineName
 from shortlist.domain.sizing.pipeline import API_VERSION, KIND, parse_pipeline
-from shortlist.runtime import tasks
 from shortlist.storage.redis import heartbeats
 from shortlist_operator.kubernetes import desired
 from testkit.kubernetes import unguarded_pods
 from testkit.kubernetes.chart import merged
 from testkit.kubernetes.cluster import PATIENCE_SECONDS, Refused, is_ready, names
+from testkit.waiting import beside
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -305,14 +305,8 @@ class Pipeline:
                 assert await self.situation() == before
                 await asyncio.sleep(_POLL_INTERVAL_SECONDS)
 
-        looking = asyncio.create_task(look())
-        try:
+        async with beside(look()):
             yield
-        finally:
-            await tasks.end([looking])
-            (ended,) = await asyncio.gather(looking, return_exceptions=True)
-        if isinstance(ended, Exception):
-            raise ended
         assert await self.situation() == before
 
     async def until_gone(self) -> None:
@@ -378,13 +372,9 @@ class Pipeline:
                     task.add_done_callback(posts.discard)
                 await asyncio.sleep(0.02)
 
-        pacing = asyncio.create_task(pace())
-        try:
+        async with beside(pace()):
             yield
-        finally:
-            await tasks.end([pacing])
-            await asyncio.gather(pacing, return_exceptions=True)
-            await asyncio.gather(*posts)
+        await asyncio.gather(*posts)
 
     async def settle(self, *, within_seconds: float = PATIENCE_SECONDS) -> list[Any]:
         """Wait until all that was accepted is scored; exactly once, or the test fails.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from shortlist.hiring.errors import HiringError
+from shortlist.hiring.errors import BusyError, HiringError
 from shortlist.hiring.reading import applicants, exports, openings, replays, verification
 from shortlist.hiring.reading.exports import What
 from shortlist.hiring.reading.pages import ID_MAX, WHOLE, Listed, Page
@@ -55,6 +55,7 @@ class Views:
     def __init__(self, database: Database) -> None:
         """``database``: whose time-out each answer has."""
         self._database = database
+        self._is_verifying = False
 
     async def jobs(self, limit: int | None = None, after: str | None = None) -> Listed[Job]:
         """List openings, oldest first."""
@@ -201,8 +202,17 @@ class Views:
         return [sequenced_of(row) for row in rows]
 
     async def verify(self, opening_id: int) -> Verification:
-        """Verify an opening's audit, and what is derived; a million events take a minute."""
-        return await verification.verify_opening(self._look, opening_id)
+        """Verify an opening's audit, and what is derived; a million events take a minute.
+
+        Raises `BusyError` while another is verified: each takes as much of the process as it gets.
+        """
+        if self._is_verifying:
+            raise BusyError
+        self._is_verifying = True
+        try:
+            return await verification.verify_opening(self._look, opening_id)
+        finally:
+            self._is_verifying = False
 
     async def export(self, opening_id: int, what: What) -> AsyncIterator[list[ListedEntry]]:
         """Return the rows of one of an opening's lists, in parts."""

@@ -32,7 +32,7 @@ from shortlist.hiring.views import (
     ApplicationDetail,
     Event,
 )
-from shortlist.storage.postgres.queries.hiring import codec, line
+from shortlist.storage.postgres.queries.hiring import codec, line, opening_events
 from shortlist.storage.postgres.queries.hiring.reading import audit, jobs, placements
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ async def _detail(connection: Connection, row: Row) -> ApplicationDetail:
         in_front = await _ahead(connection, row["opening_id"], row["key"])
         ahead = in_front.total
         opening = await read_row(connection, row["opening_id"])
-        why = why_not_yet(in_front, map(audit.event_of, events), zone_of(opening))
+        why = why_not_yet(in_front, map(opening_events.event_of, events), zone_of(opening))
     return ApplicationDetail(
         **listed_fields(row, None if ahead is None else ahead + 1),
         job_id=row["opening_id"],

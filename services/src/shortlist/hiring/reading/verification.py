@@ -20,6 +20,7 @@ from shortlist.hiring.reading.openings import read_row
 from shortlist.hiring.reading.packed import PackedPlacements
 from shortlist.hiring.views import Verification
 from shortlist.storage.postgres.queries.hiring import codec
+from shortlist.storage.postgres.queries.hiring.opening_events import event_of
 from shortlist.storage.postgres.queries.hiring.openings import opening_row
 from shortlist.storage.postgres.queries.hiring.reading import audit, heads
 from shortlist.storage.postgres.queries.hiring.reading.moments import Holding
@@ -85,7 +86,7 @@ async def _is_at_the_end(look: Look, walk: _Walk) -> bool:
         return rows, new_heads, tables
 
     rows, new_heads, tables = await look(read)
-    events = [audit.event_of(row) for row in rows]
+    events = [event_of(row) for row in rows]
     for placement_id in _that_come_back(events, walk):
         await look(partial(_bring_back, walk, placement_id))
     await asyncio.to_thread(walk.take, events, {row["sequence"]: row for row in new_heads})

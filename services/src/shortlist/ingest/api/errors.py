@@ -9,7 +9,8 @@ from starlette.exceptions import HTTPException
 
 from shortlist.domain.hiring.placement import IllegalTransitionError
 from shortlist.hiring import errors as hiring
-from shortlist.http.errors import CODES, ApiError
+from shortlist.http.errors import CODES, ApiError, unavailable
+from shortlist.ingest.api.schemas.fields import PATTERNS_TOLD
 from shortlist.ingest.endpoint import ClientGoneError, as_api_error, refusal
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def _refused(error: Exception) -> ApiError | None:
         return _of_framework(error)
     if isinstance(error, hiring.InvalidError):
         return wrong_fields([(problem.field, problem.message) for problem in error.problems])
+    if isinstance(error, hiring.BusyError):
+        return unavailable(str(error))
     if isinstance(error, hiring.ConflictError):
         return ApiError(409, error.code, str(error))
     found = next((of for kind, of in _REFUSALS.items() if isinstance(error, kind)), None)
@@ -74,7 +77,16 @@ def wrong_fields(problems: Sequence[tuple[str, str]]) -> ApiError:
 
 def _field_and_message(error: dict[str, Any]) -> tuple[str, str]:
     """Name a field as the client does; pydantic's messages never repeat what was sent."""
-    return ".".join(_names(error["loc"][1:])), error["msg"].removeprefix("Value error, ")
+    return ".".join(_names(error["loc"][1:])), _told(error)
+
+
+def _told(error: dict[str, Any]) -> str:
+    """Return pydantic's message, or ours where that names a class or a pattern of our code."""
+    more = error.get("ctx", {})
+    if "class_name" in more:
+        return "Input should be an object"
+    message: str = PATTERNS_TOLD.get(more.get("pattern"), error["msg"])
+    return message.removeprefix("Value error, ")
 
 
 def _names(place: Iterable[str | int]) -> Iterable[str]:

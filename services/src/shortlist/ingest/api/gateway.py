@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 _ROUTE = "/api/{path}"
 """Of calls that no route takes, and of those that were refused before one was looked for."""
 
+_SWITCH_SECONDS = 0.0005
+"""While it is loaded, what serves gets the interpreter back so soon; else after ten times that,
+once for each event of the loop."""
+
 _NICE = 5
 """Of the thread that loads, where a thread has a priority: what serves comes first."""
 
@@ -208,5 +212,10 @@ async def _in_a_polite_thread(work: Callable[[], tuple[Any, Any]]) -> tuple[Any,
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         return work()
 
-    with ThreadPoolExecutor(1, "loading-hiring") as thread:
-        return await asyncio.get_running_loop().run_in_executor(thread, politely)
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    try:
+        with ThreadPoolExecutor(1, "loading-hiring") as thread:
+            return await asyncio.get_running_loop().run_in_executor(thread, politely)
+    finally:
+        sys.setswitchinterval(usual)

@@ -25,8 +25,8 @@ class AnswerHoursBody(Body):
 
     zone: Annotated[fields.Line, Field(min_length=1, max_length=100)]
     days: Annotated[list[Day], Field(min_length=1, max_length=7)]
-    from_: Annotated[str, Field(alias="from", pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
-    to: Annotated[str, Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")]
+    from_: Annotated[fields.OpensAt, Field(alias="from")]
+    to: fields.ClosesAt
 
 
 class NewJobBody(Body):
@@ -46,21 +46,11 @@ class NewJobBody(Body):
     verify_email: fields.Flag = False
 
 
-class JobChanges(Body):
+class JobChanges(NewJobBody):
     """Changes of an opening: what is left out stays. ``version``: which one was looked at."""
 
     title: fields.Title = ""
-    description: fields.Description | None = None
     capacity: fields.Capacity = 1
-    ack_window_seconds: fields.WindowSeconds = WINDOW_SECONDS_DEFAULT
-    order: Order = "fifo"
-    pipeline: Annotated[fields.Line, Field(max_length=63)] | None = None
-    confirm: Confirm = "promoted"
-    fill_from: fields.Moment | None = None
-    closes_at: fields.Moment | None = None
-    max_misses: fields.Misses | None = None
-    answer_hours: AnswerHoursBody | None = None
-    verify_email: fields.Flag = False
     version: fields.Version | None = None
 
 

@@ -30,6 +30,17 @@ _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
 _EMAIL = re.compile(rf"(?!\.){_ATOM}{{1,64}}(?<!\.)@(?:{_LABEL}\.)+{_LABEL}")
 """One address: no display name, no list, no quoted local part; letters of any script."""
 
+_NOT_BLANK = r"\S"
+_OPENS_AT = r"^([01]\d|2[0-3]):[0-5]\d$"
+_CLOSES_AT = r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$"
+
+PATTERNS_TOLD = {
+    _NOT_BLANK: "Text must not be blank",
+    _OPENS_AT: "Input should be a time of the day, from 00:00 to 23:59",
+    _CLOSES_AT: "Input should be a time of the day, from 00:00 to 24:00",
+}
+"""What a client is told who sends something else: no pattern."""
+
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,400}")
 
 
@@ -106,7 +117,11 @@ Name = Annotated[
 ]
 Email = Annotated[str, _trimmed(EMAIL_LIMIT_CHARACTERS, 3), AfterValidator(_is_email)]
 Reason = Annotated[str, _trimmed(REASON_LIMIT_CHARACTERS), AfterValidator(_is_text)]
-Payload = Annotated[str, StringConstraints(min_length=1, pattern=r"\S"), AfterValidator(_is_text)]
+Payload = Annotated[
+    str, StringConstraints(min_length=1, pattern=_NOT_BLANK), AfterValidator(_is_text)
+]
+OpensAt = Annotated[str, StringConstraints(pattern=_OPENS_AT)]
+ClosesAt = Annotated[str, StringConstraints(pattern=_CLOSES_AT)]
 
 Capacity = Annotated[int, Field(strict=True, ge=1, le=CAPACITY_MAX)]
 WindowSeconds = Annotated[int, Field(strict=True, ge=1, le=WINDOW_SECONDS_MAX)]

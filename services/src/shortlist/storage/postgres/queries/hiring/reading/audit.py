@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shortlist.domain.hiring.audit import Actor, Event
-from shortlist.storage.postgres.queries.hiring import codec
+from shortlist.storage.postgres.queries.hiring.opening_events import event_of
 from shortlist.storage.postgres.statements import SQL
 
 if TYPE_CHECKING:
@@ -14,25 +13,8 @@ if TYPE_CHECKING:
 
     from asyncpg import Record
 
+    from shortlist.domain.hiring.audit import Event
     from shortlist.storage.postgres import Connection
-
-
-def event_of(row: Record) -> Event:
-    """Return an event as the domain has it."""
-    return Event(
-        opening_id=row["opening_id"],
-        sequence=row["sequence"],
-        at=row["at"],
-        type=codec.EVENT_OF[row["type"]],
-        actor=Actor(codec.ACTOR_OF[row["actor_kind"]], row["actor"]),
-        placement_id=row["placement_id"],
-        from_status=row["from_status"] and codec.STATUS_OF[row["from_status"]],
-        to_status=row["to_status"] and codec.STATUS_OF[row["to_status"]],
-        metadata=row["metadata"],
-        held=row["held"],
-        waiting=row["waiting"],
-        digest=row["digest"],
-    )
 
 
 async def after(
