@@ -25,6 +25,7 @@ from shortlist.hiring.transactions.asked import (
     Withdrawing,
 )
 from shortlist.hiring.transactions.commits import Commits
+from shortlist.runtime.batching import contained
 from shortlist.storage.postgres.queries.hiring import company_actions
 from shortlist.storage.postgres.queries.hiring.applicants import Person
 
@@ -62,8 +63,9 @@ class Acts:
                 Both are called after the commit, and must not block.
         """
         self._database = database
-        self._commits = Commits(database, on_submitted=on_submitted, on_committed=on_committed)
-        self._maker = Maker(database, on_committed)
+        told = contained(on_committed)
+        self._commits = Commits(database, on_submitted=contained(on_submitted), on_committed=told)
+        self._maker = Maker(database, told)
 
     async def open(self, new: NewOpening, by: By) -> Job:
         """Open an opening; raises `InvalidError` for rules that cannot be."""

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from shortlist.http.errors import invalid, unavailable
+from shortlist.runtime.batching import contained
 from shortlist.runtime.failpoints import failpoint
 from shortlist.storage.deadline_batcher import Asked, DeadlineBatcher
 from shortlist.storage.faults import Fault, fault_of
@@ -52,7 +53,7 @@ class GroupCommit:
         self._database = database
         self._budget = budget
         self._backlog = backlog
-        self._on_accepted = on_accepted
+        self._on_accepted = contained(on_accepted)
         self._groups = DeadlineBatcher(
             self._commit,
             timeout_seconds=timeout_seconds,

@@ -6,13 +6,19 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
+import structlog
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Committed = TypeVar("Committed")
 _Batch: TypeAlias = "list[tuple[Item, asyncio.Future[Result], int]]"
 """With the weight of each."""
+
+
+_log = structlog.get_logger(__name__)
 
 
 def weigh_nothing(_item: object) -> int:
@@ -22,6 +28,22 @@ def weigh_nothing(_item: object) -> int:
 
 def ignore(_count: int) -> None:
     """Take a count that does not matter."""
+
+
+def contained(tell: Callable[[Committed], None]) -> Callable[[Committed], None]:
+    """Return a function that hands on what was committed, and logs what that raises.
+
+    Raised to `Batcher`, it would have the whole batch done again, and its callers told that it
+    failed.
+    """
+
+    def told(committed: Committed) -> None:
+        try:
+            tell(committed)
+        except Exception:  # a bug: what was committed is answered all the same
+            _log.exception("telling_what_was_committed_failed")
+
+    return told
 
 
 class Batcher(Generic[Item, Result]):
