@@ -147,21 +147,34 @@ async def test_in_a_small_pod_nothing_is_ended_for_want_of_memory(tmp_path: Path
         assert "is started again" not in up.output
 
 
-async def test_off_switch_without_the_bound_by_memory_they_are(tmp_path: Path) -> None:
-    """Or they starve: code is read again and again, which the kernel takes for no want."""
-    environment = without_guards("memory_bound")
-    starved = False
+SERVED_SECONDS = 45.0
+"""In which a rush is served where there is memory for it."""
+
+
+async def test_in_a_small_pod_more_workers_than_it_holds_are_not_started(tmp_path: Path) -> None:
+    assert await is_served_in_a_small_pod(tmp_path)
+
+
+async def test_off_switch_without_the_bound_by_memory_they_are_ended_or_starve(
+    tmp_path: Path,
+) -> None:
+    """They starve where code is read again and again, which the kernel takes for no want."""
+    assert not await is_served_in_a_small_pod(tmp_path, **without_guards("memory_bound"))
+
+
+async def is_served_in_a_small_pod(tmp_path: Path, **environment: str) -> bool:
+    """Whether a rush is served in time by an ``up`` of 12 workers, and none is killed."""
     with pod(SMALL_POD_BYTES) as its_pod:
         assert its_pod.cgroup is not None, "a cgroup has to be made: run this as root"
         with running(tmp_path, "--workers", "12", prefix=its_pod.prefix, **environment) as up:
             await up.ready()
             try:
-                async with asyncio.timeout(45):
+                async with asyncio.timeout(SERVED_SECONDS):
                     while not await is_served(up):
                         await asyncio.sleep(1)
             except TimeoutError:
-                starved = True
-            assert starved or its_pod.kills()
+                return False
+            return not its_pod.kills()
 
 
 async def is_served(up: Up) -> bool:
