@@ -89,7 +89,9 @@ async def promises_hold_in_chaos(
         say(await promises.assert_attempts_are_not_wasted(chaos, watch))
         watch.judge()
         await promises.assert_only_faults_ended_processes(chaos)
-        await chaos.ledger.assert_nothing_is_half_done(watch.unconfirmed)
+        await chaos.ledger.assert_nothing_is_half_done(
+            watch.unconfirmed, chaos.site.postgres_proxy.was_silent_on
+        )
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from shortlist.runtime.batching import contained
 from shortlist.runtime.failpoints import failpoint
 from shortlist.storage.deadline_batcher import Asked, DeadlineBatcher
 from shortlist.storage.faults import Fault, fault_of
+from shortlist.storage.outcome import outcome_of
 from shortlist.storage.postgres import ServerClock
 from shortlist.storage.postgres.queries import applications
 from shortlist.storage.postgres.queries.applications import Accepted, AcceptOutcome
@@ -24,7 +25,6 @@ from shortlist.telemetry.metrics import ACCEPT_SECONDS, ACCEPTED, GROUP_SIZE, RE
 
 if TYPE_CHECKING:
     import asyncio
-    import datetime as dt
     from collections.abc import Callable, Sequence
 
     from shortlist.domain.line.application import NewApplication
@@ -34,6 +34,12 @@ if TYPE_CHECKING:
 
 _GROUP_BYTES = 4 << 20
 """Of texts in one commit: they are copied twice on their way to Postgres. 8 000 usual ones."""
+
+_COMMIT_SHARE = 1 / 6
+"""Of the time-out, what a commit and its answer may take: Postgres begins none that has less."""
+
+_LOOKS = 1
+"""For an answer after the deadline: a process that was stopped has not read what has come."""
 
 
 class GroupCommit:
@@ -52,6 +58,7 @@ class GroupCommit:
         """``on_accepted`` gets each group after its commit; it must not block."""
         self._database = database
         self._budget = budget
+        self._commit_seconds = timeout_seconds * _COMMIT_SHARE
         self._backlog = backlog
         self._on_accepted = contained(on_accepted)
         self._groups = DeadlineBatcher(
@@ -105,25 +112,30 @@ class GroupCommit:
         self._on_accepted(accepted)
         return outcomes
 
-    def _before(self, deadline: float) -> dt.datetime | None:
-        """Convert a deadline (monotonic seconds) to Postgres's clock."""
-        clock = self._database.clock
-        return None if clock is None else clock.at(deadline)
-
     async def _insert(self, group: list[NewApplication], deadline: float) -> list[AcceptOutcome]:
+        latest = deadline - self._commit_seconds
+
         async def insert(connection: Connection) -> list[AcceptOutcome]:
             try:
-                return await applications.accept(connection, group, before=self._before(deadline))
+                return await self._accept(connection, group, latest)
             except applications.DeadlineExceededError:
-                if time.monotonic() >= deadline:
+                if time.monotonic() >= latest:
                     raise
             self._database.learn_clock(await ServerClock.read(connection))  # it was set
-            return await applications.accept(connection, group, before=self._before(deadline))
+            return await self._accept(connection, group, latest)
 
         try:
             return await self._database.run(insert, deadline)
         except applications.DeadlineExceededError as error:
             raise DatabaseUnavailableError from error
+
+    async def _accept(
+        self, connection: Connection, group: list[NewApplication], latest: float
+    ) -> list[AcceptOutcome]:
+        """Insert a group, if Postgres comes to it by ``latest`` (monotonic seconds)."""
+        clock = self._database.clock
+        before = None if clock is None else clock.at(latest)
+        return await outcome_of(applications.accept(connection, group, before=before), looks=_LOOKS)
 
 
 def _size(application: NewApplication) -> int:

@@ -64,6 +64,7 @@ async def test_a_group_that_is_sent_again_is_inserted_once(
     group = [new(key) for key in keys]
     first = await applications.accept(db, group)
     assert await applications.accept(db, group) == first == [Accepted(a.id) for a in group]
+    assert await applications.accept(db, group, before=YESTERDAY) == first
     assert await count(db) == len(group)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
@@ -29,6 +30,9 @@ SERVERS = ("08006", "25006", "40001", "40P01", "53100", "53300", "55P03", "57014
 
 EVERYONES = ("42501", "42P01")
 """Those that would meet every step: it is done again, more slowly."""
+
+SILENCE_SECONDS = 0.05
+"""Less is none: a client that gives up has to look whether there is an answer."""
 
 _SSL_REQUEST, _GSS_REQUEST, _CANCEL_REQUEST = 80877103, 80877104, 80877102
 
@@ -84,6 +88,13 @@ class PostgresProxy(RefusingProxy[Refusal]):
         """Where the next connection is cut that sends a certain statement."""
         self.delay_seconds = 0.0
         """How long each answer of the server takes on its way."""
+        self.unanswered: list[bytes] = []
+        """What clients gave up that the server had been silent on for `SILENCE_SECONDS`."""
+
+    def was_silent_on(self, text: str) -> bool:
+        """Tell if a client gave up a statement with this text in an array, on a silent server."""
+        element = struct.pack("!i", len(text.encode())) + text.encode()
+        return any(element in asked for asked in self.unanswered)
 
     @property
     def url(self) -> str:
@@ -130,11 +141,16 @@ class _Session:
         self._statements: dict[bytes, str] = {}
         self._swallowing = False
         self._cutting = False
+        self._asked = b""
+        """Since the server's last answer."""
+        self._asked_at = 0.0
 
     async def run(self) -> None:
         """Until one of the two sides hangs up."""
         if await self._start():
             await until_one_ends(self._pass_answers(), self._pass_questions())
+            if self._asked and time.monotonic() - self._asked_at >= SILENCE_SECONDS:
+                self._proxy.unanswered.append(self._asked)
 
     async def _start(self) -> bool:
         """Pass the start-up on; False for a request to cancel, which ends with it."""
@@ -152,6 +168,7 @@ class _Session:
         while data := await self._server.reader.read(65536):
             if self._cutting:
                 return  # it has answered, and no client hears it
+            self._asked = b""
             if self._proxy.delay_seconds:
                 await asyncio.sleep(self._proxy.delay_seconds)  # a server that is slow
             await self._client.send(data)
@@ -182,6 +199,7 @@ class _Session:
         statement = self._statement(kind, body)
         state = None if statement is None else self._proxy.state_for(statement)
         if state is None:
+            self._asked, self._asked_at = self._asked + message, time.monotonic()
             self._server.writer.write(message)
             return
         self._swallowing = kind != b"Q"

@@ -117,14 +117,17 @@ async def _insert(
         if not await _was_committed(connection, columns["ids"], error):
             raise
     else:
-        if tag == "INSERT 0 0":
+        if tag == "INSERT 0 0" and not await _are_there(connection, columns["ids"]):
             raise DeadlineExceededError
 
 
 async def _was_committed(connection: Connection, ids: Sequence[UUID], error: Exception) -> bool:
     """Tell whether it was refused because an earlier try was committed after all, all of it."""
-    if not has_state(error, _UNIQUE_VIOLATION):
-        return False
+    return has_state(error, _UNIQUE_VIOLATION) and await _are_there(connection, ids)
+
+
+async def _are_there(connection: Connection, ids: Sequence[UUID]) -> bool:
+    """Tell whether an earlier try, whose answer did not come, has inserted all of them."""
     there = await SQL["applications.count_existing"].fetchval(connection, ids=ids)
     return bool(there == len(ids))
 
@@ -145,8 +148,10 @@ async def _insert_keyed(
         inserted = {a.id for a in group if a.idempotency_key is None}
         if not await _was_committed(connection, list(inserted), error):
             raise
-    if any(a.idempotency_key is None and a.id not in inserted for a in group):
+    missing = [a.id for a in group if a.idempotency_key is None and a.id not in inserted]
+    if missing and not await _are_there(connection, missing):
         raise DeadlineExceededError
+    inserted.update(missing)
     owners = await _owners(connection, [a for a in group if a.id not in inserted])
     return [_outcome(a, inserted, owners) for a in group]
 
