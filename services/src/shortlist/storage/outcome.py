@@ -11,10 +11,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LOOK_SECONDS: Final = 0.05
+"""How long a look waits for an answer that is not there yet."""
 
 
 async def outcome_of(statement: Coroutine[object, object, T], *, looks: int) -> T:
     """Run a statement that commits; cancelled meanwhile, look so many times for its answer.
+
+    For work under `asyncio.timeout`, which tells its own cancellation from others: with an answer
+    this returns, though it was cancelled.
 
     What was sent cannot be taken back: a client that is told 503 then would be told that nothing
     has changed. In looks, not in seconds: a process that did not run for a while finds its time

@@ -13,6 +13,7 @@ from shortlist.hiring.by import By
 from shortlist.hiring.requests import NewOpening
 from shortlist.hiring.transactions import committing
 from shortlist.storage.unavailable import DatabaseUnavailableError
+from testkit.faults.held_commits import holding
 from testkit.faults.unguarding import without
 from testkit.hiring.memory import COMPANY, PERSON
 from testkit.hiring.stored.acts import acts_on
@@ -23,48 +24,28 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 1.0
 
-_WAIT_IN_COMMIT = """
-CREATE FUNCTION wait_in_commit() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM pg_advisory_xact_lock_shared(4712);
-    RETURN NULL;
-END
-$$;
-CREATE CONSTRAINT TRIGGER wait_in_commit AFTER INSERT ON placements DEFERRABLE INITIALLY DEFERRED
-    FOR EACH ROW EXECUTE FUNCTION wait_in_commit();
-"""
-_IN_COMMIT = """
-SELECT count(*) FROM pg_stat_activity
-WHERE datname = current_database() AND wait_event = 'advisory' AND starts_with(query, 'COMMIT')
-"""
-
 
 async def answered_after_the_deadline(db: Connection, database_url: str) -> None:
     """Postgres commits only after the deadline has passed; whoever applied is told so."""
     acts, database = acts_on(database_url, timeout_seconds=TIMEOUT_SECONDS)
-    await db.execute(_WAIT_IN_COMMIT)
     job = await acts.open(NewOpening("Baker", Rules(1)), By(COMPANY))
-    await db.execute("SELECT pg_advisory_lock(4712)")
-    asked = acts.apply_publicly("Ada", "ada@example.org", OpeningId(job.id), By(PERSON))
-    applying = asyncio.create_task(asked)
+    async with holding(db, "placements") as held:
+        asked = acts.apply_publicly("Ada", "ada@example.org", OpeningId(job.id), By(PERSON))
+        applying = asyncio.create_task(asked)
+        await held.until_one_is_there()
+        await asyncio.sleep(TIMEOUT_SECONDS)  # until the deadline has passed for certain
+        await held.let_happen()
+        try:
+            result = await applying
+        except DatabaseUnavailableError:
+            told = "nothing has changed"
+        else:
+            told = result.status
 
-    async def is_in_commit() -> bool:
-        return bool(await db.fetchval(_IN_COMMIT))
+        async def has_ended() -> bool:
+            return not await held.is_one_there()
 
-    await until(is_in_commit, what="it commits", poll_seconds=0.01)
-    await asyncio.sleep(TIMEOUT_SECONDS)  # until the deadline has passed for certain
-    await db.execute("SELECT pg_advisory_unlock(4712)")
-    try:
-        result = await applying
-    except DatabaseUnavailableError:
-        told = "nothing has changed"
-    else:
-        told = result.status
-
-    async def has_ended() -> bool:
-        return not await is_in_commit()
-
-    await until(has_ended, what="the commit has ended")
+        await until(has_ended, what="the commit has ended")
     await database.close()
     there = await db.fetchval("SELECT count(*) FROM placements")
     assert (told, there) in {("ACTIVE", 1), ("nothing has changed", 0)}, f"told: {told}"

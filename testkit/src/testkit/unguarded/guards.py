@@ -827,7 +827,10 @@ async def _as_it_comes(statement: Any, **_: object) -> Any:
     return await statement
 
 
-GUARDS["answers_are_looked_for"] = lambda: replace(
-    "shortlist.ingest.group_commit:outcome_of", _as_it_comes
-)
+def _never_looks() -> None:
+    for place in ("ingest.group_commit", "hiring.transactions.committing"):
+        replace(f"shortlist.{place}:outcome_of", _as_it_comes)
+
+
+GUARDS["answers_are_looked_for"] = _never_looks
 GUARDS["commits_begin_in_time"] = lambda: replace("shortlist.ingest.group_commit:_COMMIT_SHARE", 0)
