@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
+_USING = """
+SELECT array_agg(concat_ws(' ', application_name, state, wait_event, query))
+FROM pg_stat_activity
+WHERE application_name LIKE 'shortlist-%' AND wait_event IS DISTINCT FROM 'SyncRep'
+"""
+"""Our processes' connections, each with what it does."""
+
 
 class Postgres:
     """One server on a TCP port of this machine."""
@@ -149,14 +156,16 @@ class Postgres:
 
         A backend that waits for its standby does not notice that its client has gone.
         """
+        using: list[str] = []
 
         async def look() -> bool:
-            return not await self.ask(
-                "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'shortlist-%'"
-                " AND wait_event IS DISTINCT FROM 'SyncRep'"
-            )
+            using[:] = await self.ask(_USING) or []
+            return not using
 
-        await until(look, within_seconds=within_seconds, what="the old server is used no more")
+        try:
+            await until(look, within_seconds=within_seconds, what="the old server is used no more")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {'; '.join(using)}") from None
 
     def freeze(self) -> None:
         """Stop it with all its backends: connections stay open and nothing answers."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+from importlib import import_module
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,11 +30,11 @@ BODY = {"title": "Nurse", "capacity": 1}
 async def test_submitting_does_not_wait_for_hiring_to_be_loaded(
     opening: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    may_load, load = threading.Event(), gateway._load
+    may_load, load = asyncio.Event(), gateway._load
 
-    def load_late() -> Any:
-        may_load.wait()
-        return load()
+    async def load_late() -> Any:
+        await may_load.wait()
+        return await load()
 
     monkeypatch.setattr(gateway, "_load", load_late)
     try:
@@ -46,6 +47,27 @@ async def test_submitting_does_not_wait_for_hiring_to_be_loaded(
                 assert (await early).json() == []
     finally:
         may_load.set()
+
+
+async def test_what_serves_has_its_turn_between_two_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns, seen = 0, []
+
+    async def serve() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def note(part: str) -> Any:
+        seen.append(turns)
+        return import_module(part)
+
+    monkeypatch.setattr(gateway, "import_module", note)
+    serving = asyncio.create_task(serve())
+    await gateway._load()
+    serving.cancel()
+    assert len(seen) > 2
+    assert all(earlier < later for earlier, later in pairwise(seen))
 
 
 async def test_head_is_get_without_a_body(open_api: Door, hiring: HiringClient) -> None:

@@ -30,9 +30,6 @@ WRITES = (
     "applications.accept", "claims.claim", "claims.complete", "claims.end_attempt",
     "claims.postpone",
 )  # fmt: skip
-LEFT_ALONE_SECONDS = 2 * WHOLE_AGAIN_SECONDS
-"""Of an old server. Whether once is enough is asked where processes do not start meanwhile
-(`testkit.faults.failover`): beside two other tests that took 5.1 s."""
 COMMANDS = ("*", "XREADGROUP", "XACK", "HSET", "INCRBY", "XINFO")
 DISK_FULL = "53100"
 
@@ -82,7 +79,7 @@ async def redis_fails_over(chaos: Chaos) -> str:
     await new.lead()
     chaos.site.become_valkey(new)
     if how == "left as it is":
-        await old.is_left_alone(LEFT_ALONE_SECONDS)
+        await old.is_left_alone(WHOLE_AGAIN_SECONDS)
     old.kill()
     return how
 
@@ -167,7 +164,7 @@ async def postgres_fails_over(chaos: Chaos) -> str:
     await new.lead()
     chaos.site.become_postgres(new)
     if how == "left as it is":
-        await old.is_left_alone(LEFT_ALONE_SECONDS)
+        await old.is_left_alone(WHOLE_AGAIN_SECONDS)
     old.kill()
     return how
 
