@@ -71,11 +71,21 @@ class Watch:
         self.loop = asyncio.get_running_loop()
         self.seen: Sight | None = None
         """What the last observation met that met anything."""
+        self._changes = 0
         self._url = url
         self._observe = observe
         self._tended: WeakKeyDictionary[Any, Callable[[Any], None]] = WeakKeyDictionary()
         self._over = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def changes(self) -> int:
+        """Count how often the server has become another one.
+
+        A connection that was begun before a change may have met the old server, and be open only
+        after all that was open has been left.
+        """
+        return self._changes
 
     def tend(self, connection: Any, leave: Callable[[Any], None]) -> None:
         """Call ``leave(connection)`` when the server has become another one."""
@@ -125,6 +135,7 @@ class Watch:
             self._leave_all()
 
     def _leave_all(self) -> None:
+        self._changes += 1
         for connection, leave in list(self._tended.items()):
             with suppress(Exception):  # it may just be closing
                 leave(connection)

@@ -16,7 +16,7 @@ from shortlist.storage import watch as watch_module
 from shortlist.storage.redis import connection_pool
 from shortlist.storage.watch import PERIOD_SECONDS, QUERY_TIMEOUT_SECONDS, Sight, Watch
 from testkit.databases.postgreses import Postgres
-from testkit.databases.switch import Switch
+from testkit.databases.switch import Switch, pass_on
 from testkit.databases.valkeys import valkeys
 from testkit.processes.stack import free_port
 from testkit.waiting import until
@@ -168,6 +168,71 @@ async def test_a_socket_that_leads_to_another_server_is_left(
     again = await postgres.connect(url, application_name="shortlist-test", timeout_seconds=10)
     assert await again.fetchval("SHOW port") == str(other.port)
     await postgres.close_quickly(again)
+
+
+class _LateSwitch(Switch):
+    """Leads a client named `_LATE` to the target that it found, when a test lets it."""
+
+    def __init__(self, target: int) -> None:
+        super().__init__(target)
+        self.is_there, self.may_go = asyncio.Event(), asyncio.Event()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        target, head = self.target, await reader.read(65_536)
+        reader.feed_data(head)
+        if _LATE.encode() in head:
+            self.is_there.set()
+            await self.may_go.wait()
+        await pass_on(reader, writer, target)
+
+
+_LATE = "shortlist-late"
+
+
+async def is_connected_late_to_the_new_server(one: Postgres, other: Postgres) -> None:
+    """A connection is on its way to the old server while the watch meets the new one."""
+    async with _LateSwitch(one.port) as name:
+        where = f"127.0.0.1:{name.port}/postgres?sslmode=disable"
+        url = f"postgresql://shortlist:{one.password}@{where}"
+        first = await postgres.connect(url, application_name="shortlist-test", timeout_seconds=10)
+        watch = watch_module._watches[url]
+
+        async def has_looked() -> bool:
+            return watch.seen is not None
+
+        await until(has_looked, what="the watch knows the server")
+        connecting = asyncio.create_task(
+            postgres.connect(url, application_name=_LATE, timeout_seconds=30)
+        )
+        await name.is_there.wait()
+        name.target = other.port
+
+        async def is_left() -> bool:
+            return bool(first.is_closed())
+
+        await until(is_left, what="the watch has met the new server")
+        name.may_go.set()
+        try:
+            late = await connecting
+        except ConnectionError:
+            return
+        port = await late.fetchval("SHOW port")
+        await postgres.close_quickly(late)
+        assert port == str(other.port), "it is used, and of the old server"
+
+
+async def test_a_connection_that_was_begun_before_the_server_changed_is_left(
+    two: tuple[Postgres, Postgres],
+) -> None:
+    await is_connected_late_to_the_new_server(*two)
+
+
+async def test_off_switch_it_is_used_for_ever(
+    two: tuple[Postgres, Postgres], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Watch, "changes", 0)
+    with pytest.raises(AssertionError, match="of the old server"):
+        await is_connected_late_to_the_new_server(*two)
 
 
 async def test_only_the_own_server_of_up_is_not_looked_at(database_url: str) -> None:

@@ -16,7 +16,7 @@ from shortlist.storage.faults import Fault, fault_of
 from shortlist.storage.postgres import text
 from shortlist.storage.postgres.pooled import PooledConnection
 from shortlist.storage.postgres.statements import SQL
-from shortlist.storage.watch import Sight, watch_of
+from shortlist.storage.watch import Sight, Watch, watch_of
 from shortlist.urls import DatabaseUrl
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ async def connect(
     session = _ALWAYS | dict(settings or {})
     names = {"application_name": application_name[:63], "timezone": "UTC", **url.startup}
     more = {"target_session_attrs": "read-write"} if writes and url.takes_any_server else {}
+    watch = None if url.means_what_answers else _watch_of(url)
+    changes = 0 if watch is None else watch.changes
     async with asyncio.timeout(timeout_seconds):
         if url.pooler is None:
             isolation = {"default_transaction_isolation": _ISOLATION}
@@ -79,9 +81,16 @@ async def connect(
         except BaseException:
             connection.terminate()
             raise
-    if not url.means_what_answers:
+    if watch is not None:
+        if watch.changes != changes:
+            connection.terminate()
+            raise ConnectionError("another server answers since this connection was begun")
         _watch(connection, url)
     return connection
+
+
+def _watch_of(url: DatabaseUrl) -> Watch:
+    return watch_of(url.get_secret_value(), partial(_observe, url))
 
 
 def _watch(connection: Connection, url: DatabaseUrl) -> None:
@@ -99,7 +108,7 @@ def _watch(connection: Connection, url: DatabaseUrl) -> None:
     With answers of 0.3 s that is 4.75 s at most. Who still tries to connect to the old server when
     the new one starts has given up before that (``timeout_seconds`` of `connect`).
     """
-    watch = watch_of(url.get_secret_value(), partial(_observe, url))
+    watch = _watch_of(url)  # the one before may have ended with the last connection
     watch.tend(connection, Connection.terminate)
     connection.add_termination_listener(watch.forget)
 
